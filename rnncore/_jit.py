@@ -1,0 +1,146 @@
+"""The only import of numba: how functions are compiled, and where compiled ones are kept.
+
+Kernels are cached on disk in a folder named by a digest of every source file of the package and of the versions
+of numba, NumPy and Python. A change anywhere is another folder, so a stale kernel cannot be loaded: numba itself
+would look at the one file a function stands in, not at the functions that it calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import caching
+from numba.extending import intrinsic, overload
+
+# error_model="numpy": no ZeroDivision branch, without which loops with a division do not vectorise.
+# Of fastmath only "contract" (a*b + c in one rounding): NaN and infinity keep their meaning, sums keep their order.
+FLAGS = {"error_model": "numpy", "fastmath": {"contract"}}
+
+
+@cache
+def cache_folder() -> Path:
+    """Return the folder of the compiled kernels: below ``RNNCORE_CACHE_DIR``, else below the user's cache."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256(repr((numba.__version__, np.__version__, platform.python_version())).encode())
+    for source in sorted(package.rglob("*.py")):
+        digest.update(source.relative_to(package).as_posix().encode() + b"\0" + source.read_bytes())
+    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    root = os.environ.get("RNNCORE_CACHE_DIR") or Path(user, "rnncore", "kernels")
+    return Path(root, digest.hexdigest()[:20])
+
+
+class _Locator(caching._CacheLocator):
+    """Tells numba's file cache our folder."""
+
+    def get_cache_path(self):
+        return str(cache_folder())
+
+    def get_source_stamp(self):
+        return cache_folder().name
+
+    def get_disambiguator(self):
+        return None
+
+    @classmethod
+    def from_function(cls, py_func, py_file):
+        return cls()
+
+
+class _Files(caching.CompileResultCacheImpl):
+    _locator_classes = (_Locator,)
+
+
+class _KernelCache(caching.FunctionCache):
+    """numba's file cache, with the kernel's name as its key: the folder already stands for all sources."""
+
+    _impl_class = _Files
+
+    def _index_key(self, sig, codegen):
+        return sig, codegen.magic_tuple(), self._py_func.__qualname__
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a damaged file, whatever it raises: compile anew
+            return None
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except OSError:  # no place to write: the kernel serves this process only
+            self.disable()
+
+
+def kernel(function: Callable, name: str | None = None) -> Callable:
+    """Compile `function` at its first call, without the interpreter's lock.
+
+    Parameters
+    ----------
+    function : function
+    name : str, optional
+        What the compiled code is filed under on disk, unique in the package; None keeps it in memory only (code
+        that stands outside the package, which the digest does not cover).
+    """
+    dispatcher = numba.njit(nogil=True, **FLAGS)(function)
+    if name is not None:
+        function.__qualname__ = name
+        dispatcher._cache = _KernelCache(function)
+    return dispatcher
+
+
+def inlined(function: Callable) -> Callable:
+    """Compile `function` into each of its callers: numba's own inlining, which the vectoriser can see through."""
+    return numba.njit(inline="always", **FLAGS)(function)
+
+
+def compiled_form(function: Callable) -> Callable:
+    """Decorate a chooser of compiled code for a plain function: called with types, it returns an implementation."""
+    return overload(function, inline="always", jit_options=FLAGS)
+
+
+def float_type(typ) -> np.dtype:
+    """Return the numpy dtype of a numba scalar type."""
+    return np.dtype(typ.name)
+
+
+def from_source(source: str, names: dict, function: str) -> Callable:
+    """Run generated `source` among `names` and return one function of it."""
+    space = {"__name__": __name__, **names}  # numba looks a cached kernel's module up by it
+    exec(compile(source, f"<rnncore {function}>", "exec"), space)
+    return space[function]
+
+
+_LAYOUT = {32: (23, 127), 64: (52, 1023)}  # bits of the mantissa, bias of the exponent
+
+
+@intrinsic
+def power_of_two(typingctx, shifted):
+    """``2**n`` as a float, where `shifted` is n plus 1.5 times two to the bits of the mantissa."""
+    mantissa, bias = _LAYOUT[shifted.bitwidth]
+
+    def codegen(context, builder, signature, args):
+        integer = ir.IntType(shifted.bitwidth)
+        bits = builder.shl(builder.bitcast(args[0], integer), integer(mantissa))
+        return builder.bitcast(builder.add(bits, integer(bias << mantissa)), args[0].type)
+
+    return shifted(shifted), codegen
+
+
+@intrinsic
+def clipped(typingctx, x, low, high):
+    """`x` moved into [low, high], NaN left as it is: two selects, no branch."""
+
+    def codegen(context, builder, signature, args):
+        x, low, high = args
+        x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
+        return builder.select(builder.fcmp_ordered(">", x, high), high, x)
+
+    return x(x, x, x), codegen

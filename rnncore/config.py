@@ -1,0 +1,91 @@
+"""What holds for the whole process: the default dtype, the backend of the time loop, the threads, the seed."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+BACKENDS = ("numba", "numpy")
+DTYPES = ("float32", "float64", "complex128")  # the last one for complex-step gradient checks only
+
+_settings = {"floatx": "float32", "backend": None, "threads": None}
+_root = np.random.SeedSequence()
+
+
+def floatx() -> str:
+    """Return the dtype that layers compute in unless told otherwise: ``"float32"`` or ``"float64"``."""
+    return _settings["floatx"]
+
+
+def set_floatx(dtype: str) -> None:
+    """Set the default dtype of layers made from now on.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+    """
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"set_floatx: dtype is {dtype!r}; allowed: 'float32', 'float64'")
+    _settings["floatx"] = dtype
+
+
+def checked_dtype(dtype: str | np.dtype | type | None) -> np.dtype:
+    """Return `dtype` (None: the default) as a numpy dtype the engine computes in, or raise ValueError."""
+    found = np.dtype(floatx() if dtype is None else dtype)
+    if found.name not in DTYPES:
+        raise ValueError(f"dtype is {found.name!r}; allowed: 'float32', 'float64'")
+    return found
+
+
+def backend() -> str:
+    """Return what runs the time loop: ``"numba"`` (default) or ``"numpy"``, first set by ``RNNCORE_BACKEND``."""
+    if _settings["backend"] is None:
+        set_backend(os.environ.get("RNNCORE_BACKEND", "numba"))
+    return _settings["backend"]
+
+
+def set_backend(name: str) -> None:
+    """Choose what runs the time loop from the next call of a layer on.
+
+    Parameters
+    ----------
+    name : {"numba", "numpy"}
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"backend (set_backend or RNNCORE_BACKEND) is {name!r}; allowed: {', '.join(BACKENDS)}")
+    _settings["backend"] = name
+
+
+def threads() -> int:
+    """Return the number of threads a kernel uses: as set, else ``RNNCORE_THREADS``, else the processors we may use."""
+    if _settings["threads"] is None:
+        given = os.environ.get("RNNCORE_THREADS")
+        set_threads(len(os.sched_getaffinity(0)) if given is None else given)
+    return _settings["threads"]
+
+
+def set_threads(count: int | str) -> None:
+    """Set the number of threads of the kernels; results do not depend on it.
+
+    Parameters
+    ----------
+    count : int
+        At least 1.
+    """
+    if not str(count).isdigit() or int(count) < 1:
+        raise ValueError(f"threads (set_threads or RNNCORE_THREADS) is {count!r}; expected a whole number above 0")
+    _settings["threads"] = int(count)
+
+
+def set_seed(seed: int) -> None:
+    """Seed every generator made from now on (initial weights, dropout, shuffling)."""
+    global _root
+    _root = np.random.SeedSequence(seed)
+
+
+def new_generator(seed: int | np.random.Generator | None = None) -> np.random.Generator:
+    """Return a generator of its own: from `seed`, or else the next independent stream of the process's seed."""
+    if isinstance(seed, np.random.Generator):
+        return seed
+    return np.random.default_rng(_root.spawn(1)[0] if seed is None else seed)

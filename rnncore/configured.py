@@ -1,0 +1,90 @@
+"""Objects that are known by a name and rebuilt from their constructor's arguments.
+
+Initializers, losses, metrics, optimizers and layers all keep each constructor argument in an attribute
+of the same name. That one rule gives ``get_config``, ``from_config`` and the look-up by name below.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+class Configured:
+    """Base of everything that can be written down as its class and its constructor's arguments."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain values (nested objects as name and config)."""
+        names = (p.name for p in inspect.signature(type(self)).parameters.values() if p.kind != p.VAR_KEYWORD)
+        return {name: described(getattr(self, name)) for name in names}
+
+    def describe(self) -> dict[str, Any]:
+        """Return the object in plain values: its class and its config."""
+        return {"class_name": type(self).__name__, "config": self.get_config()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]):
+        """Build an object from what `get_config` returned."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({inside})"
+
+
+def described(value: Any) -> Any:
+    """Return `value` in the plain types a JSON file can hold; an object by what its ``describe()`` returns."""
+    if hasattr(value, "describe"):
+        return value.describe()
+    if isinstance(value, (list, tuple)):
+        return [described(item) for item in value]
+    return value
+
+
+def snake_case(name: str) -> str:
+    """``BinaryCrossentropy`` -> ``binary_crossentropy``, ``LSTM`` -> ``lstm``, ``SimpleRNN`` -> ``simple_rnn``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def look_up(identifier: Any, table: Mapping[str, Any], kind: str, argument: str | None = None) -> Any:
+    """Return ``table[identifier]``, or say which names there are.
+
+    Parameters
+    ----------
+    identifier : str
+        The name as the user typed it.
+    table : mapping of str to object
+        What may be named.
+    kind : str
+        What it is, for the message: "loss", "initializer", …
+    argument : str, optional
+        The argument it came in; `kind` when not given.
+
+    Raises
+    ------
+    TypeError
+        `identifier` is no string.
+    ValueError
+        `identifier` is not in `table`; the message names the nearest entries and all of them.
+    """
+    if not isinstance(identifier, str):
+        raise TypeError(f"{argument or kind}: got {identifier!r}; expected the name of a {kind} or an object of it")
+    if identifier in table:
+        return table[identifier]
+    near = difflib.get_close_matches(identifier, table, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise ValueError(f"{argument or kind}: unknown {kind} {identifier!r}{hint}; known: {', '.join(sorted(table))}")
+
+
+def resolve(identifier: Any, table: Mapping[str, type], base: type, kind: str) -> Any:
+    """Return an object of `base`: itself, or made from a name, a ``{"class_name", "config"}`` or a class."""
+    if isinstance(identifier, base):
+        return identifier
+    if isinstance(identifier, type) and issubclass(identifier, base):
+        return identifier()
+    if isinstance(identifier, Mapping) and {"class_name", "config"} <= set(identifier):
+        return look_up(identifier["class_name"], table, kind).from_config(identifier["config"])
+    return look_up(identifier, table, kind)()

@@ -1,0 +1,294 @@
+"""Is a backward right? The derivative by its definition, against what `backward` returns.
+
+The loss of a layer is ``sum(r * y)`` with a random r, so that every output counts with a weight of its own. Each
+entry of each tensor is moved by itself, in float64:
+
+    central       (8 (L(+h) - L(-h)) - (L(+2h) - L(-2h))) / 12h      error O(h^4), rounding about 1e-16 |L| / h
+    complex step  Im L(x + ih) / h                                   no difference, so no rounding: h = 1e-30
+
+Source: Squire & Trapp, "Using complex variables to estimate derivatives of real functions", SIAM Review 40 (1998).
+
+    >>> print(check_layer(LSTM(4), x))
+    >>> assert check_layer(MyLayer(), x).worst < 1e-7
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .configured import look_up
+from .layers.base import Layer
+from .models import Sequential
+
+STEPS = {"central": 1e-3, "complex": 1e-30}
+DTYPES = {"central": "float64", "complex": "complex128"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """The comparison of one tensor.
+
+    Attributes
+    ----------
+    name : str
+    size : int
+        Entries, all of them compared.
+    error : float
+        The largest of ``|analytic - numerical| / max(|analytic|, |numerical|, floor)`` over the entries, with a
+        floor of a thousandth of the tensor's largest gradient (so that entries near 0 are held to that).
+    index : tuple of int
+        Where it is.
+    analytic, numerical : float
+        The two values there.
+    """
+
+    name: str
+    size: int
+    error: float
+    index: tuple[int, ...]
+    analytic: float
+    numerical: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """The comparison of all tensors; print it for a table.
+
+    Attributes
+    ----------
+    rows : list of Row
+    method : str
+    step : float
+    worst : float
+        The largest error of all.
+    """
+
+    rows: list[Row]
+    method: str
+    step: float
+
+    @property
+    def worst(self) -> float:
+        return max((row.error for row in self.rows), default=0.0)
+
+    def __str__(self) -> str:
+        head = f"{'tensor':<28} {'entries':>8} {'worst error':>12}  {'at':<14} {'backward':>14} {self.method:>14}"
+        lines = [
+            f"{r.name:<28} {r.size:>8} {r.error:>12.2e}  {r.index!s:<14} {r.analytic:>14.6e} {r.numerical:>14.6e}"
+            for r in self.rows
+        ]
+        return "\n".join([head, *lines, f"worst {self.worst:.2e}, by {self.method} differences, step {self.step:g}"])
+
+
+def check_layer(
+    layer: Layer,
+    x: Any,
+    mask: Any = None,
+    training: bool = False,
+    initial_state: Any = None,
+    method: str = "central",
+    step: float | None = None,
+    seed: int = 0,
+) -> Report:
+    """Check the gradients of a layer, of its input (if not integers), and of its initial states.
+
+    Parameters
+    ----------
+    layer : Layer
+        Any layer, yours too, or a model. It is left as it was.
+    x : array_like
+        Moved as well, where it is not integers.
+    mask, training
+        As in a call. The same dropout is drawn at every evaluation.
+    initial_state : list of array_like, optional
+        For recurrent layers.
+    method : {"central", "complex"}
+        "complex" needs a layer whose arithmetic is analytic and whose ``call`` takes complex arrays.
+    step : float, optional
+        h; default 1e-3, complex 1e-30. Smaller where a kink (relu) may lie between.
+    seed : int
+        Of the weights r of the outputs.
+
+    Returns
+    -------
+    Report
+    """
+    x = np.asarray(x)
+    inputs = {} if initial_state is None else {"initial_state": _listed(initial_state)}
+    layer(x, mask=mask, training=training, **inputs)  # builds it
+    with in_dtype(layer, "float64"), same_draws(layer) as rewind:
+        x = x.astype(np.float64) if x.dtype.kind == "f" else x
+        inputs = {name: [np.array(s, np.float64) for s in states] for name, states in inputs.items()}
+        rewind()
+        y = layer(x, mask=mask, training=training, **inputs)
+        rng = np.random.default_rng(seed)
+        r = [rng.standard_normal(part.shape) for part in _listed(y)]
+        dx = layer.backward(r if isinstance(y, list) else r[0])
+        analytic = _weight_gradients(layer)
+        if dx is not None and x.dtype.kind == "f":
+            analytic["x"] = dx
+        for n in range(len(inputs.get("initial_state", ()))):
+            analytic[f"initial_state[{n}]"] = layer.state_gradients[n]
+
+        with in_dtype(layer, _chosen_dtype(method)):
+            moved = {"x": x} | {f"initial_state[{n}]": s for n, s in enumerate(inputs.get("initial_state", ()))}
+            moved = {name: array.astype(layer.dtype) for name, array in moved.items() if name in analytic}
+            moved |= _weights(layer)
+
+            def loss():
+                rewind()
+                states = [moved[f"initial_state[{n}]"] for n in range(len(inputs.get("initial_state", ())))]
+                given = {"initial_state": states} if states else {}
+                y = layer(moved.get("x", x), mask=mask, training=training, **given)
+                return sum(np.sum(weight * part) for weight, part in zip(r, _listed(y), strict=True))
+
+            return compare(loss, {name: moved[name] for name in analytic}, analytic, method, step)
+
+
+def check_model(
+    model: Sequential,
+    x: Any,
+    y: Any,
+    sample_weight: Any = None,
+    training: bool = False,
+    step: float | None = None,
+) -> Report:
+    """Check the gradients of a compiled model's loss with respect to every weight, by central differences.
+
+    Parameters
+    ----------
+    model : Sequential
+        With a loss. It is left as it was.
+    x, y, sample_weight, training
+        As in `Sequential.fit`.
+    step : float, optional
+
+    Returns
+    -------
+    Report
+    """
+    x, y, sample_weight = model.checked_data(x, y, sample_weight)
+    model.ensure_built(x.shape)
+    with in_dtype(model, "float64"), same_draws(model) as rewind:
+
+        def value_and_gradient():
+            rewind()
+            return model.loss_and_gradient(y, model.call(x, training=training), sample_weight)
+
+        model.backward_from_loss(value_and_gradient()[1])
+        analytic = _weight_gradients(model)
+        return compare(lambda: value_and_gradient()[0], _weights(model), analytic, "central", step)
+
+
+def compare(
+    loss: Callable[[], Any],
+    arrays: dict[str, np.ndarray],
+    analytic: dict[str, Any],
+    method: str = "central",
+    step: float | None = None,
+) -> Report:
+    """Compare analytic gradients with numerical ones of a function of no arguments.
+
+    Parameters
+    ----------
+    loss : callable
+        Reads `arrays`, which are changed in place, entry by entry, and put back.
+    arrays : dict of str to ndarray
+        float64, or complex128 for the complex step.
+    analytic : dict of str to ndarray
+        The gradients to check, by the same names.
+    method : {"central", "complex"}
+    step : float, optional
+    """
+    derivative = look_up(method, {"central": _central, "complex": _complex_step}, "method")
+    step = STEPS[method] if step is None else step
+    rows = []
+    for name, array in arrays.items():
+        mine = np.asarray(analytic[name], np.float64)
+        theirs = np.empty(array.shape)
+        for index in np.ndindex(array.shape):
+            before = array[index]
+            theirs[index] = derivative(loss, array, index, step)
+            array[index] = before
+        floor = max(1e-3 * max(np.abs(mine).max(), np.abs(theirs).max()), 1e-12)
+        error = np.abs(mine - theirs) / np.maximum(np.maximum(np.abs(mine), np.abs(theirs)), floor)
+        worst = tuple(int(n) for n in np.unravel_index(np.argmax(error), error.shape))
+        rows.append(Row(name, mine.size, float(error[worst]), worst, float(mine[worst]), float(theirs[worst])))
+    return Report(rows, method, step)
+
+
+def _central(loss, array, index, h):
+    before, values = array[index], []
+    for n in (1, -1, 2, -2):
+        array[index] = before + n * h
+        values.append(loss())
+    return (8 * (values[0] - values[1]) - (values[2] - values[3])) / (12 * h)
+
+
+def _complex_step(loss, array, index, h):
+    array[index] += 1j * h
+    return loss().imag / h
+
+
+@contextmanager
+def in_dtype(layer: Layer, dtype: str) -> Iterator[None]:
+    """Let a layer and its parts compute in `dtype` for a while, on copies of their weights."""
+    parts = [layer, *_descendants(layer)]
+    before = [(part, part.dtype, {name: getattr(part, name) for name in part.weight_names}) for part in parts]
+    try:
+        for part, _, weights in before:
+            part.dtype = dtype
+            for name, weight in weights.items():
+                setattr(part, name, weight.astype(dtype))
+        yield
+    finally:
+        for part, own, weights in before:
+            part.dtype = own
+            for name, weight in weights.items():
+                setattr(part, name, weight)
+
+
+@contextmanager
+def same_draws(layer: Layer) -> Iterator[Callable[[], None]]:
+    """Yield a function that sets every random generator of the layer back to where it is now."""
+    before = [(generator, generator.bit_generator.state) for generator in layer.generators()]
+
+    def rewind():
+        for generator, state in before:
+            generator.bit_generator.state = state
+
+    try:
+        yield rewind
+    finally:
+        rewind()
+
+
+def _chosen_dtype(method):
+    return look_up(method, DTYPES, "method")
+
+
+def _descendants(layer):
+    return [part for child in layer.children() for part in (child, *_descendants(child))]
+
+
+def _named(layer) -> Iterator[tuple[str, Layer, str]]:
+    for leaf in layer.leaves():
+        for name in leaf.weight_names if leaf.trainable else ():
+            yield (name if leaf is layer else f"{leaf.name}.{name}"), leaf, name
+
+
+def _weights(layer) -> dict[str, np.ndarray]:
+    return {label: getattr(leaf, name) for label, leaf, name in _named(layer)}
+
+
+def _weight_gradients(layer) -> dict[str, np.ndarray]:
+    return {label: np.asarray(leaf.gradients[name]) for label, leaf, name in _named(layer)}
+
+
+def _listed(value) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else [value]

@@ -1,0 +1,1 @@
+"""What is fast and has no formula of a cell in it."""

@@ -1,0 +1,91 @@
+"""Sigmoid and tanh that vectorise: a polynomial and an exponent put together bit by bit.
+
+    x = n ln 2 + r,  |r| <= ln 2 / 2        n by adding and subtracting a number so large that it rounds
+    p = r + r^2/2! + r^3/3! + ...           exp(r) - 1, by its Taylor sum
+    exp(x) = 2^n p + 2^n
+    exp(x) - 1 = 2^n p + (2^n - 1)          exact near zero, which tanh needs
+
+ln 2 is subtracted in two parts (Cody & Waite, "Software manual for the elementary functions", 1980). Importing
+this module gives the plain functions of `activations` their compiled forms.
+"""
+
+from __future__ import annotations
+
+from math import factorial
+
+import numpy as np
+
+from .. import activations
+from .._jit import clipped, compiled_form, float_type, inlined, power_of_two
+
+
+def _horner_7(c):
+    c2, c3, c4, c5, c6, c7 = c[2:8]
+    return inlined(lambda r: r + r * r * (c2 + r * (c3 + r * (c4 + r * (c5 + r * (c6 + r * c7))))))
+
+
+def _horner_13(c):
+    c8, c9, c10, c11, c12, c13 = c[8:14]
+    c2, c3, c4, c5, c6, c7 = c[2:8]
+
+    def exp_minus_1(r):
+        high = c8 + r * (c9 + r * (c10 + r * (c11 + r * (c12 + r * c13))))
+        return r + r * r * (c2 + r * (c3 + r * (c4 + r * (c5 + r * (c6 + r * (c7 + r * high))))))
+
+    return inlined(exp_minus_1)
+
+
+# mantissa bits, polynomial, range of finite exp(x), ln 2 in two parts
+_FLOATS = {
+    "float32": (23, _horner_7, -87.3, 88.0, 0.693359375, -2.12194440e-4),
+    "float64": (52, _horner_13, -708.3, 709.0, 0.693145751953125, 1.42860682030941723212e-6),
+}
+
+
+def _compiled(dtype: str):
+    """Return sigmoid and tanh of scalars of `dtype`. Every constant is typed: a literal would be a float64."""
+    mantissa, polynomial, low, high, ln2_high, ln2_low = _FLOATS[dtype]
+    real = np.dtype(dtype).type
+    low, high, ln2_high, ln2_low = real(low), real(high), real(ln2_high), real(ln2_low)
+    log2_e, rounder, one, two = real(1 / np.log(2)), real(1.5 * 2**mantissa), real(1), real(2)
+    exp_minus_1 = polynomial([real(1 / factorial(k)) for k in range(14)])
+
+    @inlined
+    def parts(x):
+        shifted = x * log2_e + rounder
+        n = shifted - rounder
+        return exp_minus_1((x - n * ln2_high) - n * ln2_low), power_of_two(shifted)
+
+    @inlined
+    def sigmoid(z):
+        p, scale = parts(clipped(-z, low, high))
+        return one / (one + (scale * p + scale))
+
+    @inlined
+    def tanh(z):
+        p, scale = parts(clipped(two * abs(z), low, high))
+        e = scale * p + (scale - one)
+        return np.copysign(e / (e + two), z)
+
+    return {"sigmoid": sigmoid, "tanh": tanh}
+
+
+_SCALAR = {dtype: _compiled(dtype) for dtype in _FLOATS}
+
+
+def _register(forward, backward):
+    """Give an activation its compiled form: ours where there is one, else its own source."""
+
+    @compiled_form(forward)
+    def choose_forward(z):
+        own = _SCALAR[float_type(z).name].get(forward.__name__)
+        return forward if own is None else lambda z: own(z)
+
+    @compiled_form(backward)
+    def choose_backward(dy, y, z):
+        return backward
+
+
+for _activation in activations.ACTIVATIONS.values():
+    if _activation.elementwise:
+        _register(_activation.forward, _activation.backward)

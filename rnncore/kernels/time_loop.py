@@ -1,0 +1,333 @@
+"""The time loop, forward and backward: what every cell has in common.
+
+Arrays (T steps, B rows, H units; K blocks, S states, P recurrent products):
+
+========  ================  ===========================================================================
+blocks    (K, T, B, H)      one block a gate: its input part before the step, its value after it; then
+                            what else the cell remembers
+states    (S, T+1, B, H)    slot 0 the initial state, slot t+1 the state after step t
+weights   (P, H, H)         the recurrent products' weights
+drop      (P, B, H) | None  recurrent dropout: multiplies a product's source, constant over time
+mask      (T, B) | None     False: the step is not taken, the states are carried over
+dblocks   (K', T, B, H)     gradients of the pre-activations (0 where not taken), then of intermediates
+dstates   (S, T+1, B, H)    in: dL/d(output) in its slots; out: dL/d(state), all paths together
+========  ================  ===========================================================================
+
+There are two loops over the same plan of a cell: `NumpyLoop` on whole arrays, in any dtype, and the compiled one,
+whose body is generated from the plan so that numba inlines the cell's own functions over flat contiguous blocks.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import config
+from ..cells.cell import Cell, Product, Stage
+from . import threads
+
+
+class Place(NamedTuple):
+    """Where a value of step t lives: ``array[index, t + offset]``."""
+
+    array: str
+    index: int
+    offset: int
+
+
+class PlannedProduct(NamedTuple):
+    """``source @ weights[weight]`` is added to blocks[target]; its gradients go from dblocks[dtarget] to dsource."""
+
+    source: Place
+    dsource: Place
+    target: int
+    dtarget: int
+    weight: int
+
+
+class PlannedStage(NamedTuple):
+    """A stage with the products before it, and the places of what its functions take and return."""
+
+    stage: Stage
+    products: list[PlannedProduct]
+    inputs: list[Place]
+    outputs: list[Place]
+    backward_inputs: list[Place]
+    backward_outputs: list[Place]
+
+
+class Plan:
+    """Where each name in a cell's functions lives.
+
+    Attributes
+    ----------
+    blocks, dblocks : list of str
+        What each block (and its gradient's) is called.
+    places, gradients : dict of str to Place
+        By name in the cell's functions.
+    stages : list of PlannedStage
+    """
+
+    def __init__(self, cell: Cell):
+        self.cell = cell
+        returned = [name for stage in cell.stages for name in stage.outputs]
+        asked = [name for stage in cell.stages for name in stage.inputs]
+        apart = [f"u_{gate}" for gate in cell.gates if f"u_{gate}" in asked]
+        self.between = [name for name in returned if name not in (*cell.gates, *cell.states)]
+        self.dblocks = [*cell.gates, *apart, *self.between]
+        kept = [name for name in asked if name[:2] in ("z_", "x_") and name[2:] in returned and cell.keeps_inputs]
+        self.blocks = [*self.dblocks, *kept]
+
+        self.places = {name: Place("blocks", k, 0) for k, name in enumerate(self.blocks)}
+        self.gradients = {f"d{name}": Place("dblocks", k, 0) for k, name in enumerate(self.dblocks)}
+        for gate in cell.gates:
+            home = next(self.places[name] for name in (f"z_{gate}", f"x_{gate}", gate) if name in self.places)
+            for part in (f"z_{gate}", f"x_{gate}", f"u_{gate}"):
+                self.places.setdefault(part, home)
+                self.gradients.setdefault(f"d{part}", self.gradients[f"d{gate}"])
+        for s, state in enumerate(cell.states):
+            self.places |= {state: Place("states", s, 1), f"{state}_prev": Place("states", s, 0)}
+            self.gradients |= {f"d{state}": Place("dstates", s, 1), f"d{state}_prev": Place("dstates", s, 0)}
+        self.stages = [self._planned(stage) for stage in cell.stages]
+
+    def _planned(self, stage: Stage) -> PlannedStage:
+        both = self.places | self.gradients
+        for role, given, known in (
+            ("an argument of step", stage.inputs, self.places),
+            ("an argument of step_backward", stage.backward_inputs, both),
+        ):
+            for name in given:
+                if name not in known:
+                    raise ValueError(
+                        f"cell {self.cell.name!r}: {name!r} is not known as {role}; known: {sorted(known)}"
+                    )
+        fed = {name[2:] for name in stage.inputs if name[:2] in ("z_", "x_", "u_")}
+        return PlannedStage(
+            stage,
+            [self._product(n, p) for n, p in enumerate(self.cell.products) if p.gate in fed],
+            [self.places[name] for name in stage.inputs],
+            [self.places[name] for name in stage.outputs],
+            [both[name] for name in stage.backward_inputs],
+            [self.gradients[f"d{name}"] for name in stage.inputs],
+        )
+
+    def _product(self, n: int, product: Product) -> PlannedProduct:
+        gate, source = product.gate, product.source
+        target = self.places[f"u_{gate}"] if f"u_{gate}" in self.blocks else self.places[f"z_{gate}"]
+        return PlannedProduct(
+            self.places[source], self.gradients[f"d{source}"], target.index, self.gradients[f"du_{gate}"].index, n
+        )
+
+    def sums(self, place: Place) -> bool:
+        """Whether a gradient adds up over several paths (states, intermediates) or is written once."""
+        return place.array == "dstates" or self.dblocks[place.index] in self.between
+
+
+class NumpyLoop:
+    """The time loop on whole (B, H) arrays: the readable twin, in any dtype, complex numbers included."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+
+    def forward(self, blocks, states, weights, drop, mask) -> None:
+        """Take every step: fill `states` from slot 1 on and turn `blocks` into the gates' values."""
+        arrays = {"blocks": blocks, "states": states}
+        for t in range(blocks.shape[1]):
+            taken, idle = _rows(mask, t)
+            for stage, products, inputs, outputs, _, _ in self.plan.stages:
+                for source, _, target, _, n in products:
+                    value = _read(arrays, source, t, taken)
+                    blocks[target, t, taken] += (value if drop is None else value * drop[n, taken]) @ weights[n]
+                values = stage.step(*(_read(arrays, place, t, taken) for place in inputs))
+                for (array, index, offset), value in zip(outputs, _tuple(values), strict=True):
+                    arrays[array][index, t + offset, taken] = value
+            states[:, t + 1, idle] = states[:, t, idle]
+            blocks[:, t, idle] = 0
+
+    def backward(self, blocks, states, weights, drop, mask, dblocks, dstates) -> None:
+        """Go back through every step: fill `dblocks`, and complete `dstates` from the gradients it came with."""
+        arrays = {"blocks": blocks, "states": states, "dblocks": dblocks, "dstates": dstates}
+        for t in reversed(range(blocks.shape[1])):
+            taken, idle = _rows(mask, t)
+            dblocks[:, t] = 0
+            for stage, products, _, _, inputs, outputs in reversed(self.plan.stages):
+                values = stage.step_backward(*(_read(arrays, place, t, taken) for place in inputs))
+                for place, value in zip(outputs, _tuple(values), strict=True):
+                    before = _read(arrays, place, t, taken) if self.plan.sums(place) else 0
+                    arrays[place.array][place.index, t + place.offset, taken] = before + value
+                for _, (array, index, offset), _, dtarget, n in products:
+                    value = dblocks[dtarget, t, taken] @ weights[n].T
+                    arrays[array][index, t + offset, taken] += value if drop is None else value * drop[n, taken]
+            dstates[:, t, idle] += dstates[:, t + 1, idle]
+
+
+def _rows(mask, t):
+    """Return indices of the rows that take step t and of those that do not."""
+    return (slice(None), slice(0)) if mask is None else (np.flatnonzero(mask[t]), np.flatnonzero(~mask[t]))
+
+
+def _read(arrays, place, t, rows):
+    return arrays[place.array][place.index, t + place.offset, rows]
+
+
+def _tuple(values):
+    return values if isinstance(values, tuple) else (values,)
+
+
+class CompiledLoop:
+    """The same loop in machine code, the batch split over threads: each takes its rows through all the steps."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self._forward, self._backward = _compile(plan)
+
+    def forward(self, blocks, states, weights, drop, mask) -> None:
+        """As `NumpyLoop.forward`."""
+        scratch, drop, mask = _present(blocks, drop, mask)
+        threads.over_rows(self._forward, blocks.shape[2], _work(weights, blocks))(
+            blocks, states, weights, scratch, drop, mask
+        )
+
+    def backward(self, blocks, states, weights, drop, mask, dblocks, dstates) -> None:
+        """As `NumpyLoop.backward`."""
+        scratch, drop, mask = _present(blocks, drop, mask)
+        turned = np.ascontiguousarray(weights.transpose(0, 2, 1))
+        threads.over_rows(self._backward, blocks.shape[2], _work(weights, blocks))(
+            blocks, states, turned, scratch, drop, mask, dblocks, dstates
+        )
+
+
+def _present(blocks, drop, mask):
+    """Return room for a dropped source, and empty arrays for what is None: a kernel takes one type an argument."""
+    none = np.empty((0, 0, 0), blocks.dtype)
+    scratch = none[0:0].reshape(0, 0) if drop is None else np.empty(blocks.shape[2:], blocks.dtype)
+    return scratch, none if drop is None else drop, np.empty((0, 0), bool) if mask is None else mask
+
+
+def _work(weights, blocks) -> int:
+    """Return the floating point operations of one row: what decides whether threads pay."""
+    return 2 * weights.size * blocks.shape[1]
+
+
+def _compile(plan: Plan):
+    """Return the compiled (forward, backward) over a range of rows."""
+    from .._jit import from_source, inlined, kernel
+    from . import elementwise, rows  # noqa: F401  (elementwise: the compiled forms of the activations)
+
+    names = {name: getattr(rows, name) for name in ("end_of_run", "copy_row", "add_row", "clear_row", "clear")}
+    for n, (stage, _, inputs, outputs, backward_inputs, backward_outputs) in enumerate(plan.stages):
+        for way, function, takes, gives in (
+            ("forward", stage.step, inputs, outputs),
+            ("backward", stage.step_backward, backward_inputs, backward_outputs),
+        ):
+            pointwise = from_source(_pointwise_source(plan, takes, gives), {"step": inlined(function)}, "pointwise")
+            names[f"pointwise_{way}_{n}"] = kernel(pointwise)
+    own = all(stage.stage.step.__module__.startswith(__package__.split(".")[0] + ".") for stage in plan.stages)
+    compiled = []
+    for way in ("forward", "backward"):
+        source = _FORWARD if way == "forward" else _BACKWARD
+        names["product"] = rows.recurrent if way == "forward" else rows.recurrent_backward
+        body = "\n            ".join(_body(plan, way))
+        function = from_source(source.replace("<body>", body), names, way)
+        compiled.append(kernel(function, f"{plan.cell.name}.{way}" if own else None))
+    return compiled
+
+
+# A row block walks over the runs of rows that take the step; masked rows cost a copy.
+_FORWARD = """
+def forward(blocks, states, weights, scratch, drop, mask, begin, end):
+    for t in range(blocks.shape[1]):
+        r0 = begin
+        while r0 < end:
+            r1 = end_of_run(mask, t, r0, end)
+            if r1 == r0:
+                copy_row(states, t, t + 1, r0)
+                clear_row(blocks, t, r0)
+                r0 += 1
+                continue
+            <body>
+            r0 = r1
+"""
+_BACKWARD = """
+def backward(blocks, states, weights, scratch, drop, mask, dblocks, dstates, begin, end):
+    for t in range(blocks.shape[1] - 1, -1, -1):
+        r0 = begin
+        while r0 < end:
+            r1 = end_of_run(mask, t, r0, end)
+            if r1 == r0:
+                add_row(dstates, t + 1, t, r0)
+                clear_row(dblocks, t, r0)
+                r0 += 1
+                continue
+            <body>
+            r0 = r1
+"""
+
+
+def _at(place) -> str:
+    array, index, offset = place
+    return f"{array}[{index}, t + {offset}, r0:r1]"
+
+
+def _body(plan: Plan, way: str) -> list[str]:
+    """Return the lines that take rows r0 to r1 through step t."""
+    lines = []
+    for n, (_, products, *ways) in enumerate(plan.stages):
+        takes, gives = ways[:2] if way == "forward" else ways[2:]
+        step = f"pointwise_{way}_{n}({', '.join(_at(place) for place in _distinct(takes, gives))})"
+        calls = _product_calls(products, way)
+        lines = [*lines, *calls, step] if way == "forward" else [step, *calls, *lines]
+    sums = [plan.gradients[f"d{name}"] for name in plan.between] if way == "backward" else []
+    return [*(f"clear({_at(place)})" for place in sums), *lines]
+
+
+def _product_calls(products: list[PlannedProduct], way: str) -> list[str]:
+    """Return one loop over the products from each array: a call of its own each would be compiled once each."""
+    lines = []
+    for array in dict.fromkeys(p.source.array for p in products):
+        chosen = [p for p in products if p.source.array == array]
+        sources, targets, dtargets, weights = (
+            tuple(column)
+            for column in zip(*((p.source.index, p.target, p.dtarget, p.weight) for p in chosen), strict=True)
+        )
+        source, target = f"{array}[{sources}[p], t, r0:r1]", f"blocks[{targets}[p], t, r0:r1]"
+        if way == "backward":
+            source, target = f"d{source}", f"dblocks[{dtargets}[p], t, r0:r1]"
+            source, target = target, source
+        lines += [
+            f"for p in range({len(chosen)}):",
+            f"    product({target}, {source}, weights[{weights}[p]], scratch, drop, {weights}[p], r0)",
+        ]
+    return lines
+
+
+def _distinct(takes, gives) -> list[Place]:
+    return list(dict.fromkeys([*takes, *gives]))
+
+
+def _pointwise_source(plan: Plan, takes, gives) -> str:
+    """Return a loop of `step` over flat arrays, one argument a place: what is overwritten in place comes once."""
+    name = {place: f"a{n}" for n, place in enumerate(_distinct(takes, gives))}
+    results = ", ".join(f"y{n}" for n in range(len(gives)))
+    return "\n".join(
+        [
+            f"def pointwise({', '.join(name.values())}):",
+            *(f"    {a} = {a}.reshape(-1)" for a in name.values()),
+            "    for n in range(a0.size):",
+            f"        {results} = step({', '.join(f'{name[place]}[n]' for place in takes)})",
+            *(f"        {name[p]}[n] {'+=' if plan.sums(p) else '='} y{n}" for n, p in enumerate(gives)),
+        ]
+    )
+
+
+@cache
+def loop(cell: Cell, backend: str):
+    """Return the loop of a cell: compiled, or in NumPy where asked for or where the cell mixes units."""
+    return (CompiledLoop if backend == "numba" and cell.elementwise else NumpyLoop)(Plan(cell))
+
+
+def loop_for(cell: Cell, dtype: np.dtype):
+    """Return the loop that runs `cell` in `dtype` now; complex numbers are the NumPy loop's."""
+    return loop(cell, "numpy" if np.dtype(dtype).kind == "c" else config.backend())

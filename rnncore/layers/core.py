@@ -1,0 +1,165 @@
+"""Dense, Activation and Dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import activations, config, initializers
+from .base import Layer, dropout_mask, fraction, positive
+
+
+class Activated(Layer):
+    """A layer that ends in an activation: ``y = activation(z)``.
+
+    A loss that is exact on the pre-activations (sigmoid with binary, softmax with categorical crossentropy) reads
+    `logits` and goes back through `backward_from_logits`, past the activation.
+    """
+
+    activation: activations.Activation
+    logits: np.ndarray
+
+    def activate(self, z: np.ndarray) -> np.ndarray:
+        """Return the activation of z, and keep what the way back needs."""
+        self.logits, self._y = z, self.activation(z)
+        return self._y
+
+    def call_backward(self, dy):
+        # y = activation(z)
+        return self.backward_from_logits(self.activation.backward(dy, self._y, self.logits))
+
+    def backward_from_logits(self, dz: np.ndarray) -> np.ndarray:
+        """Return the gradient of x from that of the pre-activation."""
+        raise NotImplementedError
+
+
+class Dense(Activated):
+    """``y = activation(x @ kernel + bias)`` on the last axis, as Keras.
+
+    Parameters
+    ----------
+    units : int
+        H, the number of outputs.
+    activation : str, Activation or None
+    use_bias : bool
+    kernel_initializer, bias_initializer : str or Initializer
+    name, dtype, trainable
+        See `Layer`.
+
+    Attributes
+    ----------
+    kernel : ndarray of shape (D, H)
+    bias : ndarray of shape (H,)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        name: str | None = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(name, dtype, trainable)
+        self.units = positive(units, f"{self.name}: units")
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+
+    def build(self, input_shape):
+        self.add_weight("kernel", (input_shape[-1], self.units), self.kernel_initializer)
+        if self.use_bias:
+            self.add_weight("bias", (self.units,), self.bias_initializer)
+
+    def call(self, x, mask=None, training=False):
+        self._x = x
+        z = x @ self.kernel
+        return self.activate(z + self.bias if self.use_bias else z)
+
+    def backward_from_logits(self, dz):
+        # z = x @ kernel + bias, over all leading axes
+        x, flat = self._x.reshape(-1, self._x.shape[-1]), dz.reshape(-1, self.units)
+        self.gradients = {"kernel": x.T @ flat}
+        if self.use_bias:
+            self.gradients["bias"] = flat.sum(axis=0)
+        return dz @ self.kernel.T
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], self.units)
+
+
+class Activation(Activated):
+    """An activation as a layer of its own.
+
+    Parameters
+    ----------
+    activation : str or Activation
+    name, dtype
+        See `Layer`.
+    """
+
+    def __init__(self, activation: Any, name: str | None = None, dtype: str | None = None):
+        super().__init__(name, dtype)
+        self.activation = activations.get(activation)
+
+    def call(self, x, mask=None, training=False):
+        return self.activate(x)
+
+    def backward_from_logits(self, dz):
+        return dz
+
+
+class Dropout(Layer):
+    """Set a share of the inputs to 0 in training, and scale the others so that the sum stays the same.
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+    noise_shape : sequence of int or None, optional
+        The mask's shape, None for the input's own size; an axis of 1 shares one draw.
+    seed : int, optional
+    name, dtype
+        See `Layer`.
+
+    References
+    ----------
+    Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014).
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
+        super().__init__(name, dtype)
+        self.rate = fraction(rate, f"{self.name}: rate")
+        self.noise_shape = noise_shape
+        self.seed = seed
+        self.generator = config.new_generator(seed)
+
+    def mask_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the mask for an input of `shape`."""
+        if self.noise_shape is None:
+            return tuple(shape)
+        if len(self.noise_shape) != len(shape):
+            raise ValueError(f"{self.name}: noise_shape has {len(self.noise_shape)} axes, x has {len(shape)}")
+        return tuple(size if wanted is None else wanted for wanted, size in zip(self.noise_shape, shape, strict=True))
+
+    def call(self, x, mask=None, training=False):
+        self._drop = None
+        if training and self.rate:
+            self._drop = dropout_mask(self.rate, self.mask_shape(x.shape), self.generator, self.dtype)
+        return x if self._drop is None else x * self._drop
+
+    def call_backward(self, dy):
+        # y = x * drop
+        return dy if self._drop is None else dy * self._drop

@@ -1,0 +1,83 @@
+"""Embedding: a table of vectors, one a word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import initializers
+from ..sparse import RowGradient
+from .base import Layer, positive
+
+
+class Embedding(Layer):
+    """Look up a row of a table for each id.
+
+    Parameters
+    ----------
+    input_dim : int
+        V, the number of rows: ids are in [0, V).
+    output_dim : int
+        D, the size of a row.
+    embeddings_initializer : str or Initializer
+        Default: uniform in (-0.05, 0.05).
+    mask_zero : bool
+        Whether id 0 is padding. Row 0 is an ordinary row of the table all the same.
+    name, dtype, trainable
+        See `Layer`.
+
+    Attributes
+    ----------
+    embeddings : ndarray of shape (V, D)
+        Its gradient is a `RowGradient`: the touched rows only.
+    """
+
+    input_ranks = (1, 64)
+    input_kind = "integer"
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        mask_zero: bool = False,
+        name: str | None = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(name, dtype, trainable)
+        self.input_dim = positive(input_dim, f"{self.name}: input_dim")
+        self.output_dim = positive(output_dim, f"{self.name}: output_dim")
+        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.mask_zero = mask_zero
+
+    def build(self, input_shape=None):
+        self.add_weight("embeddings", (self.input_dim, self.output_dim), self.embeddings_initializer)
+
+    def checked_input(self, x):
+        x = super().checked_input(x)
+        low, high = x.min(), x.max()
+        if low < 0 or high >= self.input_dim:
+            bad = low if low < 0 else high
+            raise ValueError(f"{self.name}: x holds the id {bad}; allowed: 0 to {self.input_dim - 1} (input_dim - 1)")
+        return x
+
+    def call(self, x, mask=None, training=False):
+        self._ids = x
+        return self.embeddings[x]
+
+    def call_backward(self, dy):
+        # y = embeddings[ids]: an id's row collects the gradients of all its places
+        flat = self._ids.reshape(-1)
+        order = np.argsort(flat, kind="stable")
+        ids, first = np.unique(flat[order], return_index=True)
+        rows = np.add.reduceat(dy.reshape(-1, self.output_dim)[order], first, axis=0)
+        self.gradients = {"embeddings": RowGradient(ids, rows, self.embeddings.shape)}
+        return None
+
+    def compute_mask(self, x, mask=None):
+        return x != 0 if self.mask_zero else None
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape, self.output_dim)

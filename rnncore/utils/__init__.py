@@ -1,0 +1,5 @@
+"""Helpers around training."""
+
+from .sequence import pad_sequences
+
+__all__ = ["pad_sequences"]

@@ -1,0 +1,57 @@
+"""The line that says how far training is."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+class Progress:
+    """A bar over the batches of an epoch, with loss, metrics and the time left; in the end one line an epoch.
+
+    Parameters
+    ----------
+    label : str
+        What is counted.
+    total : int
+        Batches.
+    verbose : int
+        0 nothing, 1 a bar (where the output is a terminal or a notebook) and a line, 2 a line.
+    """
+
+    def __init__(self, label: str, total: int, verbose: int):
+        self.label, self.verbose, self._bar = label, verbose, None
+        if verbose == 1 and _lively():
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=total, desc=label, leave=False, dynamic_ncols=True, file=sys.stdout, unit="batch")
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def step(self, logs: dict[str, float]) -> None:
+        """One batch more."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(written(logs), refresh=False)
+            self._bar.update()
+
+    def done(self, logs: dict[str, float], seconds: float) -> None:
+        """Close the bar and leave a line."""
+        self.__exit__()
+        if self.verbose:
+            print(f"{self.label} - {seconds:.1f}s - {written(logs)}", flush=True)
+
+
+def written(logs: dict[str, float]) -> str:
+    """Return ``loss: 0.4321 - accuracy: 0.8123``."""
+    return " - ".join(
+        f"{name}: {value:.4f}" if abs(value) >= 1e-3 else f"{name}: {value:.4e}" for name, value in logs.items()
+    )
+
+
+def _lively() -> bool:
+    return sys.stdout.isatty() or "ipykernel" in sys.modules
