@@ -7,12 +7,14 @@ would look at the one file a function stands in, not at the functions that it ca
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import os
 import platform
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 
 import numba
 import numpy as np
@@ -77,6 +79,32 @@ class _KernelCache(caching.FunctionCache):
             super().save_overload(sig, data)
         except OSError:  # no place to write: the kernel serves this process only
             self.disable()
+
+
+def called_functions(function: FunctionType) -> list[FunctionType]:
+    """Return the plain functions among the global names that a function uses."""
+    names = dict.fromkeys(i.argval for i in dis.get_instructions(function) if i.opname == "LOAD_GLOBAL")
+    values = (function.__globals__.get(name) for name in names)
+    return [value for value in values if isinstance(value, FunctionType)]
+
+
+def fingerprint(functions: list[FunctionType], sources: list[str]) -> str | None:
+    """Return a digest of functions, of those they call, and of generated code.
+
+    None if one of the functions stands outside the package, where a change of what it calls goes unseen: such a
+    kernel must not be kept on disk.
+    """
+    package = str(Path(__file__).parent) + os.sep
+    digest = hashlib.sha256(repr(sources).encode())
+    waiting = list(functions)
+    while waiting:
+        function = waiting.pop()
+        code = function.__code__
+        if not code.co_filename.startswith(package):
+            return None
+        digest.update(repr((code.co_code, code.co_names, code.co_varnames)).encode())
+        waiting += called_functions(function)
+    return digest.hexdigest()[:12]
 
 
 def kernel(function: Callable, name: str | None = None) -> Callable:

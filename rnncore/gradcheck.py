@@ -120,7 +120,8 @@ def check_layer(
     """
     x = np.asarray(x)
     inputs = {} if initial_state is None else {"initial_state": _listed(initial_state)}
-    layer(x, mask=mask, training=training, **inputs)  # builds it
+    with same_draws(layer) as rewind:
+        layer(x, mask=mask, training=training, **inputs)  # builds it
     with in_dtype(layer, "float64"), same_draws(layer) as rewind:
         x = x.astype(np.float64) if x.dtype.kind == "f" else x
         inputs = {name: [np.array(s, np.float64) for s in states] for name, states in inputs.items()}

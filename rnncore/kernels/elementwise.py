@@ -5,18 +5,20 @@
     exp(x) = 2^n p + 2^n
     exp(x) - 1 = 2^n p + (2^n - 1)          exact near zero, which tanh needs
 
-ln 2 is subtracted in two parts (Cody & Waite, "Software manual for the elementary functions", 1980). Importing
-this module gives the plain functions of `activations` their compiled forms.
+ln 2 is subtracted in two parts (Cody & Waite, "Software manual for the elementary functions", 1980).
 """
 
 from __future__ import annotations
 
+import inspect
+from functools import cache
 from math import factorial
+from types import FunctionType
 
 import numpy as np
 
 from .. import activations
-from .._jit import clipped, compiled_form, float_type, inlined, power_of_two
+from .._jit import called_functions, clipped, compiled_form, float_type, from_source, inlined, power_of_two
 
 
 def _horner_7(c):
@@ -67,25 +69,24 @@ def _compiled(dtype: str):
         e = scale * p + (scale - one)
         return np.copysign(e / (e + two), z)
 
-    return {"sigmoid": sigmoid, "tanh": tanh}
+    return {activations.sigmoid: lambda z: sigmoid(z), activations.tanh: lambda z: tanh(z)}
 
 
 _SCALAR = {dtype: _compiled(dtype) for dtype in _FLOATS}
 
 
-def _register(forward, backward):
-    """Give an activation its compiled form: ours where there is one, else its own source."""
+@cache
+def register(function: FunctionType) -> None:
+    """Give a plain function, and those it calls, compiled forms: ours where there is one, else its own source."""
+    for called in called_functions(function):
+        register(called)
+    arguments = ", ".join(inspect.signature(function).parameters)
 
-    @compiled_form(forward)
-    def choose_forward(z):
-        own = _SCALAR[float_type(z).name].get(forward.__name__)
-        return forward if own is None else lambda z: own(z)
+    def implementation(*types):
+        own = _SCALAR[float_type(types[0]).name].get(function)
+        return function if own is None else own
 
-    @compiled_form(backward)
-    def choose_backward(dy, y, z):
-        return backward
-
-
-for _activation in activations.ACTIVATIONS.values():
-    if _activation.elementwise:
-        _register(_activation.forward, _activation.backward)
+    names = {"implementation": implementation}
+    compiled_form(function)(
+        from_source(f"def choose({arguments}): return implementation({arguments})", names, "choose")
+    )

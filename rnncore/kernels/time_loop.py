@@ -213,25 +213,30 @@ def _work(weights, blocks) -> int:
 
 def _compile(plan: Plan):
     """Return the compiled (forward, backward) over a range of rows."""
-    from .._jit import from_source, inlined, kernel
-    from . import elementwise, rows  # noqa: F401  (elementwise: the compiled forms of the activations)
+    from .._jit import called_functions, fingerprint, from_source, inlined, kernel
+    from . import elementwise, rows
 
     names = {name: getattr(rows, name) for name in ("end_of_run", "copy_row", "add_row", "clear_row", "clear")}
+    functions, sources = [], []
     for n, (stage, _, inputs, outputs, backward_inputs, backward_outputs) in enumerate(plan.stages):
         for way, function, takes, gives in (
             ("forward", stage.step, inputs, outputs),
             ("backward", stage.step_backward, backward_inputs, backward_outputs),
         ):
-            pointwise = from_source(_pointwise_source(plan, takes, gives), {"step": inlined(function)}, "pointwise")
-            names[f"pointwise_{way}_{n}"] = kernel(pointwise)
-    own = all(stage.stage.step.__module__.startswith(__package__.split(".")[0] + ".") for stage in plan.stages)
+            for called in called_functions(function):
+                elementwise.register(called)
+            sources.append(_pointwise_source(plan, takes, gives))
+            functions.append(function)
+            names[f"pointwise_{way}_{n}"] = kernel(from_source(sources[-1], {"step": inlined(function)}, "pointwise"))
     compiled = []
-    for way in ("forward", "backward"):
-        source = _FORWARD if way == "forward" else _BACKWARD
-        names["product"] = rows.recurrent if way == "forward" else rows.recurrent_backward
-        body = "\n            ".join(_body(plan, way))
-        function = from_source(source.replace("<body>", body), names, way)
-        compiled.append(kernel(function, f"{plan.cell.name}.{way}" if own else None))
+    for way, source, product in (
+        ("forward", _FORWARD, rows.recurrent),
+        ("backward", _BACKWARD, rows.recurrent_backward),
+    ):
+        source = source.replace("<body>", "\n            ".join(_body(plan, way)))
+        key = fingerprint(functions, [*sources, source])
+        function = from_source(source, {**names, "product": product}, way)
+        compiled.append(kernel(function, key and f"{plan.cell.name}.{way}.{key}"))
     return compiled
 
 

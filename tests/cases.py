@@ -1,0 +1,32 @@
+"""Masks, sizes and options that the tests of recurrent layers share."""
+
+import os
+
+import numpy as np
+
+SEED = int(os.environ.get("RNNCORE_TEST_SEED", 20))
+
+
+def masks(pattern: str, rows: int, steps: int, rng: np.random.Generator) -> np.ndarray | None:
+    """Return a mask (rows, steps) of one kind; every row keeps a step but in "empty row"."""
+    lengths = rng.integers(1, steps + 1, rows)
+    counted = np.arange(steps)
+    if pattern == "none":
+        return None
+    if pattern == "right":
+        return counted < lengths[:, None]
+    if pattern == "left":
+        return counted >= steps - lengths[:, None]
+    mask = rng.random((rows, steps)) < 0.6
+    mask[np.arange(rows), lengths - 1] = True
+    if pattern == "empty row":
+        mask[rng.integers(rows)] = False
+    return mask
+
+
+PATTERNS = ("none", "right", "left", "holes", "empty row")
+
+
+def randomize(layer, rng: np.random.Generator, scale: float = 0.6) -> None:
+    """Give a built layer distinct random weights, biases included: equal ones would hide swapped gates."""
+    layer.set_weights([scale * rng.standard_normal(w.shape) for w in layer.get_weights()])

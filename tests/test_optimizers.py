@@ -1,0 +1,410 @@
+"""Optimizers: hand-worked steps, row gradients, exact resume, errors that change nothing, Keras's numbers."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rnncore import optimizers
+from rnncore.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop, get
+from rnncore.sparse import RowGradient
+
+# Every optimizer with every option that changes its arithmetic.
+CASES = [
+    ("SGD", {}),
+    ("SGD", {"momentum": 0.9}),
+    ("SGD", {"momentum": 0.9, "nesterov": True}),
+    ("SGD", {"learning_rate": 0.5, "weight_decay": 0.1}),
+    ("RMSprop", {}),
+    ("RMSprop", {"rho": 0.7, "momentum": 0.5, "epsilon": 1e-3}),
+    ("RMSprop", {"centered": True, "momentum": 0.9}),
+    ("Adam", {}),
+    ("Adam", {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
+    ("Adam", {"amsgrad": True}),
+    ("Adam", {"weight_decay": 0.5}),
+    ("AdamW", {}),
+    ("AdamW", {"learning_rate": 0.1, "weight_decay": 0.3}),
+    ("Adagrad", {}),
+    ("Adagrad", {"learning_rate": 0.1, "initial_accumulator_value": 0.0, "epsilon": 1e-4}),
+]
+CLIPS = [{}, {"clipnorm": 0.7}, {"clipvalue": 0.3}, {"global_clipnorm": 1.1}]
+IDS = [f"{name}-{'-'.join(options)}" for name, options in CASES]
+
+
+def make(name, **options):
+    return getattr(optimizers, name)(**options)
+
+
+def arrays(dtype="float32", seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=shape).astype(dtype) for shape in ((7, 3), (12,), (), (2, 3, 4))]
+
+
+def steps(count, like, seed=1):
+    """Return `count` steps' gradients; the spread of their sizes makes clips bind at some steps only."""
+    rng = np.random.default_rng(seed)
+    sizes = 10 ** rng.uniform(-2, 0, (count, len(like)))
+    return [
+        [np.asarray(rng.normal(0, size, a.shape), a.dtype) for size, a in zip(row, like, strict=True)] for row in sizes
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# By hand
+
+
+def one(optimizer, *gradients, start=1.0):
+    w = np.array([start])
+    for g in gradients:
+        optimizer.apply_gradients([(np.array([g]), w)])
+    return w[0]
+
+
+def test_sgd_by_hand():
+    assert one(SGD(0.5), 0.2) == pytest.approx(0.9)
+    # m = -0.1, w = 0.9; then m = 0.9 * -0.1 - 0.1 = -0.19, w = 0.71
+    assert one(SGD(0.5, momentum=0.9), 0.2, 0.2) == pytest.approx(0.71)
+    # m = -0.1, w = 1 + 0.9 * -0.1 - 0.1 = 0.81; m = -0.19, w = 0.81 + 0.9 * -0.19 - 0.1 = 0.539
+    assert one(SGD(0.5, momentum=0.9, nesterov=True), 0.2, 0.2) == pytest.approx(0.539)
+
+
+def test_rmsprop_by_hand():
+    # v = 0.1 * 0.04 = 0.004, w = 1 - 0.1 * 0.2 / sqrt(0.005) with epsilon 0.001 = 1 - 0.282843
+    assert one(RMSprop(0.1, epsilon=0.001), 0.2) == pytest.approx(0.717157, abs=1e-6)
+    # centered: mean 0.02, variance 0.004 - 0.0004 = 0.0036, + 0.0013 = 0.07²: 1 - 0.02 / 0.07
+    assert one(RMSprop(0.1, epsilon=0.0013, centered=True), 0.2) == pytest.approx(1 - 2 / 7)
+
+
+def test_adam_by_hand():
+    # m = 0.02, v = 0.00004, alpha = 0.1 sqrt(0.001) / 0.1 = 0.0316228
+    # step 0.0316228 * 0.02 / (0.00632456 + 0.001) = 0.0863473; with epsilon beside the corrected v, as in PyTorch,
+    # it would be 0.1 * 0.2 / (0.2 + 0.001)
+    assert one(Adam(0.1, epsilon=0.001), 0.2) == pytest.approx(1 - 0.0863473, abs=1e-7)
+    # g = 0 then: m = 0.018, v = 0.00003996, alpha = 0.1 sqrt(1 - 0.999²) / 0.19; epsilon 1e-7
+    step = 0.1 * math.sqrt(0.001999) / 0.19 * 0.018 / (math.sqrt(0.00003996) + 1e-7)
+    assert one(Adam(0.1), 0.2, 0.0) == pytest.approx(one(Adam(0.1), 0.2) - step)
+
+
+def test_amsgrad_by_hand():
+    # beta_2 0: v is g² alone, 4 and then 0.01; amsgrad divides by sqrt(4) both times
+    # m = 2, w = 1 - 0.1 * 2/2; beta_1 0: m = 0.1, w -= 0.1 * 0.1/2
+    assert one(Adam(0.1, 0.0, 0.0, 1e-12, amsgrad=True), 2.0, 0.1) == pytest.approx(1 - 0.1 - 0.005)
+    assert one(Adam(0.1, 0.0, 0.0, 1e-12), 2.0, 0.1) == pytest.approx(1 - 0.1 - 0.1)
+
+
+def test_adagrad_by_hand():
+    # a = 0.1 + 0.04 + 0.02 (epsilon) = 0.16; 1 - 0.1 * 0.2 / 0.4
+    assert one(Adagrad(0.1, 0.1, 0.02), 0.2) == pytest.approx(0.95)
+
+
+def test_decay_comes_after_the_clip_and_before_the_update():
+    # g = 4 is clipped to 1; w = 2 - 2 * 0.1 * 0.5 = 1.9 (the decay is not clipped), - 0.5 * 1 = 1.4
+    assert one(SGD(0.5, weight_decay=0.1, clipnorm=1.0), 4.0, start=2.0) == pytest.approx(1.4)
+
+
+def test_clips_by_hand():
+    w = [np.zeros(2), np.zeros(1)]
+    g = [np.array([3.0, 4.0]), np.array([12.0])]  # norms 5 and 12, together 13
+    for clip, expected in (
+        ({"clipnorm": 10.0}, [[3, 4], [10]]),
+        ({"clipvalue": 3.5}, [[3, 3.5], [3.5]]),
+        ({"global_clipnorm": 6.5}, [[1.5, 2], [6]]),
+        ({"global_clipnorm": 14.0}, [[3, 4], [12]]),
+    ):
+        arrays_ = [a.copy() for a in w]
+        SGD(1.0, **clip).apply_gradients(zip(g, arrays_, strict=True))
+        for array, wanted in zip(arrays_, expected, strict=True):
+            assert -array == pytest.approx(wanted), clip
+    assert g[0].tolist() == [3, 4] and g[1].tolist() == [12]  # the caller's gradients stay
+
+
+def test_a_norm_that_is_not_a_number_does_not_pass_for_a_small_one():
+    for clip in ({"clipnorm": 1.0}, {"global_clipnorm": 1.0}):
+        w = np.zeros(2)
+        SGD(**clip).apply_gradients([(np.array([math.nan, 1.0]), w)])
+        assert np.isnan(w).all()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The contract
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_in_place_and_of_one_dtype(name, options, dtype):
+    optimizer, ours = make(name, **options), arrays(dtype)
+    before, same = [a.copy() for a in ours], list(ours)
+    optimizer.learning_rate = np.float64(0.01)  # a numpy scalar that would make float64 of float32
+    for gradients in steps(2, ours):
+        optimizer.apply_gradients(zip(gradients, ours, strict=True))
+    assert optimizer.iterations == 2
+    for array, mine, old in zip(ours, same, before, strict=True):
+        assert array is mine and array.dtype == dtype and not np.array_equal(array, old)
+    assert {key: slot.dtype for key, slot in optimizer.get_state().items() if "/" in key} == {
+        f"{slot}/{i}": np.dtype(dtype) for i in range(4) for slot in optimizer.slots()
+    }
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
+def test_parts_do_not_matter(name, options, monkeypatch):
+    """Blocks of a large array, strides and views change no bit."""
+    whole = np.random.default_rng(2).normal(size=(40, 6)).astype("float32")
+    strided = np.asfortranarray(whole)
+    blocks = whole.copy()
+    results = []
+    for size, array in ((10**9, whole), (17, blocks), (17, strided)):
+        monkeypatch.setattr(optimizers, "BLOCK", size)
+        optimizer = make(name, **options)
+        for (gradient,) in steps(3, [array]):
+            optimizer.apply_gradients([(gradient, array[:])])  # a new view each time
+        results.append(array)
+    assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
+@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: "".join(clip))
+def test_row_gradient_is_the_dense_one(name, options, clip):
+    rng = np.random.default_rng(3)
+    table, bias = rng.normal(size=(50, 4)).astype("float32"), rng.normal(size=4).astype("float32")
+    dense_table, dense_bias = table.copy(), bias.copy()
+    ours, dense = make(name, **options, **clip), make(name, **options, **clip)
+    for step in range(20):
+        ids = np.unique(rng.integers(0, 50, 9)) if step != 7 else np.array([], np.int64)
+        rows, g = rng.normal(size=(len(ids), 4)).astype("float32"), rng.normal(size=4).astype("float32")
+        gradient = RowGradient(ids, rows, (50, 4))
+        ours.apply_gradients([(gradient, table), (g, bias)])
+        dense.apply_gradients([(np.asarray(gradient), dense_table), (g, dense_bias)])
+    rounding = 1e-5 if "norm" in "".join(clip) else 0  # a norm's sum of squares runs in another order
+    for mine, theirs in ((table, dense_table), (bias, dense_bias)):
+        np.testing.assert_allclose(mine, theirs, rtol=rounding, atol=rounding)
+    for key, slot in dense.get_state().items():
+        np.testing.assert_allclose(ours.get_state()[key], slot, rtol=rounding, atol=rounding, err_msg=key)
+
+
+def test_row_gradient_never_becomes_a_table(monkeypatch):
+    def refuse(self, dtype=None, copy=None):
+        raise AssertionError("the dense gradient was made")
+
+    monkeypatch.setattr(RowGradient, "__array__", refuse)
+    for clip in CLIPS:
+        table = np.zeros((50, 4), "float32")
+        Adam(**clip).apply_gradients([(RowGradient(np.array([3]), np.ones((1, 4), "float64"), (50, 4)), table)])
+        assert np.flatnonzero(table.any(axis=1)).tolist() == [3]
+
+
+def test_no_gradient_leaves_array_and_slots_alone():
+    optimizer, (a, b) = Adam(weight_decay=0.1), (np.ones(3), np.ones(3))
+    optimizer.apply_gradients([(np.ones(3), a), (None, b)])
+    assert (b == 1).all() and (a != 1).all()
+    state = optimizer.get_state()
+    assert (state["momentum/1"] == 0).all() and (state["momentum/0"] != 0).all()
+    optimizer.apply_gradients([(None, a), (np.ones(3), b)])  # the step counts for both
+    assert optimizer.iterations == 2 and (b != 1).all()
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
+def test_resume_is_exact(name, options):
+    first, ours = make(name, **options), arrays()
+    gradients = steps(8, ours)
+    for g in gradients[:4]:
+        first.apply_gradients(zip(g, ours, strict=True))
+    first.learning_rate = 0.003
+    saved, copies = first.get_state(), [a.copy() for a in ours]
+    for g in gradients[4:]:
+        first.apply_gradients(zip(g, ours, strict=True))
+    second = get({"class_name": name, "config": make(name, **options).get_config()})
+    second.build(copies)
+    second.set_state(saved)
+    assert (second.iterations, second.learning_rate) == (4, 0.003)
+    for g in gradients[4:]:
+        second.apply_gradients(zip(g, copies, strict=True))
+    for mine, theirs in zip(copies, ours, strict=True):
+        assert np.array_equal(mine, theirs)
+    assert first.get_state().keys() == second.get_state().keys()
+
+
+def test_state_is_a_copy():
+    optimizer, w = SGD(momentum=0.9), np.ones(2)
+    optimizer.build([w])
+    state = optimizer.get_state()
+    state["momentum/0"][:] = 5
+    assert (optimizer.get_state()["momentum/0"] == 0).all()
+    optimizer.set_state(state)
+    state["momentum/0"][:] = 7
+    assert (optimizer.get_state()["momentum/0"] == 5).all()
+
+
+def test_get_and_config():
+    made = Adam(0.1, beta_1=0.5, clipnorm=1.0)
+    assert get(made) is made
+    assert made.get_config() == {
+        "learning_rate": 0.1,
+        "beta_1": 0.5,
+        "beta_2": 0.999,
+        "epsilon": 1e-7,
+        "amsgrad": False,
+        "weight_decay": None,
+        "clipnorm": 1.0,
+        "clipvalue": None,
+        "global_clipnorm": None,
+        "name": "adam",
+    }
+    for name in ("SGD", "RMSprop", "Adam", "AdamW", "Adagrad"):
+        assert type(get(name)) is type(get(name.lower())) is type(get(getattr(optimizers, name)))
+        config = get(name).get_config()
+        assert get({"class_name": name, "config": config}).get_config() == config
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: SGD(-0.1), "learning_rate is -0.1; expected a number of at least 0"),
+        (lambda: SGD("0.1"), "learning_rate is '0.1'"),
+        (lambda: SGD(math.nan), "learning_rate is nan"),
+        (lambda: setattr(SGD(), "learning_rate", math.inf), "learning_rate is inf"),
+        (lambda: SGD(momentum=1.5), "momentum is 1.5.*at least 0 and at most 1"),
+        (lambda: SGD(weight_decay=-1), "weight_decay is -1"),
+        (lambda: AdamW(weight_decay=None), "weight_decay is None"),
+        (lambda: SGD(clipnorm=0), "clipnorm is 0; expected a number above 0"),
+        (lambda: SGD(clipvalue=-1), "clipvalue is -1"),
+        (lambda: SGD(global_clipnorm=-1), "global_clipnorm is -1"),
+        (lambda: SGD(clipnorm=1, clipvalue=2), "one may be given; got {'clipnorm': 1, 'clipvalue': 2}"),
+        (lambda: Adam(beta_1=1.0), "beta_1 is 1.0.*below 1"),
+        (lambda: Adam(beta_2=-0.1), "beta_2 is -0.1"),
+        (lambda: Adam(epsilon=0), "epsilon is 0; expected a number above 0"),
+        (lambda: RMSprop(rho=1), "rho is 1"),
+        (lambda: Adagrad(initial_accumulator_value=-1), "initial_accumulator_value is -1"),
+        (lambda: get("adma"), "unknown optimizer 'adma'.*did you mean 'adam'"),
+        (lambda: SGD().build([[1.0]]), "array 0 is of type list; expected a numpy array"),
+        (lambda: SGD().build([np.ones(2), np.ones(2, int)]), "array 1 is of dtype int64"),
+        (lambda: SGD().build([np.broadcast_to(1.0, 3)]), "array 0 is read-only"),
+        (lambda: SGD().apply_gradients([(np.ones(1), [1.0])]), "array 0 is of type list"),
+        (lambda: SGD().set_state({}), r"no slots yet; call build\(arrays\) first"),
+    ],
+)
+def test_errors(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        wrong()
+
+
+def test_unknown_argument():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'lr'"):
+        Adam(lr=0.1)
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_a_refused_step_changes_nothing(built):
+    optimizer, ours = Adam(), arrays()
+    if built:
+        optimizer.apply_gradients(zip(*steps(1, ours), ours, strict=True))
+    state, before = optimizer.get_state(), [a.copy() for a in ours]
+    (gradients,) = steps(1, ours)
+    gradients[3] = gradients[3][:1]
+    wrong = [(zip(gradients, ours, strict=True), r"gradient 3 has shape \(1, 3, 4\); its array has shape \(2, 3, 4\)")]
+    rows = RowGradient(np.array([0]), np.ones((1, 3)), (8, 3))
+    wrong.append(([(rows, ours[0]), *zip(steps(1, ours)[0][1:], ours[1:], strict=True)], "gradient 0 has shape"))
+    if built:
+        good = steps(1, ours)[0]
+        wrong.append((zip(good[:3], ours[:3], strict=True), "got 3 arrays; adam was built with 4"))
+        swapped = [ours[1], ours[0], *ours[2:]]
+        wrong.append((zip(good, swapped, strict=True), "array 0 is not the one that adam was built with"))
+        wrong.append((zip(good, [a.copy() for a in ours], strict=True), "array 0 is not the one"))
+    for pairs, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            optimizer.apply_gradients(pairs)
+        assert all(np.array_equal(a, b) for a, b in zip(ours, before, strict=True))
+        assert optimizer.get_state().keys() == state.keys()
+        assert all(np.array_equal(optimizer.get_state()[key], state[key]) for key in state)
+
+
+def test_a_refused_state_changes_nothing():
+    optimizer, w = SGD(momentum=0.9), np.ones(2)
+    optimizer.apply_gradients([(np.ones(2), w)])
+    state = optimizer.get_state()
+    for change, message in (
+        ({"velocity/0": np.ones(2)}, r"missing \[\], unknown \['velocity/0'\]"),
+        ({"momentum/0": np.ones(3)}, r"state\['momentum/0'\] is float64 \(3,\); expected float64 \(2,\)"),
+        ({"momentum/0": np.ones(2, "float32")}, "is float32"),
+        ({"iterations": np.array(9), "learning_rate": np.array(-1.0)}, "learning_rate is -1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            optimizer.set_state({**state, **change})
+        assert all(np.array_equal(optimizer.get_state()[key], state[key]) for key in state)
+    with pytest.raises(ValueError, match=r"missing \['momentum/0'\]"):
+        optimizer.set_state({key: state[key] for key in ("iterations", "learning_rate")})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Keras
+
+
+@pytest.fixture(scope="module")
+def keras():
+    return pytest.importorskip("keras")
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
+@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: "".join(clip))
+def test_twenty_steps_against_keras(keras, name, options, clip):
+    ours = arrays()
+    theirs = [keras.Variable(a, name=f"w{i}") for i, a in enumerate(ours)]
+    mine, other = make(name, **options, **clip), getattr(keras.optimizers, name)(**options, **clip)
+    for step, gradients in enumerate(steps(20, ours)):
+        if step == 10:
+            mine.learning_rate = other.learning_rate = 0.02
+        if step == 15:
+            gradients[1] = np.zeros_like(gradients[1])
+        mine.apply_gradients(zip(gradients, ours, strict=True))
+        other.apply_gradients(zip(map(keras.ops.convert_to_tensor, gradients), theirs, strict=True))
+        for array, variable in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(array, variable.numpy(), rtol=3e-6, atol=3e-6, err_msg=f"step {step}")
+    state = mine.get_state()
+    assert len(other.variables) == len(state)  # their iterations and learning rate, too
+    for i in range(len(ours)):
+        for slot in mine.slots():
+            (variable,) = [v for v in other.variables if v.path.endswith(f"w{i}_{slot}")]
+            np.testing.assert_allclose(state[f"{slot}/{i}"], variable.numpy(), rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
+def test_float64_against_keras(keras, name, options):
+    """The same arithmetic to the last digits, where numbers are such that Keras's rounding them to float32 is none."""
+    options = {key: value for key, value in make(name, **options).get_config().items() if key != "name"}
+    options = {key: float(np.float32(value)) if type(value) is float else value for key, value in options.items()}
+    ours = arrays("float64")
+    theirs = [keras.Variable(a, dtype="float64") for a in ours]
+    mine, other = make(name, **options), getattr(keras.optimizers, name)(**options)
+    for gradients in steps(20, ours):
+        mine.apply_gradients(zip(gradients, ours, strict=True))
+        other.apply_gradients(zip(map(keras.ops.convert_to_tensor, gradients), theirs, strict=True))
+    for array, variable in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(array, variable.numpy(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
+@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: "".join(clip))
+def test_row_gradients_against_keras(keras, name, options, clip):
+    """TensorFlow's gradient of an embedding (here without repeated ids) does what the dense one does."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(5)
+    table = rng.normal(size=(20, 3)).astype("float32")
+    variable = keras.Variable(table)
+    mine, other = make(name, **options, **clip), getattr(keras.optimizers, name)(**options, **clip)
+    for _ in range(20):
+        ids = np.unique(rng.integers(0, 20, 6))
+        rows = rng.normal(size=(len(ids), 3)).astype("float32")
+        mine.apply_gradients([(RowGradient(ids, rows, table.shape), table)])
+        other.apply_gradients([(tf.IndexedSlices(tf.constant(rows), tf.constant(ids), table.shape), variable)])
+    np.testing.assert_allclose(table, variable.numpy(), rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.keras
+def test_names_and_defaults_against_keras(keras):
+    for name in optimizers._NAMES:
+        theirs, ours = keras.optimizers.get(name).get_config(), get(name).get_config()
+        for key in ours.keys() - {"name"}:  # theirs are numbered
+            assert theirs[key] == pytest.approx(ours[key]), (name, key)
