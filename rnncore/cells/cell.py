@@ -14,7 +14,7 @@ others      what an earlier stage of the same step returned
 
 `step` returns the values named in `returns`: gates (remembered after their activation), states, or intermediates.
 `step_backward` takes any of these names and the gradients of what `step` returned, and returns the gradients of
-`step`'s arguments, in the order of `step`'s signature.
+`step`'s arguments, in the order of `step`'s signature (and then those that it completes, see `Stage`).
 """
 
 from __future__ import annotations
@@ -38,11 +38,15 @@ class Stage:
         Plain elementwise functions; see the module's table for what their arguments are called.
     returns : str
         The names of what `step` returns, separated by spaces.
+    completes : str
+        The states whose gradient `step_backward` completes, because they reach another state within the step (c
+        reaches h in an LSTM): it returns these gradients too, last.
     """
 
     step: Callable
     step_backward: Callable
     returns: str
+    completes: str = ""
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -115,7 +119,10 @@ class Cell:
             self,
             name="_".join([self.name, *(a.name for a in chosen)]),
             stages=tuple(
-                Stage(_with_names(s.step, swap), _with_names(s.step_backward, swap), s.returns) for s in self.stages
+                dataclasses.replace(
+                    s, step=_with_names(s.step, swap), step_backward=_with_names(s.step_backward, swap)
+                )
+                for s in self.stages
             ),
             keeps_inputs=any(a.needs_input for a in chosen),
             elementwise=all(a.elementwise for a in chosen),

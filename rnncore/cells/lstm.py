@@ -52,12 +52,12 @@ def step_backward(dh, dc, i, f, k, o, c, c_prev, z_i, z_f, z_k, z_o):
     dz_f = d_sigmoid(df, f, z_f)
     dz_k = d_tanh(dk, k, z_k)
     dz_o = d_sigmoid(do, o, z_o)
-    return dz_i, dz_f, dz_k, dz_o, dc_prev
+    return dz_i, dz_f, dz_k, dz_o, dc_prev, dc
 
 
 LSTM = Cell(
     "lstm",
     gates=("i", "f", "k", "o"),
     states=("h", "c"),
-    stages=(Stage(step, step_backward, "i f k o h c"),),
+    stages=(Stage(step, step_backward, "i f k o h c", completes="c"),),
 )

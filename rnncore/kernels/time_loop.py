@@ -110,7 +110,7 @@ class Plan:
             [self.places[name] for name in stage.inputs],
             [self.places[name] for name in stage.outputs],
             [both[name] for name in stage.backward_inputs],
-            [self.gradients[f"d{name}"] for name in stage.inputs],
+            [self.gradients[f"d{name}"] for name in (*stage.inputs, *stage.completes.split())],
         )
 
     def _product(self, n: int, product: Product) -> PlannedProduct:
@@ -121,8 +121,10 @@ class Plan:
         )
 
     def sums(self, place: Place) -> bool:
-        """Whether a gradient adds up over several paths (states, intermediates) or is written once."""
-        return place.array == "dstates" or self.dblocks[place.index] in self.between
+        """Whether a gradient is added to what is there (states before the step, intermediates) or written."""
+        if place.array == "dstates":
+            return place.offset == 0
+        return self.dblocks[place.index] in self.between
 
 
 class NumpyLoop:
