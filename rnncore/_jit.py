@@ -12,6 +12,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -72,6 +73,8 @@ class _KernelCache(caching.FunctionCache):
         try:
             return super().load_overload(sig, target_context)
         except Exception:  # a damaged file, whatever it raises: compile anew
+            with suppress(OSError):
+                self.flush()
             return None
 
     def save_overload(self, sig, data):

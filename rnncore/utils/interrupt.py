@@ -12,24 +12,25 @@ from contextlib import contextmanager
 def deferred_interrupt() -> Iterator[list]:
     """Yield a list that is empty until Ctrl-C is pressed; a second Ctrl-C interrupts at once.
 
-    Outside the main thread, where signals do not arrive, nothing changes.
+    Who reads the list ends its work when it can, by a KeyboardInterrupt; if the block ends first, that is raised
+    here. Nothing is deferred outside the main thread, where no signals arrive, nor where Ctrl-C has another handler
+    than Python's own.
     """
     pressed: list = []
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed
-        return
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before):  # ignored, or not Python's: leave it so
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield pressed
         return
 
     def remember(number, frame):
         if pressed:
-            before(number, frame)
+            signal.default_int_handler(number, frame)
         pressed.append(number)
 
     signal.signal(signal.SIGINT, remember)
     try:
         yield pressed
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt("stopped at the end of training")

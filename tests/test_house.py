@@ -1,0 +1,51 @@
+"""Does every line know its room? The imports, held to the plan of the house."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rnncore
+
+PACKAGE = Path(rnncore.__file__).parent
+FORBIDDEN = {  # what a room's files may not import
+    "cells": {"config", "kernels", "layers", "models", "study", "losses", "optimizers", "datasets", "numba"},
+    "kernels": {"layers", "models", "study", "losses", "optimizers", "datasets", "numba"},
+    "layers": {"models", "study", "losses", "optimizers", "datasets", "numba", "_jit"},
+    "datasets": {"layers", "models", "study", "cells", "kernels", "numba", "_jit"},
+    "": {"study", "interop", "numba"},  # the engine, whatever its room
+}
+EXEMPT = {"_jit.py": {"numba"}}
+
+
+def imported(path: Path) -> set[str]:
+    """Return every part of every module name that a file imports, at its top or inside a function."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {part for alias in node.names for part in alias.name.split(".")}
+        elif isinstance(node, ast.ImportFrom):
+            names |= set((node.module or "").split("."))
+            if (node.level and not node.module) or node.module == "rnncore":
+                names |= {alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports(path):
+    room = path.relative_to(PACKAGE).parts[0] if path.parent != PACKAGE else ""
+    forbidden = FORBIDDEN.get(room, set()) | (FORBIDDEN[""] if room != "study" else {"numba"})
+    assert imported(path) & (forbidden - EXEMPT.get(path.name, set())) == set()
+
+
+def test_import_loads_no_numba_and_nothing_heavy():
+    heavy = ("numba", "tqdm", "matplotlib", "pooch", "tensorflow", "keras", "requests")
+    code = f"import sys, rnncore; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_exist():
+    assert all(hasattr(rnncore, name) for name in rnncore.__all__)

@@ -1,0 +1,189 @@
+"""The compiled loop against its NumPy twin; its elementary functions; its cache on disk."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import PATTERNS, SEED, masks
+
+import rnncore
+from rnncore import activations, config
+from rnncore.cells import LSTM, SIMPLE_RNN, Cell, Stage
+from rnncore.kernels import threads
+from rnncore.kernels.time_loop import Plan, loop
+
+CELLS = {"SimpleRNN": SIMPLE_RNN, "LSTM": LSTM}
+SIZES = [(1, 1, 1), (1, 5, 2), (6, 9, 3), (4, 33, 17), (3, 8, 130)]
+
+
+def run(cell, backend, dtype, sizes, pattern="none", dropped=False):
+    """Return blocks, states and their gradients after a forward and a backward from random arrays."""
+    steps, rows, units = sizes
+    rng = np.random.default_rng(SEED)
+    plan = Plan(cell)
+
+    def random(*shape):
+        return rng.standard_normal(shape).astype(dtype)
+
+    blocks = random(len(plan.blocks), steps, rows, units)
+    states = np.zeros((len(cell.states), steps + 1, rows, units), dtype)
+    states[:, 0] = random(len(cell.states), rows, units)
+    weights = random(len(cell.products), units, units) / np.asarray(units, dtype) ** 0.5
+    drop = random(len(cell.products), rows, units) if dropped else None
+    mask = masks(pattern, rows, steps, rng)
+    mask = None if mask is None else np.ascontiguousarray(mask.T)
+    dstates = np.zeros_like(states)
+    dstates[0, 1:] = random(steps, rows, units)
+    dstates[:, -1] += random(len(cell.states), rows, units)
+    dblocks = np.full((len(plan.dblocks), steps, rows, units), np.nan, dtype)
+    runner = loop(cell, backend)
+    runner.forward(blocks, states, weights, drop, mask)
+    runner.backward(blocks, states, weights, drop, mask, dblocks, dstates)
+    return blocks, states, dblocks, dstates
+
+
+@pytest.mark.parametrize("dropped", [False, True], ids=["whole", "dropped"])
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_compiled_equals_numpy(cell, sizes, pattern, dropped):
+    for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-5)):
+        ours = run(cell, "numba", dtype, sizes, pattern, dropped)
+        plain = run(cell, "numpy", dtype, sizes, pattern, dropped)
+        for mine, theirs in zip(ours, plain, strict=True):
+            assert mine.dtype == theirs.dtype == dtype
+            np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("pattern", ["none", "holes"])
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_the_number_of_threads_changes_no_bit(cell, pattern, monkeypatch):
+    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    results = []
+    for count in (1, 2, 3):
+        config.set_threads(count)
+        results.append(run(cell, "numba", "float32", (7, 23, 19), pattern, True))
+    for other in results[1:]:
+        for first, second in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(first, second)
+
+
+def test_rows_do_not_depend_on_their_neighbours():
+    every = run(LSTM, "numba", "float32", (5, 7, 11))
+    steps, rows, units = 5, 7, 11
+    # the same row alone: cut out of the same random arrays
+    rng = np.random.default_rng(SEED)
+    blocks = rng.standard_normal((4, steps, rows, units)).astype("float32")
+    states = np.zeros((2, steps + 1, rows, units), "float32")
+    states[:, 0] = rng.standard_normal((2, rows, units)).astype("float32")
+    weights = rng.standard_normal((4, units, units)).astype("float32") / np.float32(units) ** 0.5
+    for row in range(rows):
+        alone = np.ascontiguousarray(blocks[:, :, row : row + 1]), np.ascontiguousarray(states[:, :, row : row + 1])
+        loop(LSTM, "numba").forward(*alone, weights, None, None)
+        np.testing.assert_array_equal(alone[1][:, :, 0], every[1][:, :, row])
+
+
+def test_a_cell_that_asks_for_an_unknown_name_is_refused():
+    def step(z_a, memory):
+        return z_a + memory
+
+    with pytest.raises(ValueError, match="'memory' is not known"):
+        Plan(Cell("odd", ("a",), ("h",), (Stage(step, lambda dh: (dh, dh), "h"),)))
+
+
+# --- elementary functions ---------------------------------------------------------------------------------------
+
+POINTS = np.concatenate([s * np.logspace(-30, 2.9, 20_001) for s in (1, -1)] + [np.linspace(-20, 20, 40_001), [0.0]])
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """Return the compiled sigmoid and tanh as functions of arrays."""
+    from rnncore._jit import from_source, kernel
+    from rnncore.kernels.elementwise import register
+
+    made = {}
+    for function in (activations.sigmoid, activations.tanh):
+        register(function)
+        source = "def each(x, y):\n    for n in range(x.size):\n        y[n] = f(x[n])"
+        made[function.__name__] = kernel(from_source(source, {"f": function}, "each"))
+    return made
+
+
+@pytest.mark.parametrize(("dtype", "ulps"), [("float32", 6), ("float64", 6)])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_units_in_the_last_place(compiled, name, dtype, ulps):
+    x = POINTS.astype(dtype)
+    y = np.empty_like(x)
+    compiled[name](x, y)
+    wide = x.astype(np.longdouble)
+    with np.errstate(over="ignore", under="ignore"):
+        exact = 1 / (1 + np.exp(-wide)) if name == "sigmoid" else np.tanh(wide)
+    tiny = np.finfo(dtype).tiny
+    spacing = np.spacing(np.maximum(np.abs(exact), tiny).astype(dtype)).astype(np.longdouble)
+    normal = np.abs(exact) > 4 * tiny  # below, sigmoid ends in a denormal number and not in 0
+    error = np.abs(y - exact) / spacing
+    assert error[normal].max() < ulps
+    assert (np.abs(y[~normal]) <= 8 * tiny).all()
+    assert (np.diff(y[np.argsort(x, kind="stable")]) >= -ulps * np.spacing(np.float64(1)) * 1e9).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_infinities_and_nan(compiled, dtype):
+    x = np.array([np.inf, -np.inf, np.nan, 1e30, -1e30, 0.0, -0.0], dtype)
+    y = np.empty_like(x)
+    compiled["tanh"](x, y)
+    np.testing.assert_array_equal(y, np.array([1, -1, np.nan, 1, -1, 0, 0], dtype))
+    assert list(np.signbit(y[-2:])) == [False, True]
+    compiled["sigmoid"](x, y)
+    np.testing.assert_allclose(y, np.array([1, 0, np.nan, 1, 0, 0.5, 0.5], dtype), atol=np.finfo(dtype).tiny)
+
+
+# --- the cache on disk ------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import numpy as np
+from rnncore.cells import SIMPLE_RNN
+from rnncore.kernels.time_loop import loop
+states = np.zeros((1, 3, 2, 2), "float32")
+runner = loop(SIMPLE_RNN, "numba")
+runner.forward(np.ones((1, 2, 2, 2), "float32"), states, np.ones((1, 2, 2), "float32"), None, None)
+print(sum(runner._forward.stats.cache_hits.values()), repr(float(states[0, -1, 0, 0])))
+"""
+
+
+def fresh_process(cache: Path, package: Path = Path(rnncore.__file__).parent) -> tuple[int, float]:
+    """Run a step in a new process; return how many kernels came from disk, and the state."""
+    env = {**os.environ, "RNNCORE_CACHE_DIR": str(cache), "PYTHONPATH": str(package.parent)}
+    command = [sys.executable, "-W", "error", "-c", SCRIPT]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, cwd=package.parent)
+    hits, state = done.stdout.split()
+    return int(hits), float(state)
+
+
+def test_the_second_process_compiles_nothing_and_a_stale_kernel_is_impossible(tmp_path):
+    package = tmp_path / "changed" / "rnncore"
+    shutil.copytree(Path(rnncore.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    cache = tmp_path / "cache"
+    (cold, state), (warm, again) = fresh_process(cache, package), fresh_process(cache, package)
+    assert (cold, warm) == (0, 1)
+    assert state == again == pytest.approx(np.tanh(1 + 2 * np.tanh(1)), rel=1e-6)
+
+    cell = package / "cells" / "simple_rnn.py"  # a called function, in another file than the kernel's
+    cell.write_text(cell.read_text().replace("    h = tanh(z_a)\n    return", "    h = tanh(z_a + z_a)\n    return"))
+    hits, changed = fresh_process(cache, package)
+    assert hits == 0
+    assert changed == pytest.approx(np.tanh(2 + 4 * np.tanh(2)), rel=1e-6)
+
+    for kernel in cache.rglob("*.nb?"):
+        kernel.write_bytes(b"damaged")
+    assert fresh_process(cache, package) == (0, changed)
+
+
+def test_no_place_for_the_cache_is_no_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert fresh_process(tmp_path / "file" / "below")[0] == 0
