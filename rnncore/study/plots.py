@@ -41,7 +41,9 @@ def plot_history(history: Mapping[str, Sequence[float]], path: str | os.PathLike
 def plot_distance(
     curves: Mapping[str, np.ndarray], path: str | os.PathLike, title: str = "", styles: Mapping[str, str] | None = None
 ) -> Path:
-    """Draw gradient norms against their distance from the end, on a logarithmic scale, and write the figure.
+    """Draw gradient norms, as shares of that at the last step, against their distance from it, and write the figure.
+
+    The scale is logarithmic: a straight line is a factor a step.
 
     Parameters
     ----------
@@ -54,9 +56,9 @@ def plot_distance(
     """
     figure, (axis,) = _figure(1)
     for label, norms in curves.items():
-        axis.semilogy(np.arange(len(norms))[::-1], norms, (styles or {}).get(label, "-"), label=label)
-    axis.set(xlabel="steps back from the loss", ylabel="gradient norm", title=title)
-    axis.legend(frameon=False)
+        axis.semilogy(np.arange(len(norms))[::-1], norms / norms[-1], (styles or {}).get(label, "-"), label=label)
+    axis.set(xlabel="steps back from the last", ylabel="gradient norm / that at the last step", title=title)
+    figure.legend(frameon=False, loc="outside right upper", fontsize="small")
     return _written(figure, path)
 
 
@@ -65,7 +67,7 @@ def _figure(columns: int):
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError('figures need matplotlib: pip install "rnncore[plot]"') from error
-    figure = Figure(figsize=(max(5.5 * columns, 7), 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(max(5.5 * columns, 9), 4), dpi=120, layout="constrained")
     return figure, list(np.atleast_1d(figure.subplots(1, columns)))
 
 
