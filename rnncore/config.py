@@ -32,9 +32,12 @@ def set_floatx(dtype: str) -> None:
 
 def checked_dtype(dtype: str | np.dtype | type | None) -> np.dtype:
     """Return `dtype` (None: the default) as a numpy dtype the engine computes in, or raise ValueError."""
-    found = np.dtype(floatx() if dtype is None else dtype)
-    if found.name not in DTYPES:
-        raise ValueError(f"dtype is {found.name!r}; allowed: 'float32', 'float64'")
+    try:
+        found = np.dtype(floatx() if dtype is None else dtype)
+    except (TypeError, ValueError):  # NumPy makes nothing of it
+        found = None
+    if found is None or found.name not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; allowed: 'float32', 'float64'")
     return found
 
 
@@ -61,7 +64,7 @@ def threads() -> int:
     """Return the number of threads a kernel uses: as set, else ``RNNCORE_THREADS``, else the processors we may use."""
     if _settings["threads"] is None:
         given = os.environ.get("RNNCORE_THREADS")
-        set_threads(len(os.sched_getaffinity(0)) if given is None else given)
+        set_threads(_processors() if given is None else given)
     return _settings["threads"]
 
 
@@ -73,19 +76,37 @@ def set_threads(count: int | str) -> None:
     count : int
         At least 1.
     """
-    if not str(count).isdigit() or int(count) < 1:
+    if not str(count).isdecimal() or int(count) < 1:
         raise ValueError(f"threads (set_threads or RNNCORE_THREADS) is {count!r}; expected a whole number above 0")
     _settings["threads"] = int(count)
 
 
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def set_seed(seed: int) -> None:
-    """Seed every generator made from now on (initial weights, dropout, shuffling)."""
+    """Seed every generator made from now on (initial weights, dropout, shuffling).
+
+    Parameters
+    ----------
+    seed : int
+        At least 0.
+    """
     global _root
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"set_seed: seed is {seed!r}; expected a whole number of at least 0")
     _root = np.random.SeedSequence(seed)
 
 
-def new_generator(seed: int | np.random.Generator | None = None) -> np.random.Generator:
-    """Return a generator of its own: from `seed`, or else the next independent stream of the process's seed."""
+def new_seed() -> np.random.SeedSequence:
+    """Return the next independent seed that comes from the process's own."""
+    return _root.spawn(1)[0]
+
+
+def new_generator(seed: int | np.random.Generator | np.random.SeedSequence | None = None) -> np.random.Generator:
+    """Return a generator of its own: from `seed`, or else from the next `new_seed`."""
     if isinstance(seed, np.random.Generator):
         return seed
-    return np.random.default_rng(_root.spawn(1)[0] if seed is None else seed)
+    return np.random.default_rng(new_seed() if seed is None else seed)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ import numpy as np
 from . import config, losses, optimizers
 from . import metrics as metric_classes
 from .callbacks import Callback, History
-from .layers.base import Layer, checked_array, positive
+from .configured import look_up
+from .layers.base import Layer, flag, fraction, inspected, not_finite, positive, whole
 from .layers.core import Activated
-from .sparse import RowGradient
 from .utils.interrupt import deferred_interrupt
 from .utils.progress import Progress
 
@@ -34,7 +35,7 @@ class Sequential(Layer):
     history : History
         Of the last `fit`, also when it was interrupted.
     stop_training : bool
-        A callback sets it to end training after the epoch.
+        A callback sets it to end training after the batch; the epoch is closed as always.
 
     Examples
     --------
@@ -45,10 +46,14 @@ class Sequential(Layer):
 
     def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None):
         super().__init__(name)
+        if isinstance(layers, (str, Layer)) or not isinstance(layers, Iterable | None):
+            raise TypeError(f"{self.name}: layers is {layers!r}; expected a list of layers")
         self.layers: list[Layer] = []
         self.optimizer = self.loss = None
         self.metrics: list[Any] = []
+        self._metrics_asked: list[Any] = []
         self.history: History | None = None
+        self._mask: np.ndarray | None = None
         self.stop_training = False
         self.generator = config.new_generator()  # of the shuffling
         for layer in layers or ():
@@ -56,41 +61,54 @@ class Sequential(Layer):
 
     def add(self, layer: Layer) -> None:
         """Put a layer at the end."""
-        if not isinstance(layer, Layer):
+        if not isinstance(layer, Layer) or layer is self:
             raise TypeError(f"{self.name}: add got {layer!r}; expected a layer")
         if any(layer is other for other in self.layers):
             raise ValueError(f"{self.name}: layer {layer.name!r} is in the model already")
         if any(layer.name == other.name for other in self.layers):
             raise ValueError(f"{self.name}: there is a layer named {layer.name!r} already; names are unique in a model")
         self.layers.append(layer)
-        self.built = False
+        self.built, self.dtype = False, layer.dtype
 
     def pop(self) -> Layer:
         """Take the last layer away and return it."""
         if not self.layers:
             raise ValueError(f"{self.name}: pop: there is no layer")
-        return self.layers.pop()
+        layer = self.layers.pop()
+        self.built, self.dtype = False, (self.layers or [layer])[-1].dtype
+        return layer
 
     # --- a layer of layers -------------------------------------------------------------------------------------
 
     def children(self):
         return self.layers
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        """Make all weights, for inputs of `input_shape` (batch first, None: any size)."""
+    def _first(self) -> Layer:
         if not self.layers:
             raise ValueError(f"{self.name}: the model has no layers; add some first")
-        self.input_shape = shape = (None, *input_shape[1:])
+        return self.layers[0]
+
+    @property
+    def input_kind(self) -> str:
+        """That of the first layer."""
+        return self._first().input_kind
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Make all weights, for inputs of `input_shape` (batch first, None: any size)."""
+        self.check_shape(input_shape)  # before the first weight is made
         for layer in self.layers:
-            layer.ensure_built(shape)
+            layer.ensure_built(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+
+    def check_shape(self, shape):
+        self._first()
+        for layer in self.layers:
+            if layer.input_kind == "integer" and layer is not self.layers[0]:
+                raise ValueError(f"{self.name}: {layer.name} takes integers; it must be the first layer")
+            layer.check_shape(shape)
             shape = layer.compute_output_shape(shape)
             if isinstance(shape, list):
                 raise ValueError(f"{self.name}: {layer.name} returns its states too; in a Sequential it must not")
-        self.built = True
-
-    def ensure_built(self, input_shape):
-        if not self.built:
-            self.build(input_shape)
 
     def compute_output_shape(self, input_shape):
         for layer in self.layers:
@@ -102,24 +120,23 @@ class Sequential(Layer):
         return self._mask
 
     def checked_input(self, x):
-        if not self.layers:
-            raise ValueError(f"{self.name}: the model has no layers; add some first")
-        return self.layers[0].checked_input(x)
+        x = self._first().checked_input(x)
+        self.check_shape(x.shape)
+        return x
+
+    def cast(self, x):
+        return x  # each layer does it for itself
 
     def call(self, x, mask=None, training=False):
-        self._outputs = []
         for layer in self.layers:
-            y = layer.call(x, mask=mask, training=training)
+            y = layer.forward(x, mask, training)
             mask = layer.compute_mask(x, mask)
-            self._outputs.append(y)
             x = y
         self._mask = mask
         return x
 
     def call_backward(self, dy):
-        for layer in reversed(self.layers):
-            dy = layer.call_backward(dy)
-        return dy
+        return _backward(self.layers, dy)
 
     @property
     def weights(self):
@@ -137,15 +154,21 @@ class Sequential(Layer):
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """Return a layer by its name or its place."""
-        if index is not None:
-            return self.layers[index]
-        for layer in self.layers:
-            if layer.name == name:
-                return layer
-        raise ValueError(f"{self.name}: there is no layer {name!r}; there are {[layer.name for layer in self.layers]}")
+        if index is None:
+            return look_up(name, {layer.name: layer for layer in self.layers}, "layer", f"{self.name}: name")
+        if not isinstance(index, (int, np.integer)) or not -len(self.layers) <= index < len(self.layers):
+            raise ValueError(f"{self.name}: index is {index!r}; expected a whole number below {len(self.layers)}")
+        return self.layers[index]
 
     def get_config(self):
         return {"layers": [layer.describe() for layer in self.layers], "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Sequential:
+        """Build a model, not compiled and without weights, from what `get_config` returned."""
+        classes = {layer.__name__: layer for layer in _subclasses(Layer)}
+        rows = [(look_up(row["class_name"], classes, "layer"), row["config"]) for row in config["layers"]]
+        return cls([layer.from_config(options) for layer, options in rows], config["name"])
 
     # --- training ----------------------------------------------------------------------------------------------
 
@@ -160,12 +183,18 @@ class Sequential(Layer):
             TensorFlow does: stable, with the gradient p - y.
         metrics : sequence of str or Metric, optional
         """
-        self.optimizer = optimizers.get(optimizer)
-        self.loss = None if loss is None else losses.get(loss)
-        self._metrics_asked = list(metrics or ())
-        for metric in self._metrics_asked:
-            metric_classes.get(metric, self.loss, (None, 1))  # an unknown name is refused now, not in the first batch
-        self.metrics = []
+        if isinstance(metrics, str) or not isinstance(metrics, Iterable | None):
+            raise TypeError(f"{self.name}: metrics is {metrics!r}; expected a list of names or metrics")
+        optimizer, loss = optimizers.get(optimizer), None if loss is None else losses.get(loss)
+        if loss is not None and loss.reduction in (None, "none"):
+            raise ValueError(
+                f"{self.name}: loss has reduction {loss.reduction!r}; training needs one that gives a number"
+            )
+        metrics = list(metrics or ())
+        for metric in metrics:
+            metric_classes.get(metric, loss, (None, 1))  # an unknown name is refused now, not in the first batch
+        self.optimizer, self.loss = optimizer, loss
+        self.metrics, self._metrics_asked = [], metrics  # "accuracy" is chosen by the first output
 
     def fit(
         self,
@@ -211,126 +240,172 @@ class Sequential(Layer):
 
         Raises
         ------
+        ValueError, TypeError
+            An argument, or a weight, is not what it should be: the message says which, what came and what is
+            allowed. Nothing has changed then.
         FloatingPointError
-            Loss or gradients became NaN or infinite: it names the layer and the step. The weights are those of
-            the last step before.
+            Loss or gradients became NaN or infinite: it names the first layer and its time step, and the step of
+            training. The weights are those before that step.
         KeyboardInterrupt
             Ctrl-C, after the step under way. The model is usable and ``model.history`` has what was done.
         """
-        self._require(self.loss, "loss")
-        x, y, sample_weight = self.checked_data(x, y, sample_weight)
-        size = positive(32 if batch_size is None else batch_size, "batch_size")
-        epochs = positive(epochs, "epochs")
+        self._require_loss()
+        data = self.checked_data(x, y, sample_weight)
+        size, verbose, shuffle = _batch_size(batch_size), _verbosity(verbose), flag(shuffle, "shuffle")
+        epochs = range(whole(initial_epoch, "initial_epoch"), positive(epochs, "epochs"))
+        share = fraction(validation_split, "validation_split")
+        callbacks = _checked_callbacks(callbacks)
         if validation_data is not None:
+            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+                raise ValueError(
+                    f"validation_data is a {type(validation_data).__name__}; expected (x, y) or (x, y, sample_weight)"
+                )
             validation_data = self.checked_data(*validation_data, label="validation_data: ")
-        elif validation_split:
-            if not 0 < validation_split < 1:
-                raise ValueError(f"validation_split is {validation_split!r}; expected a number in [0, 1)")
-            edge = int(len(x) * (1 - validation_split))
-            if edge in (0, len(x)):
-                raise ValueError(f"validation_split={validation_split} of {len(x)} samples leaves a part empty")
-            parts = (x, y, sample_weight)
-            validation_data = [None if part is None else part[edge:] for part in parts]
-            x, y, sample_weight = (None if part is None else part[:edge] for part in parts)
-        verbose = 1 if verbose == "auto" else int(verbose)
+        elif share:
+            data, validation_data = _split(data, share)
+        self._prepare(data[0])
+        self._check_targets(*data)
+        if validation_data is not None:
+            self._check_targets(*validation_data, label="validation_data: ")
+        return self._fit(data, validation_data, size, epochs, shuffle, verbose, callbacks)
 
-        self.ensure_built(x.shape)
+    def _fit(self, data, validation_data, size, epochs, shuffle, verbose, callbacks):
+        """Train on checked data; return the history."""
+        count = len(data[0])
+        steps = -(-count // size)
         self.history = History()
-        callbacks = [self.history, *(callbacks or ())]
+        callbacks = [*callbacks, self.history]  # last: it sees what others put into the logs
         for callback in callbacks:
-            callback.model = self
-        self.stop_training = False
-        _call(callbacks, "on_train_begin")
-        try:
-            with deferred_interrupt() as interrupted:
-                for epoch in range(initial_epoch, epochs):
+            callback.model, callback.params = self, {"epochs": epochs.stop, "steps": steps, "verbose": verbose}
+        self.stop_training, logs = False, None
+        with deferred_interrupt() as interrupted:
+            _call(callbacks, "on_train_begin")
+            try:
+                for epoch in epochs:
                     begin = time.perf_counter()
-                    order = self.generator.permutation(len(x)) if shuffle else np.arange(len(x))
+                    order = self.generator.permutation(count) if shuffle else np.arange(count)
                     _call(callbacks, "on_epoch_begin", epoch)
-                    with Progress(f"Epoch {epoch + 1}/{epochs}", -(-len(x) // size), verbose) as progress:
-                        logs = self._fit_epoch(
-                            epoch, (x, y, sample_weight), order, size, callbacks, progress, interrupted
-                        )
+                    with Progress(f"Epoch {epoch + 1}/{epochs.stop}", steps, verbose) as progress:
+                        logs = self._fit_epoch(epoch, data, order, size, callbacks, progress, interrupted)
                         if validation_data is not None:
-                            values = self._evaluated(validation_data, size, interrupted)
+                            where = f"the validation of epoch {epoch + 1}"
+                            values = self._evaluated(validation_data, size, where, interrupted)
                             logs |= {f"val_{name}": value for name, value in values.items()}
                         progress.done(logs, time.perf_counter() - begin)
                     _call(callbacks, "on_epoch_end", epoch, logs)
+                    if interrupted:
+                        raise KeyboardInterrupt(f"stopped after epoch {epoch + 1}")
                     if self.stop_training:
                         break
-        finally:
-            _call(callbacks, "on_train_end")
+            finally:
+                _call(callbacks, "on_train_end", logs)
         return self.history
 
     def _fit_epoch(self, epoch, data, order, size, callbacks, progress, interrupted):
         """Train on the samples in `order`; return the epoch's logs."""
-        x, y, sample_weight = data
         running = _Running(self)
         for batch, first in enumerate(range(0, len(order), size)):
             rows = order[first : first + size]
-            weight = None if sample_weight is None else sample_weight[rows]
-            _call(callbacks, "on_train_batch_begin", batch)
             where = f"epoch {epoch + 1}, batch {batch + 1}"
-            running.add(*self._train_step(x[rows], y[rows], weight, where), y[rows], weight)
+            _call(callbacks, "on_train_batch_begin", batch)
+            self._train_step(*_part(data, rows), running, where)
             _call(callbacks, "on_train_batch_end", batch, running.logs())
             progress.step(running.logs())
             if interrupted:
-                raise KeyboardInterrupt(f"stopped in {where}")
+                raise KeyboardInterrupt(f"stopped after {where}")
+            if self.stop_training:
+                break
+        bad = self.bad_weight()
+        if bad:
+            raise FloatingPointError(f"{bad}, after {where}; a smaller learning_rate may help")
         return running.logs()
 
-    def _train_step(self, x, y, sample_weight, where="this step"):
-        """Forward, backward, update; return the loss and the prediction of the batch."""
-        y_pred = self.call(x, training=True)
-        value, gradient = self.loss_and_gradient(y, y_pred, sample_weight)
-        if not np.isfinite(value):
-            raise FloatingPointError(f"the loss became {value} in {where}; {self._first_not_finite()}")
-        self.backward_from_loss(gradient)
-        gradients = self.get_gradients()
-        for layer in self.layers:
-            for name in layer.weight_names if layer.trainable else ():
-                rows = layer.gradients[name]
-                if not np.isfinite(rows.rows if isinstance(rows, RowGradient) else rows).all():
-                    raise FloatingPointError(f"the gradient of {layer.name}.{name} is not finite in {where}")
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
-        return value, y_pred
+    def _train_step(self, x, y, sample_weight, running, where="this batch"):
+        """Forward, backward, update; `running` takes in the batch's loss and metrics."""
+        where = f"{where} (step {self.optimizer.iterations + 1})"
+        with np.errstate(all="ignore"):  # what overflows is found below, and named
+            y_pred = self.forward(x, training=True)
+            value, gradient = self.loss_and_gradient(y, y_pred, sample_weight)
+            self._check_loss(value, where)
+            running.add(value, y, y_pred)
+            self.backward_from_loss(gradient)
+            self._check_gradients(where)
+        self.optimizer.apply_gradients(zip(self.get_gradients(), self.trainable_weights, strict=True))
 
     def _fused(self) -> bool:
         """Whether the loss reads the last layer's pre-activations."""
         last = self.layers[-1]
         return isinstance(last, Activated) and not self.loss.from_logits and last.activation.name == self.loss.fuses
 
-    def loss_and_gradient(self, y, y_pred, sample_weight=None):
-        fused = self._fused()
-        seen = self.layers[-1].logits if fused else y_pred
-        return self.loss.value_and_gradient(y, seen, sample_weight, self._mask, logits=fused)
+    def loss_and_gradient(self, y: Any, y_pred: np.ndarray, sample_weight: Any = None) -> tuple[float, np.ndarray]:
+        """Return the loss of the last call's output, and its gradient: see `backward_from_loss`."""
+        return self.loss.value_and_gradient(y, self._seen(y_pred), sample_weight, self._mask, logits=self._fused())
 
-    def backward_from_loss(self, gradient):
+    def _seen(self, y_pred):
+        """Return what the loss reads."""
+        return self.layers[-1].logits if self._fused() else y_pred
+
+    def backward_from_loss(self, gradient: np.ndarray) -> np.ndarray | None:
         """Go back from what `loss_and_gradient` returned, and return the gradient of x."""
         if not self._fused():
             return self.call_backward(gradient)
         *layers, last = self.layers
-        gradient = last.backward_from_logits(gradient)
-        for layer in reversed(layers):
-            gradient = layer.call_backward(gradient)
-        return gradient
+        return _backward(layers, last.backward_from_logits(gradient))
 
-    def _first_not_finite(self) -> str:
-        """Say in which layer, and at which time step, the last call left the finite numbers."""
-        for layer, y in zip(self.layers, self._outputs, strict=True):
-            series = layer.time_series().values() if hasattr(layer, "time_series") else [y]
-            bad = [np.argwhere(~np.isfinite(values)) for values in series]
-            steps = [int(places[:, 1].min()) for places in bad if len(places) and places.shape[1] > 2]
-            if any(len(places) for places in bad):
-                return f"first in layer {layer.name!r}" + (f" at time step {min(steps)}" if steps else "")
-        return "every layer's output is finite, so it is the loss itself"
+    def _check_loss(self, value, where):
+        """Raise FloatingPointError, saying where it began, if the loss is not finite."""
+        if not np.isfinite(value):
+            origin = self._first_not_finite() or "the loss itself: every layer's output is finite"
+            raise FloatingPointError(f"the loss became {value} in {where}; first in {origin}")
+
+    def _check_gradients(self, where):
+        """Raise FloatingPointError if a gradient is not finite, naming the first layer: there, or on the way back."""
+        for layer in reversed([leaf for leaf in self.leaves() if leaf.trainable]):
+            bad = [name for name, gradient in layer.gradients.items() if not_finite(gradient) is not None]
+            if bad:
+                series = layer.time_series() if hasattr(layer, "time_series") else {}
+                step = _time_step(layer, [array for name, array in series.items() if name.startswith("d")], back=True)
+                origin = self._first_not_finite() or f"layer {layer.name!r}{step}, on the way back"
+                raise FloatingPointError(
+                    f"the gradient of {layer.name}.{bad[0]} is not finite in {where}; first in {origin}"
+                )
+
+    def _first_not_finite(self):
+        """Say in which weight, or in which layer and at which time step, the last call left the finite numbers."""
+        bad_weight = self.bad_weight()
+        if bad_weight:
+            return bad_weight
+        for layer in self.leaves():
+            bad = [array for array in _last_values(layer) if not_finite(array) is not None]
+            if bad:
+                return f"layer {layer.name!r}{_time_step(layer, bad)}"
+        return None
 
     def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
-        """Take one step on one batch; return its loss, or [loss, metrics …]."""
-        self._require(self.loss, "loss")
-        x, y, sample_weight = self.checked_data(x, y, sample_weight)
-        self.ensure_built(x.shape)
+        """Take one step on one batch.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As in `fit`.
+        return_dict : bool
+
+        Returns
+        -------
+        float, list of float or dict of str to float
+            The batch's loss before the step; with metrics [loss, metrics …]; with `return_dict` all by name.
+
+        Raises
+        ------
+        ValueError, TypeError, FloatingPointError
+            As `fit`.
+        """
+        self._require_loss()
+        data = self.checked_data(x, y, sample_weight)
+        return_dict = flag(return_dict, "return_dict")
+        self._prepare(data[0])
         running = _Running(self)
-        running.add(*self._train_step(x, y, sample_weight), y, sample_weight)
+        self._train_step(*data, running)
         return _returned(running.logs(), return_dict)
 
     def evaluate(
@@ -342,61 +417,123 @@ class Sequential(Layer):
         sample_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Return the loss, or [loss, metrics …], or with `return_dict` a dict of them; arguments as in `fit`."""
-        self._require(self.loss, "loss")
+        """Compute the loss and the metrics, without dropout.
+
+        Parameters
+        ----------
+        x, y, batch_size, verbose, sample_weight
+            As in `fit`; the results do not depend on the batch size.
+        return_dict : bool
+
+        Returns
+        -------
+        float, list of float or dict of str to float
+            The loss; with metrics [loss, metrics …]; with `return_dict` all by name.
+
+        Raises
+        ------
+        ValueError, TypeError, FloatingPointError
+            As `fit`.
+        """
+        self._require_loss()
         data = self.checked_data(x, y, sample_weight)
-        self.ensure_built(data[0].shape)
-        size = positive(32 if batch_size is None else batch_size, "batch_size")
-        with Progress("Evaluate", -(-len(data[0]) // size), 1 if verbose == "auto" else int(verbose)) as progress:
+        size, verbose, return_dict = _batch_size(batch_size), _verbosity(verbose), flag(return_dict, "return_dict")
+        self._prepare(data[0])
+        with Progress("Evaluate", -(-len(data[0]) // size), verbose) as progress:
             begin = time.perf_counter()
-            logs = self._evaluated(data, size, progress=progress)
+            logs = self._evaluated(data, size, "the evaluation", progress=progress)
             progress.done(logs, time.perf_counter() - begin)
         return _returned(logs, return_dict)
 
-    def _evaluated(self, data, size, interrupted=(), progress=None):
-        x, y, sample_weight = data
+    def _evaluated(self, data, size, where, interrupted=(), progress=None):
         running = _Running(self)
-        for first in range(0, len(x), size):
-            rows = slice(first, first + size)
-            weight = None if sample_weight is None else sample_weight[rows]
-            y_pred = self.call(x[rows])
-            running.add(self.loss_and_gradient(y[rows], y_pred, weight)[0], y_pred, y[rows], weight)
+        for batch, first in enumerate(range(0, len(data[0]), size)):
+            x, y, sample_weight = _part(data, slice(first, first + size))
+            with np.errstate(all="ignore"):
+                y_pred = self.forward(x)
+                value = self.loss(y, self._seen(y_pred), sample_weight, self._mask, logits=self._fused())
+                self._check_loss(value, f"{where}, batch {batch + 1}")
+            running.add(value, y, y_pred)
             if progress is not None:
                 progress.step(running.logs())
             if interrupted:
-                raise KeyboardInterrupt("stopped in the validation")
+                raise KeyboardInterrupt(f"stopped in {where}")
         return running.logs()
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> np.ndarray:
-        """Return the outputs for x, (N, ...), computed a batch at a time."""
+        """Return the outputs for x, computed a batch at a time, without dropout.
+
+        Parameters
+        ----------
+        x : array_like of shape (N, ...)
+        batch_size, verbose
+            As in `fit`; the outputs do not depend on the batch size.
+
+        Returns
+        -------
+        ndarray of shape (N, ...)
+            Of the last layer's dtype.
+
+        Raises
+        ------
+        ValueError, TypeError
+            x, or a weight, is not what it should be.
+        """
         x = self.checked_input(x)
-        self.ensure_built(x.shape)
-        size = positive(32 if batch_size is None else batch_size, "batch_size")
+        size, verbose = _batch_size(batch_size), _verbosity(verbose)
+        self._prepare(x)
         outputs = []
-        with Progress("Predict", -(-len(x) // size), 1 if verbose == "auto" else int(verbose)) as progress:
+        with Progress("Predict", -(-len(x) // size), verbose) as progress:
             for first in range(0, len(x), size):
-                outputs.append(self.call(x[first : first + size]))
+                outputs.append(self.forward(x[first : first + size]))
                 progress.step({})
         return np.concatenate(outputs)
 
-    def _require(self, what, name):
-        if what is None:
-            raise ValueError(f"{self.name}: there is no {name}; call compile(optimizer, loss) first")
+    def _require_loss(self):
+        if self.loss is None:
+            raise ValueError(f"{self.name}: there is no loss; call compile(optimizer, loss) first")
 
-    def checked_data(self, x, y, sample_weight=None, label=""):
-        """Return x, y and sample_weight as arrays of one length, or raise ValueError or TypeError."""
+    def _prepare(self, x):
+        """Build the model for checked data, and refuse weights that are not finite."""
+        self.ensure_built(x.shape)
+        self.check_weights()
+
+    def checked_data(
+        self, x: Any, y: Any, sample_weight: Any = None, label: str = ""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return x, y and sample_weight as arrays of one length, not copied, or raise ValueError or TypeError."""
         x = self.checked_input(x)
-        integers = np.asarray(y).dtype.kind in "iu"
-        y = checked_array(y, f"{label}y", "integer" if integers else "float", self.layers[-1].dtype, (1, 64))
+        y = inspected(y, f"{label}y", "float", self.dtype)
         if sample_weight is not None:
-            sample_weight = checked_array(sample_weight, f"{label}sample_weight", "float", "float64", (1, 64))
+            sample_weight = inspected(sample_weight, f"{label}sample_weight", "float", self.dtype)
         for name, array in (("y", y), ("sample_weight", sample_weight)):
-            if array is not None and len(array) != len(x):
-                raise ValueError(f"{label}{name} has {len(array)} samples; x has {len(x)}")
+            if array is not None and (array.ndim == 0 or len(array) != len(x)):
+                raise ValueError(f"{label}{name} has shape {array.shape}; expected {len(x)} samples, as x has")
         return x, y, sample_weight
 
+    def _check_targets(self, x, y, sample_weight, label=""):
+        """Hold y, weights and metrics to the output of one sample: what does not fit shows before anything changes."""
+        with np.errstate(all="ignore"):
+            y_pred = self.forward(x[:1])
+        stand_in = np.broadcast_to(y_pred, (len(x), *y_pred.shape[1:]))
+        try:
+            for first in range(0, len(x), 4096):  # targets may be copied: not all at once
+                targets, weight, seen = _part((y, sample_weight, stand_in), slice(first, first + 4096))
+                self.loss.targets(targets, seen)
+                if weight is not None:
+                    losses.aligned("sample_weight", weight, seen.shape[:-1], seen.dtype)
+            _Running(self).add(0.0, y[:1], y_pred)
+        except ValueError as error:
+            raise ValueError(f"{label}{error}") from None
+
     def summary(self, print_fn: Any = print) -> None:
-        """Print a table of the layers, their output shapes and numbers of parameters, as Keras does."""
+        """Print a table of the layers, their output shapes and numbers of parameters, as Keras does.
+
+        Parameters
+        ----------
+        print_fn : callable
+            Takes a string.
+        """
         shape, rows = self.input_shape, []
         for layer in self.layers:
             shape = None if shape is None else layer.compute_output_shape(shape)
@@ -404,33 +541,94 @@ class Sequential(Layer):
             rows.append((f"{layer.name} ({type(layer).__name__})", "?" if shape is None else str(tuple(shape)), count))
         print_fn(f'Model: "{self.name}"')
         print_fn(_table(("Layer (type)", "Output Shape", "Param #"), rows))
-        trainable = sum(weight.size for weight in self.trainable_weights)
-        sizes = (("Total", self.count_params()), ("Trainable", trainable))
-        for kind, count in (*sizes, ("Non-trainable", self.count_params() - trainable)):
-            print_fn(f" {kind} params: {count:,} ({_bytes(count * np.dtype(config.floatx()).itemsize)})")
+        trainable = {id(weight) for weight in self.trainable_weights}
+        kinds = {
+            "Trainable": self.trainable_weights,
+            "Non-trainable": [weight for weight in self.weights if id(weight) not in trainable],
+        }
+        if self.optimizer is not None and self.optimizer.iterations:
+            state = self.optimizer.get_state()
+            state["learning_rate"] = state["learning_rate"].astype(config.floatx())  # as Keras keeps it
+            kinds["Optimizer"] = list(state.values())
+        for kind, arrays in {"Total": [*chain(*kinds.values())], **kinds}.items():
+            count, size = sum(array.size for array in arrays), sum(array.nbytes for array in arrays)
+            print_fn(f" {kind} params: {count:,} ({_bytes(size)})")
 
 
 class _Running:
-    """Loss and metrics over the batches of an epoch so far."""
+    """Loss and metrics over the batches so far."""
 
     def __init__(self, model: Sequential):
         self.model, self.loss = model, metric_classes.Mean("loss")
+        for metric in model.metrics:
+            metric.reset_state()
 
-    def add(self, value, y_pred, y, sample_weight) -> None:
+    def add(self, value: float, y: np.ndarray, y_pred: np.ndarray) -> None:
         """Take in a batch."""
         model = self.model
-        if not model.metrics and model._metrics_asked:
+        if len(model.metrics) < len(model._metrics_asked):
             model.metrics = [metric_classes.get(asked, model.loss, y_pred.shape) for asked in model._metrics_asked]
-        if not self.loss.count:
-            for metric in model.metrics:
-                metric.reset_state()
-        self.loss.update_state(value, len(y))
         for metric in model.metrics:
             metric.update_state(y, y_pred, mask=model._mask)
+        self.loss.update_state(value, len(y))
 
     def logs(self) -> dict[str, float]:
         """Return their means so far, by name."""
         return {"loss": self.loss.result()} | {metric.name: metric.result() for metric in self.model.metrics}
+
+
+def _backward(layers, dy):
+    """Go back through `layers` from their output's gradient."""
+    for layer in reversed(layers):
+        dy = layer.call_backward(dy.astype(layer.dtype, copy=False))
+    return dy
+
+
+def _last_values(layer):
+    """Return what the layer's last call computed, for a look where it went wrong."""
+    if hasattr(layer, "time_series"):
+        return [array for name, array in layer.time_series().items() if not name.startswith("d")]
+    return [layer.logits, layer.output] if isinstance(layer, Activated) else [layer.output]
+
+
+def _time_step(layer, arrays, back=False):
+    """Name the first step, in the order taken, at which one of `arrays` (B, T, ...) is not finite."""
+    steps = [n for array in arrays if array.ndim > 2 for n in np.argwhere(~np.isfinite(array))[:, 1]]
+    last = back != getattr(layer, "go_backwards", False)
+    return f" at time step {(max if last else min)(steps)}" if steps else ""
+
+
+def _checked_callbacks(callbacks):
+    if isinstance(callbacks, Callback):
+        return [callbacks]
+    callbacks = list(callbacks) if isinstance(callbacks, Iterable) else [] if callbacks is None else [callbacks]
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks has {callback!r}; expected objects of rnncore.callbacks.Callback")
+    return callbacks
+
+
+def _batch_size(batch_size):
+    return positive(32 if batch_size is None else batch_size, "batch_size")
+
+
+def _verbosity(verbose):
+    if not isinstance(verbose, (int, str)) or verbose not in ("auto", 0, 1, 2):
+        raise ValueError(f"verbose is {verbose!r}; expected 'auto', 0, 1 or 2")
+    return 1 if verbose == "auto" else int(verbose)
+
+
+def _split(data, share):
+    """Return the data without its last share, and that share."""
+    count = len(data[0])
+    edge = int(count * (1 - share))
+    if edge in (0, count):
+        raise ValueError(f"validation_split is {share}; of {count} samples it leaves one part empty")
+    return _part(data, slice(edge)), _part(data, slice(edge, None))
+
+
+def _part(data, rows):
+    return tuple(None if array is None else array[rows] for array in data)
 
 
 def _call(callbacks, hook, *arguments):
@@ -441,6 +639,10 @@ def _call(callbacks, hook, *arguments):
 def _returned(logs, return_dict):
     values = list(logs.values())
     return logs if return_dict else values[0] if len(values) == 1 else values
+
+
+def _subclasses(cls):
+    return [found for direct in cls.__subclasses__() for found in (direct, *_subclasses(direct))]
 
 
 def _bytes(count: int) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import config
 from ..configured import Configured, snake_case
+from ..sparse import RowGradient
 
 _names: Counter[str] = Counter()
 
@@ -25,12 +27,32 @@ def reset_names() -> None:
     _names.clear()
 
 
+def _recorded(build: Callable) -> Callable:
+    """Return a layer's `build` that checks the shape, starts without weights, and notes what it was built for."""
+
+    @functools.wraps(build)
+    def recorded(self, input_shape=None):
+        if type(self).build is not recorded:  # called as super().build by the one that does the noting
+            return build(self, input_shape)
+        shape = None if input_shape is None else checked_shape(input_shape, f"{self.name}: input_shape")
+        self.built, self.weight_names, self.gradients = False, [], {}
+        try:
+            build(self, shape)
+        except BaseException:
+            self.weight_names = []
+            raise
+        self.built, self.input_shape = True, shape and (None, *shape[1:])
+
+    return recorded
+
+
 class Layer(Configured):
     """Base of all layers, and of your own.
 
     A layer of your own defines ``build(input_shape)`` (its weights, by `add_weight`), ``call(x, mask, training)``
     and ``call_backward(dy)``, which puts the gradient of each weight into ``self.gradients`` and returns the
-    gradient of x. `gradcheck.check_layer` then says whether the two belong together.
+    gradient of x; and where it changes shapes, ``compute_output_shape(input_shape)``. `gradcheck.check_layer`
+    then says whether the two ways belong together.
 
     Parameters
     ----------
@@ -45,24 +67,35 @@ class Layer(Configured):
     ----------
     gradients : dict of str to ndarray
         By weight name, from the last `backward`.
+    output : ndarray or list of ndarray
+        What the last call returned; None before.
     """
 
     input_ranks = (2, 64)  # least and most number of axes of x
     input_kind = "float"
-    supports_masking = True
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "build" in cls.__dict__:
+            cls.build = _recorded(cls.build)
 
     def __init__(self, name: str | None = None, dtype: str | None = None, trainable: bool = True):
+        if name is not None and (not isinstance(name, str) or not name or "/" in name):
+            raise ValueError(f"name is {name!r}; expected a string of some length without '/', or None")
+        dtype = config.checked_dtype(dtype).name
         self.name = unique_name(snake_case(type(self).__name__)) if name is None else name
-        self.dtype = config.checked_dtype(dtype).name
-        self.trainable = trainable
+        self.dtype = dtype
+        self.trainable = flag(trainable, f"{self.name}: trainable")
         self.built = False
         self.weight_names: list[str] = []
         self.gradients: dict[str, Any] = {}
         self.input_shape: tuple[int | None, ...] | None = None
-        self._output = None  # the shapes of the last call's output: backward is checked against them
+        self.output: Any = None
+        self._seed = config.new_seed()
 
     # --- what a subclass defines -------------------------------------------------------------------------------
 
+    @_recorded
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the weights for inputs of `input_shape` (None: any size)."""
 
@@ -98,14 +131,25 @@ class Layer(Configured):
         Returns
         -------
         ndarray
-            Of the layer's dtype; what else a layer takes and returns stands with that layer.
+            Of the layer's dtype; what else a layer takes and returns stands with that layer. `backward` goes by it
+            and by x: copy what you want to write into before that.
         """
         x = self.checked_input(x)
-        mask = checked_mask(mask, x, f"{self.name}: mask")
+        mask = checked_mask(mask, x.shape[:2] if self.input_kind == "integer" else x.shape[:-1][:2], self.name)
+        flag(training, f"{self.name}: training")
         self.ensure_built(x.shape)
-        y = self.call(x, mask=mask, training=training, **inputs)
-        self._output = _shapes(y)
-        return y
+        self.check_weights()
+        return self.forward(x, mask, training, **inputs)
+
+    def forward(self, x: np.ndarray, mask: np.ndarray | None = None, training: bool = False, **inputs: Any) -> Any:
+        """Run the layer on what `checked_input` returned, or what another layer did."""
+        self.output = None  # until there is a new one: a call that fails leaves nothing to go back through
+        self.output = self.call(self.cast(x), mask=mask, training=training, **inputs)
+        return self.output
+
+    def cast(self, x: np.ndarray) -> np.ndarray:
+        """Return `x` in the dtype that the layer computes in; integers as they are, for layers that take integers."""
+        return x if self.input_kind == "integer" else x.astype(self.dtype, copy=False)
 
     def backward(self, dy: Any) -> np.ndarray | None:
         """Return the gradient of the loss with respect to x, from that with respect to the last call's output.
@@ -124,49 +168,62 @@ class Layer(Configured):
         ValueError
             Without a call before, or if `dy` has not the output's shape, or is not finite.
         """
-        if self._output is None:
+        if self.output is None:
             raise ValueError(f"{self.name}: backward came before a call; call the layer first")
         return self.call_backward(self._checked_gradient(dy))
 
     def ensure_built(self, input_shape: Sequence[int | None]) -> None:
-        """Build the layer at its first input, and hold later ones to the same number of features."""
+        """Build the layer at its first input."""
         if not self.built:
-            self.input_shape = (None, *input_shape[1:])
             self.build(input_shape)
-            self.built = True
-        elif self.weight_names and self.input_kind == "float" and self.input_shape[-1] != input_shape[-1]:
+
+    def checked_input(self, x: Any) -> np.ndarray:
+        """Return x as an array of the right kind and shape, or raise ValueError or TypeError saying what is wrong.
+
+        Its values are not copied into the layer's dtype: x may be a whole data set.
+        """
+        x = inspected(x, f"{self.name}: x", self.input_kind, self.dtype, filled=True)
+        self.check_shape(x.shape)
+        return x
+
+    def check_shape(self, shape: Sequence[int | None]) -> None:
+        """Raise ValueError if inputs of `shape` have not the axes, or the features, that the layer takes."""
+        least, most = self.input_ranks
+        if not least <= len(shape) <= most:
+            allowed = f"{least}" if least == most else f"{least} or more"
+            raise ValueError(f"{self.name}: x has shape {tuple(shape)}, {len(shape)} axes; expected {allowed}")
+        if self.weight_names and self.input_shape and self.input_kind == "float" and shape[-1] != self.input_shape[-1]:
             raise ValueError(
-                f"{self.name}: x has {input_shape[-1]} features in shape {tuple(input_shape)}; "
+                f"{self.name}: x has {shape[-1]} features in shape {tuple(shape)}; "
                 f"the layer was built for {self.input_shape[-1]}"
             )
 
-    def checked_input(self, x: Any) -> np.ndarray:
-        """Return x as an array of the right kind and rank, or raise ValueError or TypeError saying what is wrong."""
-        return checked_array(x, f"{self.name}: x", self.input_kind, self.dtype, self.input_ranks)
-
     def _checked_gradient(self, dy):
-        if not isinstance(self._output, list):
-            return checked_array(dy, f"{self.name}: dy", "float", self.dtype, shape=self._output)
-        if not isinstance(dy, (list, tuple)) or len(dy) != len(self._output):
-            raise ValueError(f"{self.name}: dy must be a list of {len(self._output)}, as the output was")
+        if not isinstance(self.output, list):
+            return checked_array(dy, f"{self.name}: dy", "float", self.dtype, self.output.shape)
+        if not isinstance(dy, (list, tuple)) or len(dy) != len(self.output):
+            came = f"{len(dy)} of them" if isinstance(dy, (list, tuple)) else f"a {type(dy).__name__}"
+            raise ValueError(f"{self.name}: dy is {came}; expected a list of {len(self.output)}, as the output was")
         return [
-            None if part is None else checked_array(part, f"{self.name}: dy[{n}]", "float", self.dtype, shape=shape)
-            for n, (part, shape) in enumerate(zip(dy, self._output, strict=True))
+            None if part is None else checked_array(part, f"{self.name}: dy[{n}]", "float", self.dtype, own.shape)
+            for n, (part, own) in enumerate(zip(dy, self.output, strict=True))
         ]
 
     # --- weights -----------------------------------------------------------------------------------------------
 
     def add_weight(self, name: str, shape: Sequence[int], initializer: Any) -> np.ndarray:
         """Make a weight, keep it as an attribute of its name, and return it."""
-        array = np.asarray(initializer(tuple(shape), dtype=self.dtype, rng=config.new_generator(self.weight_seed())))
+        rng = config.new_generator(self.weight_seed())
+        array = np.asarray(initializer(tuple(shape), dtype=self.dtype, rng=rng))
         setattr(self, name, array)
         self.weight_names.append(name)
         return array
 
-    def weight_seed(self) -> int | None:
-        """Return the seed of the next weight's initial values; None: the process's."""
+    def weight_seed(self) -> np.random.SeedSequence:
+        """Return the seed of the next weight's initial values: fixed when the layer is made, not when it is built."""
         seed = getattr(self, "seed", None)
-        return None if seed is None else [seed, len(self.weight_names)]
+        root = self._seed if seed is None else np.random.SeedSequence(seed)
+        return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, len(self.weight_names)))
 
     @property
     def weights(self) -> list[np.ndarray]:
@@ -191,15 +248,32 @@ class Layer(Configured):
             Another number of arrays, another shape, or values that are not finite.
         """
         own = self.weights
+        if not isinstance(weights, (list, tuple)):
+            raise TypeError(f"{self.name}: weights is a {type(weights).__name__}; expected a list of {len(own)} arrays")
         if len(weights) != len(own):
-            built = "" if self.built else " (it is not built yet: call it, or give an input shape, first)"
-            raise ValueError(f"{self.name}: set_weights got {len(weights)} arrays; the layer has {len(own)}{built}")
+            built = "" if self.built else " (it is not built yet: call it, or build it for an input shape, first)"
+            raise ValueError(f"{self.name}: weights has {len(weights)} arrays; expected {len(own)}{built}")
         checked = [
-            checked_array(given, f"{self.name}: weights[{n}]", "float", mine.dtype, shape=mine.shape)
+            checked_array(given, f"{self.name}: weights[{n}]", "float", mine.dtype, mine.shape)
             for n, (given, mine) in enumerate(zip(weights, own, strict=True))
         ]
         for mine, given in zip(own, checked, strict=True):
             mine[...] = given
+
+    def bad_weight(self) -> str | None:
+        """Say which weight is NaN or infinite somewhere; None if none is."""
+        for leaf in self.leaves():
+            for name, weight in zip(leaf.weight_names, leaf.weights, strict=True):
+                where = not_finite(weight)
+                if where is not None:
+                    return f"the weight {name} of layer {leaf.name!r} is not finite: {weight[where]} at {where}"
+        return None
+
+    def check_weights(self) -> None:
+        """Raise ValueError if a weight is NaN or infinite somewhere."""
+        bad = self.bad_weight()
+        if bad:
+            raise ValueError(bad)
 
     def get_gradients(self) -> list[Any]:
         """Return the gradients of the trainable weights from the last `backward`, in `get_weights` order."""
@@ -224,19 +298,24 @@ class Layer(Configured):
         return [self.generator] if hasattr(self, "generator") else []
 
 
-def _shapes(y):
-    return [part.shape for part in y] if isinstance(y, list) else y.shape
+# --- arguments: a check returns the value in its final form, or says its name, what came and what is allowed ---------
 
 
-def checked_array(
+def checked_array(value: Any, label: str, kind: str, dtype: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return `value` as an array of `dtype` (integers as they are); see `inspected`."""
+    array = inspected(value, label, kind, dtype, shape)
+    return array if kind == "integer" else array.astype(dtype, copy=False)
+
+
+def inspected(
     value: Any,
     label: str,
     kind: str,
     dtype: Any,
-    ranks: tuple[int, int] | None = None,
     shape: tuple[int, ...] | None = None,
+    filled: bool = False,
 ) -> np.ndarray:
-    """Return `value` as a finite array, or say in one sentence what is wrong with it.
+    """Return `value` as an array, not copied, or say in one sentence what is wrong with it.
 
     Parameters
     ----------
@@ -244,65 +323,115 @@ def checked_array(
     label : str
         What it is, for the message.
     kind : {"float", "integer"}
-        Integers are kept as they are; all else becomes `dtype`.
+        "float" takes all finite numbers; "integer" integers, or floats that stand for integers.
     dtype : dtype_like
-    ranks : (int, int), optional
-        Least and most number of axes.
+        What the numbers are going to be: they must fit.
     shape : tuple of int, optional
-        The exact shape; if not given, no axis may be empty.
+        The exact shape.
+    filled : bool
+        Whether no axis may be empty.
     """
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(
-            f"{label} is ragged: its rows have different lengths; pad them first (pad_sequences)"
+            f"{label} is ragged, its rows have different lengths; pad them first (pad_sequences)"
         ) from error
-    if array.dtype.kind not in ("iu" if kind == "integer" else "biufc"):
-        if kind == "integer" and array.dtype.kind == "f" and array.size and np.all(array == np.floor(array)):
-            array = array.astype(np.int64)
-        else:
-            raise TypeError(
-                f"{label} has dtype {array.dtype}; expected {'integers' if kind == 'integer' else 'numbers'}"
-            )
+    if kind == "integer" and array.dtype.kind == "f" and np.all((abs(array) < 2**53) & (array == np.floor(array))):
+        array = array.astype(np.int64)
+    complex_too = "c" if np.dtype(dtype).kind == "c" else ""
+    if array.dtype.kind not in ("iu" if kind == "integer" else "biuf" + complex_too):
+        wanted = "integers" if kind == "integer" else "numbers"
+        hint = "; lists of different lengths are padded first (pad_sequences)" if array.dtype == object else ""
+        raise TypeError(f"{label} has dtype {array.dtype}; expected {wanted}{hint}")
     if shape is not None and array.shape != tuple(shape):
         raise ValueError(f"{label} has shape {array.shape}; expected {tuple(shape)}")
-    if ranks is not None and not ranks[0] <= array.ndim <= ranks[1]:
-        allowed = f"{ranks[0]}" if ranks[0] == ranks[1] else f"{ranks[0]} or more"
-        raise ValueError(f"{label} has shape {array.shape}, {array.ndim} axes; expected {allowed}")
-    if shape is None and 0 in array.shape:
-        raise ValueError(f"{label} has shape {array.shape}: an axis is empty")
-    if kind == "integer":
-        return array
-    if not np.isfinite(array).all():
-        where = tuple(int(n) for n in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(f"{label} is not finite: {array[where]} at {where}")
-    return array.astype(dtype, copy=False)
+    if filled and 0 in array.shape:
+        raise ValueError(f"{label} has shape {array.shape}: axis {array.shape.index(0)} is empty; expected 1 or more")
+    where = None if kind == "integer" else not_finite(array, dtype)
+    if where is not None:
+        raise ValueError(f"{label} is not finite in {np.dtype(dtype)}: {array[where]} at {where}")
+    return array
 
 
-def checked_mask(mask: Any, x: np.ndarray, label: str) -> np.ndarray | None:
-    """Return the mask as a bool array of shape (B, T), or None."""
+def not_finite(array: np.ndarray | RowGradient, dtype: Any = None) -> tuple[int, ...] | None:
+    """Return the place of the first entry that is NaN, infinite or too large for `dtype`; None if there is none.
+
+    Of a `RowGradient`, the place in its rows. Nothing is copied unless there is such an entry.
+    """
+    array = array.rows if isinstance(array, RowGradient) else array
+    if array.dtype.kind not in "fc" or not array.size:
+        return None
+    limit = np.finfo(array.dtype if dtype is None else dtype).max
+    parts = (array.real, array.imag) if array.dtype.kind == "c" else (array,)
+    if all(-limit <= part.min() and part.max() <= limit for part in parts):  # NaN is neither
+        return None
+    bad = np.logical_or.reduce([~(abs(part) <= limit) for part in parts])
+    return tuple(int(n) for n in np.argwhere(bad)[0])
+
+
+def checked_mask(mask: Any, shape: tuple[int, ...], owner: str) -> np.ndarray | None:
+    """Return the mask as a bool array of `shape`, or None."""
     if mask is None:
         return None
-    mask = np.asarray(mask)
-    if mask.dtype.kind not in "biuf" or not np.isin(mask, (0, 1)).all():
-        raise TypeError(f"{label} has dtype {mask.dtype}; expected bool or zeros and ones (True: the step counts)")
-    if mask.shape != x.shape[: mask.ndim] or mask.ndim < 1:
-        raise ValueError(f"{label} has shape {mask.shape}; expected {x.shape[:2]}")
+    mask = inspected(mask, f"{owner}: mask", "float", "float64", shape)
+    if not (mask.dtype == bool or np.isin(mask, (0, 1)).all()):
+        raise TypeError(
+            f"{owner}: mask has dtype {mask.dtype}; expected bool or zeros and ones (True: the step counts)"
+        )
     return mask.astype(bool, copy=False)
+
+
+def checked_shape(shape: Any, label: str) -> tuple[int | None, ...]:
+    """Return an input's shape, None for any size, as a tuple."""
+    if not isinstance(shape, (tuple, list)) or not all(n is None or (_is_whole(n) and n > 0) for n in shape):
+        raise ValueError(f"{label} is {shape!r}; expected a tuple of whole numbers above 0, None for any size")
+    return tuple(shape)
+
+
+def whole(value: Any, label: str, least: int = 0) -> int:
+    """Return a whole number of at least `least`, or raise ValueError."""
+    if not _is_whole(value) or value < least:
+        raise ValueError(f"{label} is {value!r}; expected a whole number of at least {least}")
+    return int(value)
 
 
 def positive(value: Any, label: str) -> int:
     """Return a whole number above 0, or raise ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{label} is {value!r}; expected a whole number above 0")
-    return int(value)
+    return whole(value, label, least=1)
+
+
+def seed_or_none(value: Any, label: str) -> int | None:
+    """Return what a generator can be seeded with, a whole number of at least 0, or None."""
+    return None if value is None else whole(value, label)
 
 
 def fraction(value: Any, label: str) -> float:
-    """Return a dropout rate in [0, 1), or raise ValueError."""
+    """Return a share in [0, 1), or raise ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < 1:
         raise ValueError(f"{label} is {value!r}; expected a number in [0, 1)")
     return float(value)
+
+
+def finite(value: Any, label: str) -> float:
+    """Return a number that is neither NaN nor infinite, or raise ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+        raise ValueError(f"{label} is {value!r}; expected a finite number")
+    return float(value)
+
+
+def flag(value: Any, label: str) -> bool:
+    """Return True or False, or raise TypeError: a string would count as true whatever it says."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{label} is {value!r}; expected True or False")
+    return bool(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def dropout_mask(rate: float, shape: Sequence[int], generator: np.random.Generator, dtype: Any) -> np.ndarray:

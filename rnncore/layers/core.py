@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import activations, config, initializers
-from .base import Layer, dropout_mask, fraction, positive
+from .base import Layer, checked_shape, dropout_mask, flag, fraction, positive, seed_or_none
 
 
 class Activated(Layer):
@@ -68,7 +68,7 @@ class Dense(Activated):
         super().__init__(name, dtype, trainable)
         self.units = positive(units, f"{self.name}: units")
         self.activation = activations.get(activation)
-        self.use_bias = use_bias
+        self.use_bias = flag(use_bias, f"{self.name}: use_bias")
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
 
@@ -142,17 +142,20 @@ class Dropout(Layer):
     ):
         super().__init__(name, dtype)
         self.rate = fraction(rate, f"{self.name}: rate")
-        self.noise_shape = noise_shape
-        self.seed = seed
-        self.generator = config.new_generator(seed)
+        self.noise_shape = None if noise_shape is None else checked_shape(noise_shape, f"{self.name}: noise_shape")
+        self.seed = seed_or_none(seed, f"{self.name}: seed")
+        self.generator = config.new_generator(self.seed)
 
-    def mask_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def mask_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Return the shape of the mask for an input of `shape`."""
-        if self.noise_shape is None:
-            return tuple(shape)
-        if len(self.noise_shape) != len(shape):
-            raise ValueError(f"{self.name}: noise_shape has {len(self.noise_shape)} axes, x has {len(shape)}")
-        return tuple(size if wanted is None else wanted for wanted, size in zip(self.noise_shape, shape, strict=True))
+        wanted = shape if self.noise_shape is None else self.noise_shape
+        if len(wanted) != len(shape) or any(n not in (None, 1, size) for n, size in zip(wanted, shape, strict=True)):
+            raise ValueError(f"{self.name}: noise_shape is {wanted}; it does not spread over x of shape {tuple(shape)}")
+        return tuple(size if n is None else n for n, size in zip(wanted, shape, strict=True))
+
+    def check_shape(self, shape):
+        super().check_shape(shape)
+        self.mask_shape(shape)
 
     def call(self, x, mask=None, training=False):
         self._drop = None

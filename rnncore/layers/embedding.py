@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import initializers
 from ..sparse import RowGradient
-from .base import Layer, positive
+from .base import Layer, flag, positive
 
 
 class Embedding(Layer):
@@ -50,7 +50,7 @@ class Embedding(Layer):
         self.input_dim = positive(input_dim, f"{self.name}: input_dim")
         self.output_dim = positive(output_dim, f"{self.name}: output_dim")
         self.embeddings_initializer = initializers.get(embeddings_initializer)
-        self.mask_zero = mask_zero
+        self.mask_zero = flag(mask_zero, f"{self.name}: mask_zero")
 
     def build(self, input_shape=None):
         self.add_weight("embeddings", (self.input_dim, self.output_dim), self.embeddings_initializer)
@@ -59,7 +59,7 @@ class Embedding(Layer):
         x = super().checked_input(x)
         low, high = x.min(), x.max()
         if low < 0 or high >= self.input_dim:
-            bad = low if low < 0 else high
+            bad = int(low if low < 0 else high)
             raise ValueError(f"{self.name}: x holds the id {bad}; allowed: 0 to {self.input_dim - 1} (input_dim - 1)")
         return x
 
@@ -73,7 +73,7 @@ class Embedding(Layer):
         order = np.argsort(flat, kind="stable")
         ids, first = np.unique(flat[order], return_index=True)
         rows = np.add.reduceat(dy.reshape(-1, self.output_dim)[order], first, axis=0)
-        self.gradients = {"embeddings": RowGradient(ids, rows, self.embeddings.shape)}
+        self.gradients = {"embeddings": RowGradient(ids.astype(np.int64), rows, self.embeddings.shape)}
         return None
 
     def compute_mask(self, x, mask=None):

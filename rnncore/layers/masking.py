@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Layer
+from .base import Layer, finite
 
 
 class Masking(Layer):
@@ -21,7 +21,7 @@ class Masking(Layer):
 
     def __init__(self, mask_value: float = 0.0, name: str | None = None, dtype: str | None = None):
         super().__init__(name, dtype)
-        self.mask_value = mask_value
+        self.mask_value = finite(mask_value, f"{self.name}: mask_value")
 
     def compute_mask(self, x, mask=None):
         return np.any(x != self.mask_value, axis=-1)

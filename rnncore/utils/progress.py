@@ -30,6 +30,10 @@ class Progress:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
 
@@ -40,8 +44,8 @@ class Progress:
             self._bar.update()
 
     def done(self, logs: dict[str, float], seconds: float) -> None:
-        """Close the bar and leave a line."""
-        self.__exit__()
+        """Take the bar away and leave a line."""
+        self.close()
         if self.verbose:
             print(f"{self.label} - {seconds:.1f}s - {written(logs)}", flush=True)
 
@@ -54,4 +58,4 @@ def written(logs: dict[str, float]) -> str:
 
 
 def _lively() -> bool:
-    return sys.stdout.isatty() or "ipykernel" in sys.modules
+    return (sys.stdout is not None and sys.stdout.isatty()) or "ipykernel" in sys.modules
