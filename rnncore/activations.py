@@ -6,6 +6,11 @@ the *output* y, because the output is what a cell remembers; ``NEEDS_INPUT`` nam
 
 They serve arrays (complex ones too, for complex-step checks) and, compiled, the inner loop on scalars. In the
 derivatives of sigmoid and tanh no number stands: in compiled float32 code a literal would promote to float64.
+All of them are finite and quiet for any z a network may meet (`exponential` is infinite where exp is): both sides
+of an ``np.where`` are computed, so the exponents are kept at or below 0.
+
+NumPy orders complex numbers by their real part, so ``z > 0``, ``np.maximum`` and ``np.where`` do with z + ih what
+they do with z, and the complex step holds for all of them, off their kinks. ``np.abs`` would not: see `_magnitude`.
 """
 
 from __future__ import annotations
@@ -52,12 +57,173 @@ def d_relu(dy, y, z):
     return np.where(y > 0, dy, 0 * dy)
 
 
+def leaky_relu(z):
+    return np.where(z > 0, z, 0.2 * z)
+
+
+def d_leaky_relu(dy, y, z):
+    return np.where(y > 0, dy, 0.2 * dy)
+
+
+def relu6(z):
+    return np.minimum(np.maximum(z, 0), 6)
+
+
+def d_relu6(dy, y, z):
+    return np.where((y > 0) & (y < 6), dy, 0 * dy)
+
+
+def elu(z):
+    return np.maximum(z, 0) + np.expm1(np.minimum(z, 0))
+
+
+def d_elu(dy, y, z):
+    return dy * np.minimum(y + 1, 1)
+
+
+_SELU_SCALE, _SELU_SLOPE = 1.0507009873554805, 1.7580993408473766  # the fixed point's lambda, and lambda alpha
+
+
+def selu(z):
+    return _SELU_SCALE * np.maximum(z, 0) + _SELU_SLOPE * np.expm1(np.minimum(z, 0))
+
+
+def d_selu(dy, y, z):
+    return np.where(y < 0, dy * (y + _SELU_SLOPE), _SELU_SCALE * dy)
+
+
+def exponential(z):
+    return np.exp(z)
+
+
+def d_exponential(dy, y, z):
+    return dy * y
+
+
+def softplus(z):
+    return np.maximum(z, 0) + np.log1p(np.exp(-_magnitude(z)))
+
+
+def d_softplus(dy, y, z):
+    return -dy * np.expm1(-y)  # sigmoid(z) = 1 - exp(-y)
+
+
+def log_sigmoid(z):
+    return -softplus(-z)
+
+
+def d_log_sigmoid(dy, y, z):
+    return -dy * np.expm1(y)
+
+
+def softsign(z):
+    return z / (1 + _magnitude(z))
+
+
+def d_softsign(dy, y, z):
+    return dy * (1 - np.abs(y)) ** 2
+
+
+def squareplus(z):
+    # (z + sqrt(z^2 + 4)) / 2; the root's conjugate where the sum would cancel
+    double = _magnitude(z) + np.sqrt(z * z + 4)
+    return np.where(z > 0, double / 2, 2 / double)
+
+
+def d_squareplus(dy, y, z):
+    return dy * (y * y / (y * y + 1))  # from y^2 - z y - 1 = 0
+
+
+def silu(z):
+    return z * sigmoid(z)
+
+
+def d_silu(dy, y, z):
+    s = sigmoid(z)
+    return dy * (s + y * (1 - s))
+
+
+def gelu(z):
+    return z * _normal_cdf(z)
+
+
+def d_gelu(dy, y, z):
+    return dy * (_normal_cdf(z) + z * (np.exp(-z * z / 2) * _INVERSE_ROOT_2_PI))
+
+
+def mish(z):
+    return z * tanh(softplus(z))
+
+
+def d_mish(dy, y, z):
+    s = softplus(z)
+    t = tanh(s)
+    return dy * t + d_softplus(d_tanh(dy * z, t, s), s, z)
+
+
+def tanh_shrink(z):
+    return z - tanh(z)
+
+
+def d_tanh_shrink(dy, y, z):
+    return dy * tanh(z) ** 2
+
+
+def soft_shrink(z):
+    return z - np.minimum(np.maximum(z, -0.5), 0.5)
+
+
+def d_soft_shrink(dy, y, z):
+    return np.where(y != 0, dy, 0 * dy)
+
+
+def hard_shrink(z):
+    return np.where((z < -0.5) | (z > 0.5), z, 0 * z)
+
+
+def d_hard_shrink(dy, y, z):
+    return np.where(y != 0, dy, 0 * dy)
+
+
+def hard_tanh(z):
+    return np.minimum(np.maximum(z, -1), 1)
+
+
+def d_hard_tanh(dy, y, z):
+    return np.where((y > -1) & (y < 1), dy, 0 * dy)
+
+
 def hard_sigmoid(z):
     return np.minimum(np.maximum(z / 6 + 0.5, 0), 1)
 
 
 def d_hard_sigmoid(dy, y, z):
     return np.where((y > 0) & (y < 1), dy / 6, 0 * dy)
+
+
+def hard_silu(z):
+    return z * hard_sigmoid(z)
+
+
+def d_hard_silu(dy, y, z):
+    s = hard_sigmoid(z)
+    return dy * s + d_hard_sigmoid(dy * z, s, z)
+
+
+def sparse_sigmoid(z):
+    return np.minimum(np.maximum((z + 1) / 2, 0), 1)
+
+
+def d_sparse_sigmoid(dy, y, z):
+    return np.where((y > 0) & (y < 1), dy / 2, 0 * dy)
+
+
+def sparse_plus(z):
+    return np.where(z < 1, (np.maximum(z, -1) + 1) ** 2 / 4, z)
+
+
+def d_sparse_plus(dy, y, z):
+    return dy * np.sqrt(np.minimum(y, 1))
 
 
 def softmax(z):
@@ -67,6 +233,60 @@ def softmax(z):
 
 def d_softmax(dy, y, z):
     return y * (dy - np.sum(dy * y, axis=-1, keepdims=True))
+
+
+def log_softmax(z):
+    z = z - np.max(z.real, axis=-1, keepdims=True)
+    return z - np.log(np.sum(np.exp(z), axis=-1, keepdims=True))
+
+
+def d_log_softmax(dy, y, z):
+    return dy - np.exp(y) * np.sum(dy, axis=-1, keepdims=True)
+
+
+def sparsemax(z):
+    # What is taken off makes the n entries above it sum to 1; of all n, the right one makes it largest.
+    z = z - np.max(z.real, axis=-1, keepdims=True)
+    sums = np.cumsum(np.flip(np.sort(z, axis=-1), axis=-1), axis=-1)
+    return np.maximum(z - np.max((sums - 1) / np.arange(1, z.shape[-1] + 1, dtype=z.dtype), axis=-1, keepdims=True), 0)
+
+
+def d_sparsemax(dy, y, z):
+    kept = (y > 0).astype(dy.dtype)
+    return kept * (dy - np.sum(kept * dy, axis=-1, keepdims=True) / np.sum(kept, axis=-1, keepdims=True))
+
+
+swish, hard_swish, celu = silu, hard_silu, elu  # celu differs for an alpha other than 1 only
+
+
+def _magnitude(z):
+    """Return |z| for a real z, analytically continued: the modulus of a complex number has no derivative."""
+    return np.where(z < 0, -z, z)
+
+
+# P(X <= -a) of X ~ N(0, 1) is exp(-a^2 / 2) times a quotient of polynomials; their coefficients, highest power first:
+# Hart et al., "Computer approximations" (1968), no. 5666, as printed in West, "Better approximations to cumulative
+# normal functions", Wilmott (2005). Within 2.3e-16 of math.erfc's (absolute: far down the tail, digits are lost).
+_TAIL = (
+    (0.0, 0.0883883476483184),
+    (0.0352624965998911, 1.75566716318264),
+    (0.700383064443688, 16.064177579207),
+    (6.37396220353165, 86.7807322029461),
+    (33.912866078383, 296.564248779674),
+    (112.079291497871, 637.333633378831),
+    (221.213596169931, 793.826512519948),
+    (220.206867912376, 440.413735824752),
+)
+_INVERSE_ROOT_2_PI = 0.3989422804014327
+
+
+def _normal_cdf(z):
+    a = np.minimum(_magnitude(z), 40)
+    above, below = 0 * a, 0 * a
+    for c, d in _TAIL:
+        above, below = above * a + c, below * a + d
+    tail = np.exp(-a * a / 2) * above / below
+    return np.where(z > 0, 1 - tail, tail)
 
 
 @dataclass(frozen=True)
@@ -85,6 +305,9 @@ class Activation:
         Whether `backward` reads z. If not, z is forgotten, and any array may stand in its place.
     elementwise : bool
         False where one output depends on a whole row (softmax): such a cell runs on the NumPy backend only.
+    analytic : bool
+        Whether the function is analytic on the whole line. The others have kinks, where they have no derivative
+        (or no second one): a central difference must not step across, and a complex step must not stand on one.
     """
 
     name: str
@@ -92,9 +315,11 @@ class Activation:
     backward: Callable
     needs_input: bool = False
     elementwise: bool = True
+    analytic: bool = False
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
-        return self.forward(z)
+        with np.errstate(over="ignore"):  # exp is infinite above 88 (float32) without a word, as in compiled code
+            return self.forward(z)
 
     def describe(self) -> str:
         """Return the name, which is what a configuration holds."""
@@ -106,14 +331,44 @@ _PAIRS = (
     (sigmoid, d_sigmoid),
     (tanh, d_tanh),
     (relu, d_relu),
+    (leaky_relu, d_leaky_relu),
+    (relu6, d_relu6),
+    (elu, d_elu),
+    (selu, d_selu),
+    (exponential, d_exponential),
+    (softplus, d_softplus),
+    (log_sigmoid, d_log_sigmoid),
+    (softsign, d_softsign),
+    (squareplus, d_squareplus),
+    (silu, d_silu),
+    (gelu, d_gelu),
+    (mish, d_mish),
+    (tanh_shrink, d_tanh_shrink),
+    (soft_shrink, d_soft_shrink),
+    (hard_shrink, d_hard_shrink),
+    (hard_tanh, d_hard_tanh),
     (hard_sigmoid, d_hard_sigmoid),
+    (hard_silu, d_hard_silu),
+    (sparse_sigmoid, d_sparse_sigmoid),
+    (sparse_plus, d_sparse_plus),
     (softmax, d_softmax),
+    (log_softmax, d_log_softmax),
+    (sparsemax, d_sparsemax),
 )
-NEEDS_INPUT: frozenset[str] = frozenset()
-ROWWISE = frozenset({"softmax"})
+NEEDS_INPUT = frozenset({"gelu", "hard_silu", "mish", "silu", "tanh_shrink"})
+ROWWISE = frozenset({"log_softmax", "softmax", "sparsemax"})
+ANALYTIC = frozenset(
+    {"exponential", "gelu", "linear", "log_sigmoid", "log_softmax", "mish", "sigmoid", "silu", "softmax", "softplus"}
+    | {"squareplus", "tanh", "tanh_shrink"}
+)
+ALIASES = {"celu": "elu", "hard_swish": "hard_silu", "swish": "silu"}
 ACTIVATIONS = {
-    f.__name__: Activation(f.__name__, f, d, f.__name__ in NEEDS_INPUT, f.__name__ not in ROWWISE) for f, d in _PAIRS
+    f.__name__: Activation(
+        f.__name__, f, d, f.__name__ in NEEDS_INPUT, f.__name__ not in ROWWISE, f.__name__ in ANALYTIC
+    )
+    for f, d in _PAIRS
 }
+ACTIVATIONS |= {alias: ACTIVATIONS[name] for alias, name in ALIASES.items()}
 
 
 def get(identifier: Any) -> Activation:

@@ -69,6 +69,8 @@ class Optimizer(Configured):
 
     # Whether a gradient of 0 leaves weight and slots as they are, so that untouched rows need no work.
     ignores_zeros = False
+    # Whether `update` takes the square of the gradient.
+    uses_squares = True
 
     def __init__(
         self,
@@ -106,9 +108,18 @@ class Optimizer(Configured):
         raise NotImplementedError
 
     def update(
-        self, gradient: np.ndarray, array: np.ndarray, slots: Mapping[str, np.ndarray], lr: float, t: int
+        self,
+        gradient: np.ndarray,
+        square: np.ndarray | None,
+        array: np.ndarray,
+        slots: Mapping[str, np.ndarray],
+        lr: float,
+        t: int,
     ) -> None:
-        """Change `array` and `slots` in place; all have one shape and dtype, and only elementwise work is allowed."""
+        """Change `array` and `slots` in place; all have one shape and dtype, and only elementwise work is allowed.
+
+        `square` is what a second moment takes in (see `RowGradient.squares`), for classes with `uses_squares`.
+        """
         raise NotImplementedError
 
     def build(self, arrays: Iterable[np.ndarray]) -> None:
@@ -133,9 +144,10 @@ class Optimizer(Configured):
         ----------
         gradients_and_arrays : iterable of (gradient, array)
             The same arrays in the same order at each step; each float32 or float64, of any shape. A gradient
-            has its array's shape. A `RowGradient` does what the dense gradient would (bit for bit, but for the
-            rounding of a norm that clips), and no dense gradient is made. A gradient of None leaves its array
-            and slots alone, weight decay included.
+            has its array's shape. A `RowGradient` does what the dense gradient would, and none is made, but for
+            what Keras on TensorFlow does otherwise with rows looked up more than once: they are clipped one by
+            one, and a second moment takes the sum of their squares. A gradient of None leaves its array and slots
+            alone, weight decay included.
 
         Raises
         ------
@@ -157,7 +169,7 @@ class Optimizer(Configured):
             if isinstance(gradient, RowGradient):
                 self._step_rows(gradient, array, slots, t)
             elif gradient is not None:
-                self._step(gradient, array, slots, t)
+                self._step(gradient, None, array, slots, t)
         self.iterations = t
 
     def get_state(self) -> dict[str, np.ndarray]:
@@ -225,25 +237,30 @@ class Optimizer(Configured):
             return [_scaled(g, self.clipnorm, _norm(g)) for g in gradients]
         if self.global_clipnorm is not None:
             norm = math.hypot(*map(_norm, gradients))
-            return [_scaled(g, self.global_clipnorm, norm) for g in gradients]
+            added = (g.added_up() if isinstance(g, RowGradient) else g for g in gradients)  # as Keras, after the norm
+            return [_scaled(g, self.global_clipnorm, norm) for g in added]
         return gradients
 
-    def _step(self, gradient: np.ndarray, array: np.ndarray, slots: Mapping[str, np.ndarray], t: int) -> None:
+    def _step(self, gradient, square, array, slots, t) -> None:
         for block in _blocks(array):
             w = array[block]
             if self.weight_decay:
                 w -= w * self.weight_decay * self.learning_rate
-            self.update(gradient[block], w, {name: slot[block] for name, slot in slots.items()}, self.learning_rate, t)
+            g2 = square[block] if square is not None else gradient[block] ** 2 if self.uses_squares else None
+            self.update(
+                gradient[block], g2, w, {name: slot[block] for name, slot in slots.items()}, self.learning_rate, t
+            )
 
     def _step_rows(self, gradient: RowGradient, array: np.ndarray, slots: Mapping[str, np.ndarray], t: int) -> None:
-        rows, row_slots = array[gradient.ids], {name: slot[gradient.ids] for name, slot in slots.items()}
-        self._step(gradient.rows, rows, row_slots, t)
+        ids = gradient.unique
+        rows, row_slots = array[ids], {name: slot[ids] for name, slot in slots.items()}
+        self._step(gradient.sums(), gradient.squares() if self.uses_squares else None, rows, row_slots, t)
         if self.weight_decay or not self.ignores_zeros:
             # The touched rows come out wrong here and are put right below.
-            self._step(np.broadcast_to(array.dtype.type(0), array.shape), array, slots, t)
-        array[gradient.ids] = rows
+            self._step(np.broadcast_to(array.dtype.type(0), array.shape), None, array, slots, t)
+        array[ids] = rows
         for name, slot in slots.items():
-            slot[gradient.ids] = row_slots[name]
+            slot[ids] = row_slots[name]
 
 
 class SGD(Optimizer):
@@ -264,6 +281,8 @@ class SGD(Optimizer):
         super().__init__(learning_rate, **kwargs)
         self.momentum, self.nesterov = _number("momentum", momentum, most=1.0), bool(nesterov)
 
+    uses_squares = False
+
     def slots(self):
         return {"momentum": 0.0} if self.momentum else {}
 
@@ -271,7 +290,7 @@ class SGD(Optimizer):
     def ignores_zeros(self):
         return not self.momentum
 
-    def update(self, gradient, array, slots, lr, t):
+    def update(self, gradient, square, array, slots, lr, t):
         change = -lr * gradient
         if self.momentum:
             m = slots["momentum"]
@@ -315,9 +334,9 @@ class RMSprop(Optimizer):
         used = {"velocity": True, "momentum": self.momentum, "average_gradient": self.centered}
         return {name: 0.0 for name, use in used.items() if use}
 
-    def update(self, gradient, array, slots, lr, t):
+    def update(self, gradient, square, array, slots, lr, t):
         v = slots["velocity"]
-        v[...] = self.rho * v + (1 - self.rho) * gradient**2
+        v[...] = self.rho * v + (1 - self.rho) * square
         variance = v
         if self.centered:
             mean = slots["average_gradient"]
@@ -369,13 +388,13 @@ class Adam(Optimizer):
     def slots(self):
         return {"momentum": 0.0, "velocity": 0.0, **({"velocity_hat": 0.0} if self.amsgrad else {})}
 
-    def update(self, gradient, array, slots, lr, t):
+    def update(self, gradient, square, array, slots, lr, t):
         m, v = slots["momentum"], slots["velocity"]
         # In the weights' precision, as Keras has it: in float32 1 - 0.999^1 is off by 1e-5 of itself.
         exact = array.dtype.type
         alpha = lr * np.sqrt(1 - exact(self.beta_2) ** t) / (1 - exact(self.beta_1) ** t)
         m += (gradient - m) * (1 - self.beta_1)
-        v += (gradient**2 - v) * (1 - self.beta_2)
+        v += (square - v) * (1 - self.beta_2)
         if self.amsgrad:
             v_hat = slots["velocity_hat"]
             v = np.maximum(v_hat, v, out=v_hat)
@@ -429,9 +448,9 @@ class Adagrad(Optimizer):
     def slots(self):
         return {"accumulator": self.initial_accumulator_value}
 
-    def update(self, gradient, array, slots, lr, t):
+    def update(self, gradient, square, array, slots, lr, t):
         a = slots["accumulator"]
-        a += gradient**2
+        a += square
         array -= lr * gradient / np.sqrt(a + self.epsilon)
 
 
@@ -472,7 +491,7 @@ def _checked_gradients(pairs: Sequence[tuple[Any, np.ndarray]]) -> list[np.ndarr
 def _mapped(gradient, change):
     """Return `gradient` with its entries, or those of its rows, changed."""
     if isinstance(gradient, RowGradient):
-        return RowGradient(gradient.ids, change(gradient.rows), gradient.shape)
+        return gradient.mapped(change)
     return None if gradient is None else change(gradient)
 
 

@@ -1,19 +1,22 @@
-"""The gradient of an embedding table: the touched rows only."""
+"""The gradient of an embedding table: the looked-up rows only."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
 
 class RowGradient:
-    """A gradient that is zero but in some rows.
+    """A gradient of a table by the rows that were looked up, each as often as it was.
 
     Attributes
     ----------
-    ids : ndarray of shape (N,), int64
-        The touched rows, ascending, each once.
+    ids : ndarray of shape (N,), integer
+        The rows looked up; an id may come more than once.
     rows : ndarray of shape (N, D)
-        Their gradients.
+        The gradient of each look-up; those of one id add up.
     shape : tuple (V, D)
         The shape of the dense table. ``np.asarray(gradient)`` builds that table.
     """
@@ -23,9 +26,43 @@ class RowGradient:
 
     @property
     def dtype(self) -> np.dtype:
+        """The dtype of the rows."""
         return self.rows.dtype
 
+    @cached_property
+    def _groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        order = np.argsort(self.ids, kind="stable")
+        unique, first = np.unique(self.ids[order], return_index=True)
+        return unique, order, first
+
+    @property
+    def unique(self) -> np.ndarray:
+        """The ids, ascending, each once."""
+        return self._groups[0]
+
+    def sums(self) -> np.ndarray:
+        """Return the gradients of the rows `unique`, look-ups of one id added up, in their order."""
+        _, order, first = self._groups
+        return np.add.reduceat(self.rows[order], first, axis=0)
+
+    def squares(self) -> np.ndarray:
+        """Return, for each of `unique`, the sum of the squares of its look-ups' gradients, not the sum's square.
+
+        So do Keras's optimizers on TensorFlow take the second moment of an embedding's gradient.
+        """
+        _, order, first = self._groups
+        rows = self.rows[order]
+        return np.add.reduceat(rows * rows, first, axis=0)
+
+    def added_up(self) -> RowGradient:
+        """Return the gradient with each id once."""
+        return RowGradient(self.unique, self.sums(), self.shape)
+
+    def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> RowGradient:
+        """Return the gradient with every look-up's rows changed."""
+        return RowGradient(self.ids, change(self.rows), self.shape)
+
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        dense = np.zeros(self.shape, dtype or self.rows.dtype)
-        dense[self.ids] = self.rows
+        dense = np.zeros(self.shape, dtype or self.dtype)
+        dense[self.unique] = self.sums()
         return dense

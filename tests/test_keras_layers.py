@@ -267,15 +267,7 @@ def compiled(rows, steps, optimizer, loss="binary_crossentropy", **options):
     ours, theirs = pair(rows, (None, steps))
     ours.compile(optimizer, loss, metrics=["accuracy"])
     theirs.compile(optimizer, loss, metrics=["accuracy"], **({"run_eagerly": True} | options))
-    make_dense(theirs.optimizer)
     return ours, theirs
-
-
-def make_dense(optimizer):
-    """Let Keras sum the gradients of an id's places before its optimizer squares them: on TensorFlow it does not."""
-    _, tf = frameworks()
-    apply = optimizer.apply
-    optimizer.apply = lambda gradients, variables: apply([tf.convert_to_tensor(g) for g in gradients], variables)
 
 
 def assert_same_training(models, words, batch, steps):
@@ -300,26 +292,6 @@ def test_ten_steps(model, optimizer):
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
 def test_ten_steps_of_the_lecture_in_full_size(optimizer):
     assert_same_training(compiled(FULL, 80, optimizer, **GRAPH), 20000, 32, 80)
-
-
-@pytest.mark.parametrize("optimizer", ["RMSprop", "Adam"])
-def test_keras_squares_the_gradients_of_repeated_ids_apart(keras, optimizer):
-    """Why `make_dense`: on TensorFlow an id seen twice brings g1² + g2² to the second moment, not (g1 + g2)²."""
-    _, tf = frameworks()
-
-    def moved(ids, dense):
-        layer = Case("Embedding", (1, 2), {"input_dim": 5, "output_dim": 1}).build(keras.layers)
-        layer.set_weights([np.zeros((5, 1))])
-        theirs = getattr(keras.optimizers, optimizer)(learning_rate=1.0)
-        if dense:
-            make_dense(theirs)
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(layer(np.array([ids])))
-        theirs.apply(tape.gradient(loss, layer.trainable_variables), layer.trainable_variables)
-        return layer.get_weights()[0]
-
-    assert np.array_equal(moved([3, 4], dense=True), moved([3, 4], dense=False))
-    np.testing.assert_allclose(moved([3, 3], dense=True) * np.sqrt(2), moved([3, 3], dense=False), rtol=1e-4)
 
 
 def assert_same_logs(ours, theirs):

@@ -146,44 +146,52 @@ def test_infinities_and_nan(compiled, dtype):
 # --- the cache on disk ------------------------------------------------------------------------------------------
 
 SCRIPT = """
+import sys
 import numpy as np
+from rnncore import activations
 from rnncore.cells import SIMPLE_RNN
 from rnncore.kernels.time_loop import loop
-states = np.zeros((1, 3, 2, 2), "float32")
-runner = loop(SIMPLE_RNN, "numba")
-runner.forward(np.ones((1, 2, 2, 2), "float32"), states, np.ones((1, 2, 2), "float32"), None, None)
-print(sum(runner._forward.stats.cache_hits.values()), repr(float(states[0, -1, 0, 0])))
+for name in sys.argv[1:]:
+    states = np.zeros((1, 3, 2, 2), "float32")
+    runner = loop(SIMPLE_RNN.with_activations(activations.get(name)), "numba")
+    runner.forward(np.ones((1, 2, 2, 2), "float32"), states, np.ones((1, 2, 2), "float32"), None, None)
+    print(sum(runner._forward.stats.cache_hits.values()), float(states[0, -1, 0, 0]))
 """
 
 
-def fresh_process(cache: Path, package: Path = Path(rnncore.__file__).parent) -> tuple[int, float]:
-    """Run a step in a new process; return how many kernels came from disk, and the state."""
+def fresh_process(cache: Path, *names: str, package: Path = Path(rnncore.__file__).parent) -> list[tuple[int, float]]:
+    """Run two steps in a new process, for each activation; return how many kernels came from disk, and the state."""
     env = {**os.environ, "RNNCORE_CACHE_DIR": str(cache), "PYTHONPATH": str(package.parent)}
-    command = [sys.executable, "-W", "error", "-c", SCRIPT]
+    command = [sys.executable, "-W", "error", "-c", SCRIPT, *names]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, cwd=package.parent)
-    hits, state = done.stdout.split()
-    return int(hits), float(state)
+    return [(int(hits), float(state)) for hits, state in map(str.split, done.stdout.splitlines())]
 
 
 def test_the_second_process_compiles_nothing_and_a_stale_kernel_is_impossible(tmp_path):
     package = tmp_path / "changed" / "rnncore"
     shutil.copytree(Path(rnncore.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     cache = tmp_path / "cache"
-    (cold, state), (warm, again) = fresh_process(cache, package), fresh_process(cache, package)
-    assert (cold, warm) == (0, 1)
-    assert state == again == pytest.approx(np.tanh(1 + 2 * np.tanh(1)), rel=1e-6)
+    expected = pytest.approx(np.tanh(1 + 2 * np.tanh(1)), rel=1e-6)
+    assert [fresh_process(cache, "tanh", package=package) for _ in range(2)] == [[(0, expected)], [(1, expected)]]
 
     cell = package / "cells" / "simple_rnn.py"  # a called function, in another file than the kernel's
     cell.write_text(cell.read_text().replace("    h = tanh(z_a)\n    return", "    h = tanh(z_a + z_a)\n    return"))
-    hits, changed = fresh_process(cache, package)
-    assert hits == 0
-    assert changed == pytest.approx(np.tanh(2 + 4 * np.tanh(2)), rel=1e-6)
+    changed = [(0, pytest.approx(np.tanh(2 + 4 * np.tanh(2)), rel=1e-6))]
+    assert fresh_process(cache, "tanh", package=package) == changed
 
     for kernel in cache.rglob("*.nb?"):
         kernel.write_bytes(b"damaged")
-    assert fresh_process(cache, package) == (0, changed)
+    assert fresh_process(cache, "tanh", package=package) == changed
+
+
+def test_kernels_from_two_processes_do_not_meet_under_one_name(tmp_path):
+    tanh, linear = pytest.approx(np.tanh(1 + 2 * np.tanh(1)), rel=1e-6), 3.0
+    assert fresh_process(tmp_path, "tanh") == [(0, tanh)]
+    assert fresh_process(tmp_path, "linear") == [(0, linear)]
+    assert fresh_process(tmp_path, "tanh", "linear") == [(1, tanh), (1, linear)]
+    assert fresh_process(tmp_path, "linear", "tanh") == [(1, linear), (1, tanh)]
 
 
 def test_no_place_for_the_cache_is_no_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    assert fresh_process(tmp_path / "file" / "below")[0] == 0
+    assert fresh_process(tmp_path / "file" / "below", "linear") == [(0, 3.0)]

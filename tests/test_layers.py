@@ -276,7 +276,7 @@ def test_embedding(ids):
     layer.backward(dy)
     (gradient,) = layer.get_gradients()
     assert isinstance(gradient, RowGradient)
-    assert gradient.ids.tolist() == sorted(set(np.asarray(ids, int).ravel().tolist()))
+    assert gradient.unique.tolist() == sorted(set(np.asarray(ids, int).ravel().tolist()))
     dense = np.zeros((6, 3))
     np.add.at(dense, np.asarray(ids, int), dy)
     np.testing.assert_allclose(np.asarray(gradient), dense, atol=1e-6)

@@ -119,9 +119,7 @@ class Cell:
             self,
             name="_".join([self.name, *(a.name for a in chosen)]),
             stages=tuple(
-                dataclasses.replace(
-                    s, step=_with_names(s.step, swap), step_backward=_with_names(s.step_backward, swap)
-                )
+                dataclasses.replace(s, step=_with_names(s.step, swap), step_backward=_with_names(s.step_backward, swap))
                 for s in self.stages
             ),
             keeps_inputs=any(a.needs_input for a in chosen),

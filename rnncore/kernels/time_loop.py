@@ -229,7 +229,10 @@ def _compile(plan: Plan):
                 elementwise.register(called)
             sources.append(_pointwise_source(plan, takes, gives))
             functions.append(function)
-            names[f"pointwise_{way}_{n}"] = kernel(from_source(sources[-1], {"step": inlined(function)}, "pointwise"))
+            pointwise = from_source(sources[-1], {"step": inlined(function)}, "pointwise")
+            # numba names machine code by this and a count kept a process: from disk, two of one name would meet
+            pointwise.__qualname__ = f"pointwise.{fingerprint([function], sources[-1:]) or id(function)}"
+            names[f"pointwise_{way}_{n}"] = kernel(pointwise)
     compiled = []
     for way, source, product in (
         ("forward", _FORWARD, rows.recurrent),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import initializers
 from ..sparse import RowGradient
 from .base import Layer, flag, positive
@@ -68,12 +66,9 @@ class Embedding(Layer):
         return self.embeddings[x]
 
     def call_backward(self, dy):
-        # y = embeddings[ids]: an id's row collects the gradients of all its places
-        flat = self._ids.reshape(-1)
-        order = np.argsort(flat, kind="stable")
-        ids, first = np.unique(flat[order], return_index=True)
-        rows = np.add.reduceat(dy.reshape(-1, self.output_dim)[order], first, axis=0)
-        self.gradients = {"embeddings": RowGradient(ids.astype(np.int64), rows, self.embeddings.shape)}
+        # y = embeddings[ids]: a row's gradient is the sum over the places of its id
+        rows = dy.reshape(-1, self.output_dim)
+        self.gradients = {"embeddings": RowGradient(self._ids.reshape(-1), rows, self.embeddings.shape)}
         return None
 
     def compute_mask(self, x, mask=None):

@@ -1,0 +1,121 @@
+"""LayerNormalization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import initializers
+from .base import Layer, finite, flag
+
+
+class LayerNormalization(Layer):
+    """Mean 0 and variance 1 over the features of each step, then a learned scale and centre::
+
+        n = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon)
+        y = n * gamma + beta
+
+    Parameters
+    ----------
+    axis : int or sequence of int
+        What the means run over, and gamma and beta are for: not the batch, axis 0. Over the steps too, the means
+        count padding, as in Keras.
+    epsilon : float
+        At least 0.
+    center, scale : bool
+        Whether there is a beta, and a gamma.
+    beta_initializer, gamma_initializer : str or Initializer
+    name, dtype, trainable
+        See `Layer`.
+
+    Attributes
+    ----------
+    gamma, beta : ndarray of the sizes of `axis`
+        In this order.
+
+    References
+    ----------
+    Ba, Kiros, Hinton, "Layer normalization", 2016, eq. 3 and 4.
+    """
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        name: str | None = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(name, dtype, trainable)
+        several = list(axis) if isinstance(axis, (list, tuple)) else [axis]
+        if not several or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in several):
+            raise ValueError(f"{self.name}: axis is {axis!r}; expected a whole number or several")
+        self.axis = [int(n) for n in several] if isinstance(axis, (list, tuple)) else int(axis)
+        self.epsilon = finite(epsilon, f"{self.name}: epsilon")
+        if self.epsilon < 0:
+            raise ValueError(f"{self.name}: epsilon is {epsilon!r}; expected a number of at least 0")
+        self.center, self.scale = flag(center, f"{self.name}: center"), flag(scale, f"{self.name}: scale")
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+
+    def axes(self, shape: Sequence[int | None]) -> tuple[int, ...]:
+        """Return `axis` as places in `shape`, in order."""
+        several = self.axis if isinstance(self.axis, list) else [self.axis]
+        places = sorted({n % len(shape) for n in several if -len(shape) <= n < len(shape)})
+        if len(places) < len(several) or 0 in places:
+            raise ValueError(
+                f"{self.name}: axis is {self.axis}; expected axes of x, which has shape {tuple(shape)}, but not the first"
+            )
+        return tuple(places)
+
+    def check_shape(self, shape):
+        super().check_shape(shape)
+        axes = self.axes(shape)
+        if self.built and [shape[n] for n in axes] != [self.input_shape[n] for n in axes]:
+            raise ValueError(f"{self.name}: x has shape {tuple(shape)}; the layer was built for {self.input_shape}")
+
+    def build(self, input_shape):
+        sizes = [input_shape[n] for n in self.axes(input_shape)]
+        if None in sizes:
+            raise ValueError(
+                f"{self.name}: input_shape is {tuple(input_shape)}; the sizes of axis {self.axis} must be known"
+            )
+        if self.scale:
+            self.add_weight("gamma", sizes, self.gamma_initializer)
+        if self.center:
+            self.add_weight("beta", sizes, self.beta_initializer)
+
+    def call(self, x, mask=None, training=False):
+        axes = self.axes(x.shape)
+        centred = x - x.mean(axis=axes, keepdims=True)
+        self._inverse = 1 / np.sqrt(np.mean(centred * centred, axis=axes, keepdims=True) + self.epsilon)
+        self._normal = y = centred * self._inverse
+        if self.scale:
+            y = y * self._spread(self.gamma)
+        return y + self._spread(self.beta) if self.center else y
+
+    def call_backward(self, dy):
+        n = self._normal
+        axes = self.axes(n.shape)
+        others = tuple(sorted(set(range(n.ndim)) - set(axes)))
+        self.gradients = {}
+        # y = n * gamma + beta
+        if self.center:
+            self.gradients["beta"] = dy.sum(axis=others)
+        if self.scale:
+            self.gradients["gamma"] = (dy * n).sum(axis=others)
+            dy = dy * self._spread(self.gamma)
+        # n = (x - mean(x)) * inverse: the gradient's mean and its part along n change nothing, both being taken out
+        along = n * np.mean(dy * n, axis=axes, keepdims=True)
+        return self._inverse * (dy - dy.mean(axis=axes, keepdims=True) - along)
+
+    def _spread(self, weight: np.ndarray) -> np.ndarray:
+        """Return a weight in the shape that multiplies x."""
+        axes, rank = self.axes(self._normal.shape), self._normal.ndim
+        return np.expand_dims(weight, tuple(n for n in range(rank) if n not in axes))
