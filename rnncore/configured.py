@@ -25,6 +25,12 @@ class Configured:
         """Return the object in plain values: its class and its config."""
         return {"class_name": type(self).__name__, "config": self.get_config()}
 
+    def clone(self, **changes: Any):
+        """Return a new object made from the same arguments, but for `changes`; objects among them are cloned too."""
+        names = inspect.signature(type(self)).parameters
+        own = {name: _cloned(getattr(self, name)) for name in names if name not in changes}
+        return type(self)(**own, **changes)
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]):
         """Build an object from what `get_config` returned."""
@@ -33,6 +39,12 @@ class Configured:
     def __repr__(self) -> str:
         inside = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
         return f"{type(self).__name__}({inside})"
+
+
+def _cloned(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_cloned(item) for item in value]
+    return value.clone() if isinstance(value, Configured) else value
 
 
 def described(value: Any) -> Any:

@@ -14,7 +14,7 @@ Source: Squire & Trapp, "Using complex variables to estimate derivatives of real
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ import numpy as np
 
 from .configured import look_up
 from .layers.base import Layer
+from .layers.rnn_cells import RecurrentCell, StackedRNNCells
 from .models import Sequential
 
 STEPS = {"central": 1e-3, "complex": 1e-30}
@@ -95,7 +96,7 @@ def check_layer(
     step: float | None = None,
     seed: int = 0,
 ) -> Report:
-    """Check the gradients of a layer, of its input (if not integers), and of its initial states.
+    """Check the gradients of a layer or cell, of its input (if not integers), and of its initial states.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ def check_layer(
     mask, training
         As in a call. The same dropout is drawn at every evaluation.
     initial_state : list of array_like, optional
-        For recurrent layers.
+        For recurrent layers; of a cell, the states before the step.
     method : {"central", "complex"}
         "complex" needs a layer whose arithmetic is analytic and whose ``call`` takes complex arrays.
     step : float, optional
@@ -119,36 +120,44 @@ def check_layer(
     Report
     """
     x = np.asarray(x)
-    inputs = {} if initial_state is None else {"initial_state": _listed(initial_state)}
-    with same_draws(layer) as rewind:
-        layer(x, mask=mask, training=training, **inputs)  # builds it
-    with in_dtype(layer, "float64"), same_draws(layer) as rewind:
-        x = x.astype(np.float64) if x.dtype.kind == "f" else x
-        inputs = {name: [np.array(s, np.float64) for s in states] for name, states in inputs.items()}
+    method_dtype = look_up(method, DTYPES, "method")
+    is_cell = isinstance(layer, (RecurrentCell, StackedRNNCells))
+
+    def run(x, states):
+        given = {} if states is None else {"states" if is_cell else "initial_state": states}
+        if is_cell:
+            return layer(x, training=training, **given)
+        return layer(x, mask=mask, training=training, **given)
+
+    with same_start(layer) as rewind:
+        run(x, initial_state)  # builds it
         rewind()
-        y = layer(x, mask=mask, training=training, **inputs)
-        rng = np.random.default_rng(seed)
-        r = [rng.standard_normal(part.shape) for part in _listed(y)]
-        dx = layer.backward(r if isinstance(y, list) else r[0])
-        analytic = _weight_gradients(layer)
-        if dx is not None and x.dtype.kind == "f":
-            analytic["x"] = dx
-        for n in range(len(inputs.get("initial_state", ()))):
-            analytic[f"initial_state[{n}]"] = layer.state_gradients[n]
+        with in_dtype(layer, "float64"):
+            x = x.astype(np.float64) if x.dtype.kind == "f" else x
+            states = [np.array(state, np.float64) for state in _flat(initial_state)]
+            y = run(x, _shaped(states, initial_state))
+            rng = np.random.default_rng(seed)
+            r = [rng.standard_normal(part.shape) for part in _flat(y)]
+            dx = layer.backward(*_shaped(r, y)) if is_cell else layer.backward(_shaped(r, y))
+            analytic = _weight_gradients(layer)
+            if dx is not None and x.dtype.kind == "f":
+                analytic["x"] = dx
+            if states:
+                gradients = _flat(layer.state_gradients)
+                analytic |= {f"initial_state[{n}]": gradient for n, gradient in enumerate(gradients)}
 
-        with in_dtype(layer, _chosen_dtype(method)):
-            moved = {"x": x} | {f"initial_state[{n}]": s for n, s in enumerate(inputs.get("initial_state", ()))}
-            moved = {name: array.astype(layer.dtype) for name, array in moved.items() if name in analytic}
-            moved |= _weights(layer)
+            with in_dtype(layer, method_dtype):
+                moved = {"x": x} | {f"initial_state[{n}]": state for n, state in enumerate(states)}
+                moved = {name: array.astype(method_dtype) for name, array in moved.items() if name in analytic}
+                moved |= _weights(layer)
 
-            def loss():
-                rewind()
-                states = [moved[f"initial_state[{n}]"] for n in range(len(inputs.get("initial_state", ())))]
-                given = {"initial_state": states} if states else {}
-                y = layer(moved.get("x", x), mask=mask, training=training, **given)
-                return sum(np.sum(weight * part) for weight, part in zip(r, _listed(y), strict=True))
+                def loss():
+                    rewind()
+                    start = [moved[f"initial_state[{n}]"] for n in range(len(states))]
+                    y = run(moved.get("x", x), _shaped(start, initial_state))
+                    return layer.penalty() + sum(np.sum(a * b) for a, b in zip(r, _flat(y), strict=True))
 
-            return compare(loss, {name: moved[name] for name in analytic}, analytic, method, step)
+                return compare(loss, {name: moved[name] for name in analytic}, analytic, method, step)
 
 
 def check_model(
@@ -175,7 +184,7 @@ def check_model(
     """
     x, y, sample_weight = model.checked_data(x, y, sample_weight)
     model.ensure_built(x.shape)
-    with in_dtype(model, "float64"), same_draws(model) as rewind:
+    with in_dtype(model, "float64"), same_start(model) as rewind:
 
         def value_and_gradient():
             rewind()
@@ -239,7 +248,7 @@ def _complex_step(loss, array, index, h):
 @contextmanager
 def in_dtype(layer: Layer, dtype: str) -> Iterator[None]:
     """Let a layer and its parts compute in `dtype` for a while, on copies of their weights."""
-    parts = [layer, *_descendants(layer)]
+    parts = list(layer.walk())
     before = [(part, part.dtype, {name: getattr(part, name) for name in part.weight_names}) for part in parts]
     try:
         for part, _, weights in before:
@@ -255,26 +264,21 @@ def in_dtype(layer: Layer, dtype: str) -> Iterator[None]:
 
 
 @contextmanager
-def same_draws(layer: Layer) -> Iterator[Callable[[], None]]:
-    """Yield a function that sets every random generator of the layer back to where it is now."""
-    before = [(generator, generator.bit_generator.state) for generator in layer.generators()]
+def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
+    """Yield a function that sets random generators, and states kept between batches, back to where they are now."""
+    draws = [(generator, generator.bit_generator.state) for generator in layer.generators()]
+    kept = [(part, part.states) for part in layer.walk() if hasattr(part, "states")]
 
     def rewind():
-        for generator, state in before:
+        for generator, state in draws:
             generator.bit_generator.state = state
+        for part, states in kept:
+            part.states = states
 
     try:
         yield rewind
     finally:
         rewind()
-
-
-def _chosen_dtype(method):
-    return look_up(method, DTYPES, "method")
-
-
-def _descendants(layer):
-    return [part for child in layer.children() for part in (child, *_descendants(child))]
 
 
 def _named(layer) -> Iterator[tuple[str, Layer, str]]:
@@ -291,5 +295,20 @@ def _weight_gradients(layer) -> dict[str, np.ndarray]:
     return {label: np.asarray(leaf.gradients[name]) for label, leaf, name in _named(layer)}
 
 
-def _listed(value) -> Sequence[Any]:
-    return value if isinstance(value, (list, tuple)) else [value]
+def _flat(value) -> list[np.ndarray]:
+    """Return the arrays of a nested list in a row; of None, none."""
+    if isinstance(value, (list, tuple)):
+        return [array for part in value for array in _flat(part)]
+    return [] if value is None else [value]
+
+
+def _shaped(arrays, like):
+    """Return the arrays of a row nested as `like` is."""
+    arrays = iter(arrays)
+
+    def shaped(like):
+        if isinstance(like, (list, tuple)):
+            return [shaped(part) for part in like]
+        return None if like is None else next(arrays)
+
+    return shaped(like)

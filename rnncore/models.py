@@ -138,20 +138,6 @@ class Sequential(Layer):
     def call_backward(self, dy):
         return _backward(self.layers, dy)
 
-    @property
-    def weights(self):
-        return [weight for layer in self.layers for weight in layer.weights]
-
-    @property
-    def trainable_weights(self):
-        return [weight for layer in self.layers for weight in layer.trainable_weights] if self.trainable else []
-
-    def get_gradients(self):
-        return [g for layer in self.layers for g in layer.get_gradients()] if self.trainable else []
-
-    def generators(self):
-        return [self.generator, *(generator for layer in self.layers for generator in layer.generators())]
-
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """Return a layer by its name or its place."""
         if index is None:
@@ -331,26 +317,34 @@ class Sequential(Layer):
             self.backward_from_loss(gradient)
             self._check_gradients(where)
         self.optimizer.apply_gradients(zip(self.get_gradients(), self.trainable_weights, strict=True))
+        self.constrain()
 
     def _fused(self) -> bool:
         """Whether the loss reads the last layer's pre-activations."""
         last = self.layers[-1]
-        return isinstance(last, Activated) and not self.loss.from_logits and last.activation.name == self.loss.fuses
+        if not isinstance(last, Activated) or self.loss.from_logits or last.activity_regularizer is not None:
+            return False
+        return last.activation.name == self.loss.fuses
 
     def loss_and_gradient(self, y: Any, y_pred: np.ndarray, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         """Return the loss of the last call's output, and its gradient: see `backward_from_loss`."""
-        return self.loss.value_and_gradient(y, self._seen(y_pred), sample_weight, self._mask, logits=self._fused())
+        fused = self._fused()
+        seen = self.layers[-1].logits if fused else y_pred
+        value, gradient = self.loss.value_and_gradient(y, seen, sample_weight, self._mask, logits=fused)
+        return value + self.penalty(), gradient
 
-    def _seen(self, y_pred):
-        """Return what the loss reads."""
-        return self.layers[-1].logits if self._fused() else y_pred
+    def loss_of(self, y: Any, y_pred: np.ndarray, sample_weight: Any = None) -> float:
+        """Return the loss of the last call's output, what the regularizers add included."""
+        fused = self._fused()
+        seen = self.layers[-1].logits if fused else y_pred
+        return self.loss(y, seen, sample_weight, self._mask, logits=fused) + self.penalty()
 
     def backward_from_loss(self, gradient: np.ndarray) -> np.ndarray | None:
         """Go back from what `loss_and_gradient` returned, and return the gradient of x."""
         if not self._fused():
             return self.call_backward(gradient)
         *layers, last = self.layers
-        return _backward(layers, last.backward_from_logits(gradient))
+        return _backward(layers, last.pull_back(gradient, last.backward_from_logits))
 
     def _check_loss(self, value, where):
         """Raise FloatingPointError, saying where it began, if the loss is not finite."""
@@ -360,14 +354,19 @@ class Sequential(Layer):
 
     def _check_gradients(self, where):
         """Raise FloatingPointError if a gradient is not finite, naming the first layer: there, or on the way back."""
-        for layer in reversed([leaf for leaf in self.leaves() if leaf.trainable]):
-            bad = [name for name, gradient in layer.gradients.items() if not_finite(gradient) is not None]
+        for layer in reversed(_units(self)):
+            bad = [
+                f"{part.name}.{name}"
+                for part in layer.walk()
+                for name, gradient in (part.gradients.items() if part.trainable else ())
+                if not_finite(gradient) is not None
+            ]
             if bad:
                 series = layer.time_series() if hasattr(layer, "time_series") else {}
                 step = _time_step(layer, [array for name, array in series.items() if name.startswith("d")], back=True)
                 origin = self._first_not_finite() or f"layer {layer.name!r}{step}, on the way back"
                 raise FloatingPointError(
-                    f"the gradient of {layer.name}.{bad[0]} is not finite in {where}; first in {origin}"
+                    f"the gradient of {bad[0]} is not finite in {where}; first in {origin}"
                 )
 
     def _first_not_finite(self):
@@ -375,7 +374,7 @@ class Sequential(Layer):
         bad_weight = self.bad_weight()
         if bad_weight:
             return bad_weight
-        for layer in self.leaves():
+        for layer in _units(self):
             bad = [array for array in _last_values(layer) if not_finite(array) is not None]
             if bad:
                 return f"layer {layer.name!r}{_time_step(layer, bad)}"
@@ -451,7 +450,7 @@ class Sequential(Layer):
             x, y, sample_weight = _part(data, slice(first, first + size))
             with np.errstate(all="ignore"):
                 y_pred = self.forward(x)
-                value = self.loss(y, self._seen(y_pred), sample_weight, self._mask, logits=self._fused())
+                value = self.loss_of(y, y_pred, sample_weight)
                 self._check_loss(value, f"{where}, batch {batch + 1}")
             running.add(value, y, y_pred)
             if progress is not None:
@@ -580,8 +579,15 @@ class _Running:
 def _backward(layers, dy):
     """Go back through `layers` from their output's gradient."""
     for layer in reversed(layers):
-        dy = layer.call_backward(dy.astype(layer.dtype, copy=False))
+        dy = layer.pull_back(dy.astype(layer.dtype, copy=False))
     return dy
+
+
+def _units(layer):
+    """Return the layers that a message names: those that go through time with their cells, and all without parts."""
+    if hasattr(layer, "time_series") or not layer.children():
+        return [layer]
+    return [unit for child in layer.children() for unit in _units(child)]
 
 
 def _last_values(layer):

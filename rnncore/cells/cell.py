@@ -86,6 +86,8 @@ class Cell:
         What a gate's block of recurrent_kernel multiplies, where it is not ``h_prev``.
     extra : mapping of weight name to Product
         Further (H, H) weights and what they multiply.
+    split_bias : bool
+        Whether the recurrent part has a bias of its own: bias is (2, G*H), the input's row first.
     keeps_inputs : bool
         Whether pre-activations are remembered beside the gates (activations whose derivative reads its input).
     elementwise : bool
@@ -98,6 +100,7 @@ class Cell:
     stages: tuple[Stage, ...]
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Product] = dataclasses.field(default_factory=dict)
+    split_bias: bool = False
     keeps_inputs: bool = False
     elementwise: bool = True
 

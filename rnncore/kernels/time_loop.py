@@ -115,16 +115,32 @@ class Plan:
 
     def _product(self, n: int, product: Product) -> PlannedProduct:
         gate, source = product.gate, product.source
-        target = self.places[f"u_{gate}"] if f"u_{gate}" in self.blocks else self.places[f"z_{gate}"]
         return PlannedProduct(
-            self.places[source], self.gradients[f"d{source}"], target.index, self.gradients[f"du_{gate}"].index, n
+            self.places[source], self.gradients[f"d{source}"], self.target(gate), self.dtarget(gate), n
         )
+
+    @property
+    def products(self) -> list[PlannedProduct]:
+        """All products of a step, in the order of their weights."""
+        return sorted((p for stage in self.stages for p in stage.products), key=lambda product: product.weight)
+
+    def home(self, gate: str) -> int:
+        """Return the block that holds a gate's input part before the step."""
+        return self.places[f"x_{gate}"].index
+
+    def target(self, gate: str) -> int:
+        """Return the block that a gate's recurrent products are added to."""
+        return self.places[f"u_{gate}"].index
+
+    def dtarget(self, gate: str) -> int:
+        """Return the block of the gradient of those products."""
+        return self.gradients[f"du_{gate}"].index
 
     def sums(self, place: Place) -> bool:
         """Whether a gradient is added to what is there (states before the step, intermediates) or written."""
         if place.array == "dstates":
             return place.offset == 0
-        return self.dblocks[place.index] in self.between
+        return place.array == "dblocks" and self.dblocks[place.index] in self.between
 
 
 class NumpyLoop:
@@ -148,10 +164,10 @@ class NumpyLoop:
             states[:, t + 1, idle] = states[:, t, idle]
             blocks[:, t, idle] = 0
 
-    def backward(self, blocks, states, weights, drop, mask, dblocks, dstates) -> None:
-        """Go back through every step: fill `dblocks`, and complete `dstates` from the gradients it came with."""
+    def backward(self, blocks, states, weights, drop, mask, dblocks, dstates, first=0, end=None) -> None:
+        """Go back from step end - 1 to `first`: fill `dblocks`, and complete `dstates` from what it came with."""
         arrays = {"blocks": blocks, "states": states, "dblocks": dblocks, "dstates": dstates}
-        for t in reversed(range(blocks.shape[1])):
+        for t in reversed(range(first, blocks.shape[1] if end is None else end)):
             taken, idle = _rows(mask, t)
             dblocks[:, t] = 0
             for stage, products, _, _, inputs, outputs in reversed(self.plan.stages):
@@ -192,12 +208,13 @@ class CompiledLoop:
             blocks, states, weights, scratch, drop, mask
         )
 
-    def backward(self, blocks, states, weights, drop, mask, dblocks, dstates) -> None:
+    def backward(self, blocks, states, weights, drop, mask, dblocks, dstates, first=0, end=None) -> None:
         """As `NumpyLoop.backward`."""
+        end = blocks.shape[1] if end is None else end
         scratch, drop, mask = _present(blocks, drop, mask)
         turned = np.ascontiguousarray(weights.transpose(0, 2, 1))
         threads.over_rows(self._backward, blocks.shape[2], _work(weights, blocks))(
-            blocks, states, turned, scratch, drop, mask, dblocks, dstates
+            blocks, states, turned, scratch, drop, mask, dblocks, dstates, first, end
         )
 
 
@@ -261,8 +278,8 @@ def forward(blocks, states, weights, scratch, drop, mask, begin, end):
             r0 = r1
 """
 _BACKWARD = """
-def backward(blocks, states, weights, scratch, drop, mask, dblocks, dstates, begin, end):
-    for t in range(blocks.shape[1] - 1, -1, -1):
+def backward(blocks, states, weights, scratch, drop, mask, dblocks, dstates, first, last, begin, end):
+    for t in range(last - 1, first - 1, -1):
         r0 = begin
         while r0 < end:
             r1 = end_of_run(mask, t, r0, end)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from .. import config
+from .. import config, regularizers
 from ..configured import Configured, snake_case
 from ..sparse import RowGradient
 
@@ -62,6 +62,8 @@ class Layer(Configured):
         What the layer computes in; default `rnncore.config.floatx`.
     trainable : bool
         Whether its weights have gradients.
+    activity_regularizer : str, Regularizer or None
+        A penalty on the output, divided by the number of rows.
 
     Attributes
     ----------
@@ -79,13 +81,22 @@ class Layer(Configured):
         if "build" in cls.__dict__:
             cls.build = _recorded(cls.build)
 
-    def __init__(self, name: str | None = None, dtype: str | None = None, trainable: bool = True):
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+        activity_regularizer: Any = None,
+    ):
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             raise ValueError(f"name is {name!r}; expected a string of some length without '/', or None")
         dtype = config.checked_dtype(dtype).name
         self.name = unique_name(snake_case(type(self).__name__)) if name is None else name
         self.dtype = dtype
         self.trainable = flag(trainable, f"{self.name}: trainable")
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.regularizers: dict[str, regularizers.Regularizer] = {}  # by weight name, like the next one
+        self.constraints: dict[str, Any] = {}
         self.built = False
         self.weight_names: list[str] = []
         self.gradients: dict[str, Any] = {}
@@ -170,7 +181,41 @@ class Layer(Configured):
         """
         if self.output is None:
             raise ValueError(f"{self.name}: backward came before a call; call the layer first")
-        return self.call_backward(self._checked_gradient(dy))
+        return self.pull_back(self._checked_gradient(dy, self.output, f"{self.name}: dy"))
+
+    def pull_back(self, dy: Any, through: Callable[[Any], Any] | None = None) -> np.ndarray | None:
+        """Go back as `backward` does, from a gradient that needs no check; what the regularizers add comes in here.
+
+        `through` is `call_backward`, or what stands for it where dy is the gradient of something else.
+        """
+        if self.activity_regularizer is not None:
+            y, *rest = self.output if isinstance(self.output, list) else [self.output]
+            own = self.activity_regularizer.gradient(y) / np.asarray(len(y), y.dtype)
+            first, *others = dy if rest else [dy]
+            first = own if first is None else first + own
+            dy = [first, *others] if rest else first
+        dx = (through or self.call_backward)(dy)
+        for name, regularizer in self.regularizers.items() if self.trainable else ():
+            self.gradients[name] = np.asarray(self.gradients[name]) + regularizer.gradient(getattr(self, name))
+        return dx
+
+    def penalty(self) -> float:
+        """Return what the regularizers of the layer and its parts add to the loss, given the last output."""
+        total = 0.0
+        for part in self.walk():
+            for name, regularizer in part.regularizers.items() if part.trainable else ():
+                total += regularizer(getattr(part, name))
+            if part.activity_regularizer is not None and part.output is not None:
+                y = part.output[0] if isinstance(part.output, list) else part.output
+                total += part.activity_regularizer(y) / len(y)
+        return total
+
+    def constrain(self) -> None:
+        """Bring every weight that has a constraint back into what it allows."""
+        for part in self.walk():
+            for name, constraint in part.constraints.items() if part.trainable else ():
+                weight = getattr(part, name)
+                weight[...] = constraint(weight)
 
     def ensure_built(self, input_shape: Sequence[int | None]) -> None:
         """Build the layer at its first input."""
@@ -198,21 +243,27 @@ class Layer(Configured):
                 f"the layer was built for {self.input_shape[-1]}"
             )
 
-    def _checked_gradient(self, dy):
-        if not isinstance(self.output, list):
-            return checked_array(dy, f"{self.name}: dy", "float", self.dtype, self.output.shape)
-        if not isinstance(dy, (list, tuple)) or len(dy) != len(self.output):
+    def _checked_gradient(self, dy, output, label):
+        if not isinstance(output, list):
+            return checked_array(dy, label, "float", self.dtype, output.shape)
+        if not isinstance(dy, (list, tuple)) or len(dy) != len(output):
             came = f"{len(dy)} of them" if isinstance(dy, (list, tuple)) else f"a {type(dy).__name__}"
-            raise ValueError(f"{self.name}: dy is {came}; expected a list of {len(self.output)}, as the output was")
+            raise ValueError(f"{label} is {came}; expected a list of {len(output)}, as the output was")
         return [
-            None if part is None else checked_array(part, f"{self.name}: dy[{n}]", "float", self.dtype, own.shape)
-            for n, (part, own) in enumerate(zip(dy, self.output, strict=True))
+            None if part is None and not isinstance(own, list) else self._checked_gradient(part, own, f"{label}[{n}]")
+            for n, (part, own) in enumerate(zip(dy, output, strict=True))
         ]
 
     # --- weights -----------------------------------------------------------------------------------------------
 
-    def add_weight(self, name: str, shape: Sequence[int], initializer: Any) -> np.ndarray:
+    def add_weight(
+        self, name: str, shape: Sequence[int], initializer: Any, regularizer: Any = None, constraint: Any = None
+    ) -> np.ndarray:
         """Make a weight, keep it as an attribute of its name, and return it."""
+        if regularizer is not None:
+            self.regularizers[name] = regularizer
+        if constraint is not None:
+            self.constraints[name] = constraint
         rng = config.new_generator(self.weight_seed())
         array = np.asarray(initializer(tuple(shape), dtype=self.dtype, rng=rng))
         setattr(self, name, array)
@@ -228,12 +279,16 @@ class Layer(Configured):
     @property
     def weights(self) -> list[np.ndarray]:
         """The weights themselves, in Keras's order; an optimizer changes them in place."""
-        return [getattr(self, name) for name in self.weight_names]
+        own = [getattr(self, name) for name in self.weight_names]
+        return own + [weight for child in self.children() for weight in child.weights]
 
     @property
     def trainable_weights(self) -> list[np.ndarray]:
         """The weights that have gradients."""
-        return self.weights if self.trainable else []
+        if not self.trainable:
+            return []
+        own = [getattr(self, name) for name in self.weight_names]
+        return own + [weight for child in self.children() for weight in child.trainable_weights]
 
     def get_weights(self) -> list[np.ndarray]:
         """Return copies of the weights, in Keras's order and layout."""
@@ -277,9 +332,12 @@ class Layer(Configured):
 
     def get_gradients(self) -> list[Any]:
         """Return the gradients of the trainable weights from the last `backward`, in `get_weights` order."""
-        if self.trainable and len(self.gradients) < len(self.weight_names):
+        if not self.trainable:
+            return []
+        if len(self.gradients) < len(self.weight_names):
             raise ValueError(f"{self.name}: get_gradients came before backward")
-        return [self.gradients[name] for name in self.weight_names] if self.trainable else []
+        own = [self.gradients[name] for name in self.weight_names]
+        return own + [gradient for child in self.children() for gradient in child.get_gradients()]
 
     def count_params(self) -> int:
         """Return the number of values in all weights."""
@@ -293,9 +351,15 @@ class Layer(Configured):
         """Return the layers at the bottom: this one, or those of its children."""
         return [leaf for child in self.children() for leaf in child.leaves()] or [self]
 
+    def walk(self) -> Iterator[Layer]:
+        """Yield the layer and all that it is made of."""
+        yield self
+        for child in self.children():
+            yield from child.walk()
+
     def generators(self) -> list[np.random.Generator]:
-        """Return the random generators the layer draws from."""
-        return [self.generator] if hasattr(self, "generator") else []
+        """Return the random generators that the layer and its parts draw from."""
+        return [part.generator for part in self.walk() if "generator" in vars(part)]
 
 
 # --- arguments: a check returns the value in its final form, or says its name, what came and what is allowed ---------

@@ -15,7 +15,7 @@ from ..models import Sequential
 
 def recurrent_layers(model: Layer) -> list[Layer]:
     """Return the layers of a model (or the layer itself) that go through time."""
-    found = [leaf for leaf in model.leaves() if hasattr(leaf, "time_series")]
+    found = [layer for layer in model.walk() if hasattr(layer, "time_series")]
     if not found:
         raise ValueError(f"model: {model.name} has no recurrent layer")
     return found

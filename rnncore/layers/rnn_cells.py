@@ -1,0 +1,419 @@
+"""A cell with its weights: one step by itself, or a whole sequence at once.
+
+All products but the recurrent ones are hoisted out of the time loop: ``x @ kernel + bias`` for all steps before it,
+the weight gradients after it. Sizes: T steps, B rows, D inputs, H units, G gates. Time comes first here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from .. import cells, config
+from ..cells import Cell
+from ..configured import resolve
+from ..kernels.time_loop import Plan, loop_for
+from .base import Layer, checked_array, dropout_mask
+from .options import ABSENT, OPTIONS, bound, options_of, signature_of, with_options
+
+class Memory(NamedTuple):
+    """What a run leaves for the way back; see kernels/time_loop.py for the arrays' shapes."""
+
+    x: np.ndarray  # (T, B, D)
+    blocks: np.ndarray
+    states: np.ndarray
+    kernels: np.ndarray  # (G, D, H)
+    recurrent: np.ndarray  # (P, H, H)
+    drop_x: np.ndarray | None  # (G or 1, B, D)
+    drop_h: np.ndarray | None  # (P, B, H)
+    mask: np.ndarray | None  # (T, B)
+
+
+class RecurrentCell(Layer):
+    """Base of the cells: weights and options around a cell's equations.
+
+    A cell of your own is a subclass with `equations`, a `rnncore.cells.Cell`; `RNN` then runs it over time.
+
+    Parameters
+    ----------
+    units : int
+        H, the size of the state.
+    activation, recurrent_activation : str, Activation or None
+        What stands for tanh and for sigmoid in the cell's equations.
+    use_bias : bool
+    kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
+    unit_forget_bias : bool
+        Whether the forget gate's bias starts at 1 (Jozefowicz et al., ICML 2015).
+    kernel_regularizer, recurrent_regularizer, bias_regularizer : str, Regularizer or None
+    kernel_constraint, recurrent_constraint, bias_constraint : str, Constraint or None
+    dropout, recurrent_dropout : float in [0, 1)
+        Shares of the inputs and of the state dropped before their products, one draw a batch, the same at every
+        step (Gal & Ghahramani, NeurIPS 2016). As in Keras, with recurrent_dropout each gate has its own draw.
+    seed : int, optional
+        Of the initial weights and of dropout.
+    name, dtype, trainable
+        See `Layer`.
+
+    Attributes
+    ----------
+    kernel : ndarray of shape (D, G*H)
+    recurrent_kernel : ndarray of shape (H, G*H)
+    bias : ndarray of shape (G*H,), or (2, G*H) with a row for the recurrent part (GRU with reset_after)
+    state_size : list of int
+    state_gradients : list of ndarray of shape (B, H)
+        dL/d(states given), from the last `backward`.
+    """
+
+    equations: ClassVar[Cell]
+    changes: ClassVar[dict[str, Any]] = {}  # defaults that differ from those in options.py
+    input_ranks = (2, 2)
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = signature_of(options_of("cell"), cls.changes)
+        cls.__doc__ = with_options(cls.__doc__, RecurrentCell.__doc__)
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        options = bound(type(self), args, kwargs)
+        super().__init__(*(options.pop(name) for name in ("name", "dtype", "trainable")))
+        for name, value in options.items():
+            setattr(self, name, OPTIONS[name].checked(value, f"{self.name}: {name}"))
+        self.generator = config.new_generator(self.seed)
+        self._cell = self.chosen_equations().with_activations(
+            self.activation, getattr(self, "recurrent_activation", None)
+        )
+        self._plan = Plan(self._cell)
+        self.state_gradients: list[np.ndarray] = []
+
+    def chosen_equations(self) -> Cell:
+        """Return the equations that the options choose."""
+        return self.equations
+
+    @property
+    def state_size(self) -> list[int]:
+        """The size of each state."""
+        return [self.units] * len(self._cell.states)
+
+    def build(self, input_shape):
+        H, columns, spec = self.units, len(self._cell.gates) * self.units, self._cell
+        role = {"regularizer": self.recurrent_regularizer, "constraint": self.recurrent_constraint}
+        self.add_weight(
+            "kernel",
+            (input_shape[-1], columns),
+            self.kernel_initializer,
+            self.kernel_regularizer,
+            self.kernel_constraint,
+        )
+        self.add_weight("recurrent_kernel", (H, columns), self.recurrent_initializer, **role)
+        for name in spec.extra:
+            self.add_weight(name, (H, H), self.recurrent_initializer, **role)
+        if self.use_bias:
+            shape = (2, columns) if spec.split_bias else (columns,)
+            self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
+            if getattr(self, "unit_forget_bias", False):
+                forget = spec.gates.index("f") * H
+                self.bias[..., forget : forget + H] = 1
+
+    # --- one step ----------------------------------------------------------------------------------------------
+
+    def __call__(self, x: Any, states: Any = None, training: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Take one step.
+
+        Parameters
+        ----------
+        x : array_like of shape (B, D)
+        states : array_like of shape (B, H), or a list of one a state, optional
+            Default: zeros.
+        training : bool
+            Whether dropout drops.
+
+        Returns
+        -------
+        y : ndarray of shape (B, H)
+            The output, which is the first state.
+        states : list of ndarray of shape (B, H)
+            After the step.
+        """
+        y, *states = super().__call__(x, training=training, states=states)
+        return y, states
+
+    def call(self, x, mask=None, training=False, states=None):
+        initial = self.checked_states(states, len(x), "states")
+        after = self.run(x[None], initial, None, training)[:, -1]
+        return [after[0].copy(), *after.copy()]
+
+    def backward(self, dy: Any, dstates: Sequence[Any] | None = None) -> np.ndarray:
+        """Go back through the last step.
+
+        Parameters
+        ----------
+        dy : array_like of shape (B, H)
+            dL/d(output).
+        dstates : list of array_like of shape (B, H), optional
+            dL/d(states returned), None for zero.
+
+        Returns
+        -------
+        ndarray of shape (B, D)
+            dL/dx; `state_gradients` has dL/d(states given) and `get_gradients` those of the weights.
+        """
+        return super().backward([dy, *([None] * len(self.state_size) if dstates is None else dstates)])
+
+    def call_backward(self, dy):
+        upstream = np.zeros_like(self.memory.states)
+        for s, part in zip((0, *range(len(self.state_size))), dy, strict=True):
+            if part is not None:
+                upstream[s, -1] += part
+        return self.run_backward(upstream)[0]
+
+    def compute_output_shape(self, input_shape):
+        state = (input_shape[0], self.units)
+        return [state] * (1 + len(self.state_size))
+
+    def checked_states(self, given: Any, rows: int, label: str) -> np.ndarray:
+        """Return states as an array of shape (S, B, H); zeros where none are given."""
+        names = self._cell.states
+        if given is None:
+            return np.zeros((len(names), rows, self.units), self.dtype)
+        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        if len(given) != len(names):
+            raise ValueError(
+                f"{self.name}: {label} has {len(given)} arrays; expected {len(names)}: {', '.join(names)}"
+            )
+        shape = (rows, self.units)
+        return np.stack(
+            [
+                checked_array(state, f"{self.name}: {label}[{n}]", "float", self.dtype, shape)
+                for n, state in enumerate(given)
+            ]
+        )
+
+    # --- a sequence --------------------------------------------------------------------------------------------
+
+    def run(self, x: np.ndarray, initial: np.ndarray, mask: np.ndarray | None, training: bool) -> np.ndarray:
+        """Take every step of a sequence.
+
+        Parameters
+        ----------
+        x : ndarray of shape (T, B, D)
+        initial : ndarray of shape (S, B, H)
+        mask : ndarray of shape (T, B), bool, or None
+        training : bool
+
+        Returns
+        -------
+        ndarray of shape (S, T+1, B, H)
+            The states, the initial ones first.
+        """
+        (T, B, D), H, gates = x.shape, self.units, self._cell.gates
+        kernels = self._split(self.kernel)
+        recurrent = np.concatenate([self._split(self.recurrent_kernel), *(w[None] for w in self._extra())])
+        drop_x, drop_h = self._draw_dropout(B, D) if training else (None, None)
+
+        blocks = np.empty((len(self._plan.blocks), T, B, H), self.dtype)
+        for n, gate in enumerate(gates):
+            home, target = self._plan.home(gate), self._plan.target(gate)
+            np.matmul(dropped(x, drop_x, n).reshape(T * B, D), kernels[n], out=blocks[home].reshape(T * B, H))
+            if target != home:
+                blocks[target] = 0
+            if self.use_bias:
+                bias = self.bias.reshape(-1, len(gates), H)  # one row, or the input's and the recurrent part's
+                blocks[home] += bias[0, n]
+                if self._cell.split_bias:
+                    blocks[target] += bias[1, n]
+        states = np.empty((len(self._cell.states), T + 1, B, H), self.dtype)
+        states[:, 0] = initial
+        loop_for(self._cell, self.dtype).forward(blocks, states, recurrent, drop_h, mask)
+        self.memory = Memory(x, blocks, states, kernels, recurrent, drop_x, drop_h, mask)
+        self.state_gradients = []
+        return states
+
+    def run_backward(self, dstates: np.ndarray, bptt_steps: int | None = None) -> np.ndarray:
+        """Go back through the last `run`, and fill `gradients` and `state_gradients`.
+
+        Parameters
+        ----------
+        dstates : ndarray of shape (S, T+1, B, H)
+            In: what reaches each state from outside; out: dL/d(state), all paths together.
+        bptt_steps : int, optional
+            Cut the way back between steps, `bptt_steps` before the end, twice as many, and so on: no gradient
+            goes further than that.
+
+        Returns
+        -------
+        ndarray of shape (T, B, D)
+            dL/dx.
+        """
+        memory, H, gates = self.memory, self.units, range(len(self._cell.gates))
+        T, B, D = memory.x.shape
+        dblocks = np.empty((len(self._plan.dblocks), T, B, H), self.dtype)
+        backward = loop_for(self._cell, self.dtype).backward
+        arrays = (memory.blocks, memory.states, memory.recurrent, memory.drop_h, memory.mask, dblocks, dstates)
+        end = T
+        while end > 0:
+            first = 0 if bptt_steps is None else max(0, end - bptt_steps)
+            outside = dstates[:, first].copy()
+            backward(*arrays, first, end)
+            if first:
+                dstates[:, first] = outside
+            end = first
+        self.dblocks, self.dstates = dblocks, dstates
+        self.state_gradients = list(dstates[:, 0].copy())
+
+        # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
+        dz = dblocks[: len(gates)].reshape(len(gates), T * B, H)
+        inputs = [dropped(memory.x, memory.drop_x, n).reshape(T * B, D) for n in gates]
+        recurrent = [self._recurrent_gradient(product) for product in self._plan.products]
+        self.gradients = {
+            "kernel": np.concatenate([inputs[n].T @ dz[n] for n in gates], axis=1),
+            "recurrent_kernel": np.concatenate([recurrent[n] for n in gates], axis=1),
+            **dict(zip(self._cell.extra, recurrent[len(gates) :], strict=True)),
+        }
+        if self.use_bias:
+            self.gradients["bias"] = self._bias_gradient(dz)
+        dx = np.zeros_like(memory.x)
+        for n in gates:
+            dx += dropped((dz[n] @ memory.kernels[n].T).reshape(T, B, D), memory.drop_x, n)
+        return dx
+
+    def series(self) -> dict[str, np.ndarray]:
+        """Return the last run by name, each (T, B, H): see `RNN.time_series`."""
+        returned = {name for stage in self._cell.stages for name in stage.outputs}
+        found = {name: self.memory.blocks[k] for k, name in enumerate(self._plan.blocks) if name in returned}
+        found |= {name: self.memory.states[s, 1:] for s, name in enumerate(self._cell.states)}
+        if self.state_gradients:
+            found |= {f"d{name}": self.dstates[s, 1:] for s, name in enumerate(self._cell.states)}
+            found |= {f"dz_{gate}": self.dblocks[k] for k, gate in enumerate(self._cell.gates)}
+        return found
+
+    def _extra(self):
+        return [getattr(self, name) for name in self._cell.extra]
+
+    def _split(self, weight):
+        """Return the column blocks of a fused weight, (G, rows, H)."""
+        return np.ascontiguousarray(weight.reshape(weight.shape[0], -1, self.units).swapaxes(0, 1))
+
+    def _bias_gradient(self, dz):
+        by_input = np.concatenate([part.sum(axis=0) for part in dz])
+        if not self._cell.split_bias:
+            return by_input
+        parts = [self.dblocks[self._plan.dtarget(gate)] for gate in self._cell.gates]
+        return np.stack([by_input, np.concatenate([part.sum(axis=(0, 1)) for part in parts])])
+
+    def _recurrent_gradient(self, product):
+        memory, H = self.memory, self.units
+        source = (memory.states if product.source.array == "states" else memory.blocks)[product.source.index]
+        source = dropped(source[: len(memory.x)], memory.drop_h, product.weight)
+        return source.reshape(-1, H).T @ self.dblocks[product.dtarget].reshape(-1, H)
+
+    def _draw_dropout(self, rows, features):
+        """Return the masks of the inputs and of the recurrent products' sources, None where nothing is dropped."""
+        gates, extra = len(self._cell.gates), len(self._cell.extra)
+        drop_x = drop_h = None
+        if self.dropout:
+            apart = gates if self.recurrent_dropout else 1
+            drop_x = dropout_mask(self.dropout, (apart, rows, features), self.generator, self.dtype)
+        if self.recurrent_dropout:
+            drop_h = dropout_mask(self.recurrent_dropout, (gates, rows, self.units), self.generator, self.dtype)
+            if extra:  # these multiply the carry, which is never dropped
+                drop_h = np.concatenate([drop_h, np.ones((extra, rows, self.units), self.dtype)])
+        return drop_x, drop_h
+
+
+class SimpleRNNCell(RecurrentCell):
+    """The plain recurrent cell, ``h_t = tanh(x_t W + h_{t-1} U + b)``: see cells/simple_rnn.py."""
+
+    equations = cells.SIMPLE_RNN
+    changes = {"recurrent_activation": ABSENT, "unit_forget_bias": ABSENT, "reset_after": ABSENT}
+
+
+class LSTMCell(RecurrentCell):
+    """Long short-term memory, with the gates i, f, k, o and the carry line c: see cells/lstm.py."""
+
+    equations = cells.LSTM
+    changes = {"reset_after": ABSENT}
+
+
+class GRUCell(RecurrentCell):
+    """The gated recurrent unit, with the gates z, r and the candidate k: see cells/gru.py."""
+
+    equations = cells.GRU
+    changes = {"unit_forget_bias": ABSENT}
+
+    def chosen_equations(self):
+        return cells.GRU if self.reset_after else cells.GRU_RESET_BEFORE
+
+
+class CarryRNNCell(RecurrentCell):
+    """The lecture's own carry formulation: see cells/carry_rnn.py. One weight more, carry_kernel (H, H)."""
+
+    equations = cells.CARRY_RNN
+    changes = {"reset_after": ABSENT}
+
+
+class StackedRNNCells(Layer):
+    """Cells on top of one another, as one cell: each one's output is the next one's input.
+
+    Parameters
+    ----------
+    cells : sequence of RecurrentCell
+    name : str, optional
+    """
+
+    input_ranks = (2, 2)
+
+    def __init__(self, cells: Sequence[RecurrentCell], name: str | None = None):
+        cells = [resolve(cell, CELLS, RecurrentCell, "cell") if isinstance(cell, Mapping) else cell for cell in cells]
+        if not cells or not all(isinstance(cell, RecurrentCell) for cell in cells):
+            raise TypeError(f"cells is {cells!r}; expected a list of RecurrentCell")
+        if len({cell.dtype for cell in cells}) > 1:
+            raise ValueError(f"cells have dtypes {[cell.dtype for cell in cells]}; expected the same")
+        super().__init__(name, cells[0].dtype)
+        self.cells = list(cells)
+
+    def children(self):
+        return self.cells
+
+    @property
+    def state_size(self) -> list[list[int]]:
+        """The sizes of each cell's states."""
+        return [cell.state_size for cell in self.cells]
+
+    @property
+    def state_gradients(self) -> list[list[np.ndarray]]:
+        """dL/d(states given), a list a cell, from the last `backward`."""
+        return [cell.state_gradients for cell in self.cells]
+
+    def build(self, input_shape):
+        for cell in self.cells:
+            cell.ensure_built(input_shape)
+            input_shape = (input_shape[0], cell.units)
+
+    def __call__(self, x: Any, states: Any = None, training: bool = False) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+        """Take one step; as `RecurrentCell`, with a list of states a cell."""
+        x = self.checked_input(x)
+        self.ensure_built(x.shape)
+        if states is not None and len(states) != len(self.cells):
+            raise ValueError(f"{self.name}: states has {len(states)} entries; expected a list of states a cell")
+        after = []
+        for cell, own in zip(self.cells, states or [None] * len(self.cells), strict=True):
+            x, own = cell(x, own, training)
+            after.append(own)
+        self.output = x
+        return x, after
+
+    def backward(self, dy: Any, dstates: Sequence[Any] | None = None) -> np.ndarray:
+        """Go back through the last step; as `RecurrentCell`, with a list of states' gradients a cell."""
+        for cell, own in zip(reversed(self.cells), reversed(dstates or [None] * len(self.cells)), strict=True):
+            dy = cell.backward(dy, own)
+        return dy
+
+
+CELLS = {cls.__name__: cls for cls in (SimpleRNNCell, LSTMCell, GRUCell, CarryRNNCell, StackedRNNCells)}
+
+
+def dropped(array: np.ndarray, drop: np.ndarray | None, n: int) -> np.ndarray:
+    """Return `array` (T, B, ...) times the n-th mask (or the one there is); None drops nothing."""
+    return array if drop is None else array * drop[n % len(drop)]

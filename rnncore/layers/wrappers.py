@@ -1,0 +1,208 @@
+"""Layers around layers: both directions, and every step by itself.
+
+Sizes: B rows, T steps, H units of one direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..configured import look_up
+from .base import Layer
+from .recurrent import RNN
+
+# merge mode: (y from y of the two directions, dy of the two from dy and what they gave)
+_MERGES = {
+    "concat": (lambda a, b: np.concatenate([a, b], axis=-1), lambda dy, a, b: np.split(dy, [a.shape[-1]], axis=-1)),
+    "sum": (lambda a, b: a + b, lambda dy, a, b: (dy, dy)),
+    "mul": (lambda a, b: a * b, lambda dy, a, b: (dy * b, dy * a)),
+    "ave": (lambda a, b: (a + b) / 2, lambda dy, a, b: (dy / 2, dy / 2)),
+    "none": (lambda a, b: [a, b], lambda dy, a, b: dy),
+}
+
+
+class Bidirectional(Layer):
+    """A recurrent layer from the first step to the last beside one from the last to the first.
+
+    Parameters
+    ----------
+    layer : RNN
+        LSTM, GRU, … or RNN: made anew twice from its configuration, as ``forward_layer`` and ``backward_layer``.
+    merge_mode : {"concat", "sum", "mul", "ave", None}
+        How the two outputs become one; None: a list of both.
+    backward_layer : RNN, optional
+        What goes backwards, if it is not to be the same.
+    name, dtype, trainable
+        See `Layer`; `dtype` is handed on to both.
+
+    Notes
+    -----
+    As in Keras, with ``return_sequences`` both output 0 at masked steps, and the backward outputs are turned round
+    so that those of one step stand together. The initial states of a call, and the states that it returns, are
+    those of the forward layer and then those of the backward one.
+
+    References
+    ----------
+    Schuster & Paliwal, "Bidirectional recurrent neural networks", IEEE Trans. Signal Processing 45 (1997).
+    """
+
+    input_ranks = (3, 3)
+
+    def __init__(
+        self,
+        layer: RNN,
+        merge_mode: str | None = "concat",
+        backward_layer: RNN | None = None,
+        name: str | None = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+    ):
+        for argument, given in (("layer", layer), ("backward_layer", backward_layer or layer)):
+            if not isinstance(given, RNN):
+                raise TypeError(f"Bidirectional: {argument} is {given!r}; expected a recurrent layer")
+        super().__init__(name, dtype or layer.dtype, trainable)
+        self.layer, self.merge_mode = layer, merge_mode
+        self._merge, self._merge_backward = look_up(merge_mode or "none", _MERGES, "merge_mode")
+        made = {"dtype": self.dtype, "trainable": trainable and layer.trainable}
+        self.forward_layer = layer.clone(name=f"forward_{layer.name}", **made)
+        if backward_layer is None:
+            made |= {"go_backwards": not layer.go_backwards, "name": f"backward_{layer.name}"}
+            self.backward_layer = layer.clone(**made)
+        else:
+            self.backward_layer = backward_layer.clone(**made)
+        self._check_pair()
+        for child in self.children():
+            child.zero_output_for_mask = child.return_sequences
+
+    def _check_pair(self) -> None:
+        one, other = self.children()
+        if one.go_backwards == other.go_backwards:
+            raise ValueError(f"{self.name}: layer and backward_layer both have go_backwards={one.go_backwards}")
+        for option in ("return_sequences", "return_state", "stateful"):
+            if getattr(one, option) != getattr(other, option):
+                raise ValueError(
+                    f"{self.name}: {option} is {getattr(one, option)} in layer and {getattr(other, option)} "
+                    "in backward_layer; expected the same"
+                )
+
+    def children(self):
+        return [self.forward_layer, self.backward_layer]
+
+    def build(self, input_shape):
+        for child in self.children():
+            child.ensure_built(input_shape)
+
+    def __call__(self, x: Any, mask: Any = None, training: bool = False, initial_state: Any = None) -> Any:
+        """Run both directions; arguments and results as those of `RNN`."""
+        return super().__call__(x, mask, training, initial_state=initial_state)
+
+    def call(self, x, mask=None, training=False, initial_state=None):
+        states = [None, None]
+        if initial_state is not None:
+            if not isinstance(initial_state, (list, tuple)) or len(initial_state) % 2:
+                raise ValueError(f"{self.name}: initial_state must be a list, the forward states, then the backward ones")
+            half = len(initial_state) // 2
+            states = [initial_state[:half], initial_state[half:]]
+        outputs = [
+            child.forward(x, mask, training, initial_state=own)
+            for child, own in zip(self.children(), states, strict=True)
+        ]
+        after = []
+        if self.forward_layer.return_state:
+            after = [state for _, *states in outputs for state in states]
+            outputs = [y for y, *_ in outputs]
+        self._pair = outputs[0], self._turned(outputs[1])
+        y = self._merge(*self._pair)
+        return [*(y if isinstance(y, list) else [y]), *after] if after or isinstance(y, list) else y
+
+    def call_backward(self, dy):
+        dafter = []
+        if isinstance(dy, list):
+            outputs = 1 if self.merge_mode else 2
+            dy, dafter = dy[:outputs], dy[outputs:]
+            dy = dy if self.merge_mode is None else dy[0]
+        one, other = (None, None) if dy is None else self._merge_backward(dy, *self._pair)
+        pair = [one, None if other is None else self._turned(other)]
+        if self.forward_layer.return_state:
+            half = len(dafter) // 2
+            pair = [[pair[0], *dafter[:half]], [pair[1], *dafter[half:]]]
+        return sum(child.pull_back(own) for child, own in zip(self.children(), pair, strict=True))
+
+    def _turned(self, y):
+        return np.ascontiguousarray(y[:, ::-1]) if self.forward_layer.return_sequences else y
+
+    @property
+    def state_gradients(self) -> list[Any]:
+        """dL/d(initial states), the forward layer's and then the backward one's."""
+        return [gradient for child in self.children() for gradient in child.state_gradients]
+
+    def reset_state(self) -> None:
+        """Forget the states of the batch before (stateful layers)."""
+        for child in self.children():
+            child.reset_state()
+
+    def compute_mask(self, x, mask=None):
+        return mask if self.forward_layer.return_sequences else None
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]):
+        one, other = (child.compute_output_shape(input_shape) for child in self.children())
+        states = []
+        if self.forward_layer.return_state:
+            (one, *states), (other, *more) = one, other
+            states += more
+        if self.merge_mode is None:
+            return [one, other, *states]
+        y = (*one[:-1], one[-1] + other[-1]) if self.merge_mode == "concat" else one
+        return [y, *states] if states else y
+
+
+class TimeDistributed(Layer):
+    """A layer applied to every step by itself, with the same weights.
+
+    Parameters
+    ----------
+    layer : Layer
+    name, trainable
+        See `Layer`.
+
+    Notes
+    -----
+    The steps of all rows go through the layer as one large batch, (B*T, ...). A mask passes by; one of more than
+    two axes reaches the layer without its first two joined.
+    """
+
+    input_ranks = (3, 64)
+
+    def __init__(self, layer: Layer, name: str | None = None, trainable: bool = True):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"TimeDistributed: layer is {layer!r}; expected a layer")
+        super().__init__(name, layer.dtype, trainable)
+        self.layer = layer
+
+    def children(self):
+        return [self.layer]
+
+    def build(self, input_shape):
+        self.layer.ensure_built((None, *input_shape[2:]))
+
+    def check_shape(self, shape):
+        super().check_shape(shape)
+        self.layer.check_shape((None, *shape[2:]))
+
+    def call(self, x, mask=None, training=False):
+        inner = None if mask is None or mask.ndim < 3 else mask.reshape(-1, *mask.shape[2:])
+        self._steps = x.shape[:2]
+        return self._apart(self.layer.forward(x.reshape(-1, *x.shape[2:]), inner, training))
+
+    def call_backward(self, dy):
+        return self._apart(self.layer.pull_back(dy.reshape(-1, *dy.shape[2:])))
+
+    def _apart(self, y):
+        return y.reshape(*self._steps, *y.shape[1:])
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]):
+        batch, steps, *rest = input_shape
+        return (batch, steps, *self.layer.compute_output_shape((batch, *rest))[1:])
