@@ -282,9 +282,10 @@ def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
 
 
 def _named(layer) -> Iterator[tuple[str, Layer, str]]:
-    for leaf in layer.leaves():
+    leaves = layer.leaves()
+    for leaf in leaves:
         for name in leaf.weight_names if leaf.trainable else ():
-            yield (name if leaf is layer else f"{leaf.name}.{name}"), leaf, name
+            yield (name if len(leaves) == 1 else f"{leaf.name}.{name}"), leaf, name
 
 
 def _weights(layer) -> dict[str, np.ndarray]:

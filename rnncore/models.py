@@ -14,7 +14,7 @@ from . import metrics as metric_classes
 from .callbacks import Callback, History
 from .configured import look_up
 from .layers.base import Layer, flag, fraction, inspected, not_finite, positive, whole
-from .layers.core import Activated
+from .layers.core import Activated, InputLayer
 from .utils.interrupt import deferred_interrupt
 from .utils.progress import Progress
 
@@ -49,6 +49,7 @@ class Sequential(Layer):
         if isinstance(layers, (str, Layer)) or not isinstance(layers, Iterable | None):
             raise TypeError(f"{self.name}: layers is {layers!r}; expected a list of layers")
         self.layers: list[Layer] = []
+        self.input: InputLayer | None = None
         self.optimizer = self.loss = None
         self.metrics: list[Any] = []
         self._metrics_asked: list[Any] = []
@@ -59,8 +60,13 @@ class Sequential(Layer):
         for layer in layers or ():
             self.add(layer)
 
-    def add(self, layer: Layer) -> None:
-        """Put a layer at the end."""
+    def add(self, layer: Layer | InputLayer) -> None:
+        """Put a layer at the end; an `Input` comes first, and lets the model build at once."""
+        if isinstance(layer, InputLayer):
+            if self.layers or self.input:
+                raise ValueError(f"{self.name}: Input must come first, and once")
+            self.input = layer
+            return
         if not isinstance(layer, Layer) or layer is self:
             raise TypeError(f"{self.name}: add got {layer!r}; expected a layer")
         if any(layer is other for other in self.layers):
@@ -69,6 +75,12 @@ class Sequential(Layer):
             raise ValueError(f"{self.name}: there is a layer named {layer.name!r} already; names are unique in a model")
         self.layers.append(layer)
         self.built, self.dtype = False, layer.dtype
+        if self.input is not None:
+            try:
+                self.build(self.input.shape)
+            except ValueError:
+                self.layers.pop()
+                raise
 
     def pop(self) -> Layer:
         """Take the last layer away and return it."""
@@ -365,9 +377,7 @@ class Sequential(Layer):
                 series = layer.time_series() if hasattr(layer, "time_series") else {}
                 step = _time_step(layer, [array for name, array in series.items() if name.startswith("d")], back=True)
                 origin = self._first_not_finite() or f"layer {layer.name!r}{step}, on the way back"
-                raise FloatingPointError(
-                    f"the gradient of {bad[0]} is not finite in {where}; first in {origin}"
-                )
+                raise FloatingPointError(f"the gradient of {bad[0]} is not finite in {where}; first in {origin}")
 
     def _first_not_finite(self):
         """Say in which weight, or in which layer and at which time step, the last call left the finite numbers."""

@@ -374,17 +374,10 @@ TABLES = {
     "training": TRAINING,
 }
 
-# until layers/recurrent.py holds its flags and its seed to the checks of layers/base.py
-MARKS = {"flag": pytest.mark.xfail(strict=False, reason="recurrent layers take any value for a flag or a seed")}
-
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
-    [
-        pytest.param(*row[1:], id=f"{kind}: {row[0]}", marks=MARKS.get(kind, ()))
-        for kind, rows in TABLES.items()
-        for row in rows
-    ],
+    [pytest.param(*row[1:], id=f"{kind}: {row[0]}") for kind, rows in TABLES.items() for row in rows],
 )
 def test_bad_input(objects, call, error, message):
     before = objects.state()

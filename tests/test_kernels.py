@@ -12,11 +12,11 @@ from cases import PATTERNS, SEED, masks
 
 import rnncore
 from rnncore import activations, config
-from rnncore.cells import LSTM, SIMPLE_RNN, Cell, Stage
+from rnncore.cells import CARRY_RNN, GRU, GRU_RESET_BEFORE, LSTM, SIMPLE_RNN, Cell, Stage
 from rnncore.kernels import threads
 from rnncore.kernels.time_loop import Plan, loop
 
-CELLS = {"SimpleRNN": SIMPLE_RNN, "LSTM": LSTM}
+CELLS = {cell.name: cell for cell in (SIMPLE_RNN, LSTM, GRU, GRU_RESET_BEFORE, CARRY_RNN)}
 SIZES = [(1, 1, 1), (1, 5, 2), (6, 9, 3), (4, 33, 17), (3, 8, 130)]
 
 

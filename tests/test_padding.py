@@ -183,7 +183,7 @@ def run(cell, options, mask, seed=SEED, dtype="float32"):
     rng = np.random.default_rng(seed)
     layer = cell(4, dtype=dtype, **options)
     x = rng.standard_normal((ROWS, STEPS, 3))
-    states = [rng.standard_normal((ROWS, 4)) for _ in cell.cell.states]
+    states = [rng.standard_normal((ROWS, 4)) for _ in cell.cell_class.equations.states]
     layer.build(x.shape)
     layer.set_weights([0.7 * rng.standard_normal(w.shape) for w in layer.get_weights()])
     y = layer(x, mask=mask, training="dropout" in options, initial_state=states)

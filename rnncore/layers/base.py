@@ -237,7 +237,8 @@ class Layer(Configured):
         if not least <= len(shape) <= most:
             allowed = f"{least}" if least == most else f"{least} or more"
             raise ValueError(f"{self.name}: x has shape {tuple(shape)}, {len(shape)} axes; expected {allowed}")
-        if self.weight_names and self.input_shape and self.input_kind == "float" and shape[-1] != self.input_shape[-1]:
+        known = self.built and self.weights and self.input_shape
+        if known and self.input_kind == "float" and shape[-1] != self.input_shape[-1]:
             raise ValueError(
                 f"{self.name}: x has {shape[-1]} features in shape {tuple(shape)}; "
                 f"the layer was built for {self.input_shape[-1]}"

@@ -1,4 +1,4 @@
-"""Dense, Activation and Dropout."""
+"""Input, Dense, Activation and Dropout."""
 
 from __future__ import annotations
 
@@ -7,8 +7,40 @@ from typing import Any
 
 import numpy as np
 
-from .. import activations, config, initializers
+from .. import activations, config, constraints, initializers, regularizers
 from .base import Layer, checked_shape, dropout_mask, flag, fraction, positive, seed_or_none
+
+
+class InputLayer:
+    """The shape of a model's input, said before there is one: first in a `Sequential`, which then builds at once.
+
+    Parameters
+    ----------
+    shape : sequence of int or None
+        Without the batch axis; None for any size.
+    batch_size : int, optional
+    dtype : str, optional
+        Accepted; each layer takes what it needs.
+    name : str, optional
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int | None],
+        batch_size: int | None = None,
+        dtype: str | None = None,
+        name: str | None = None,
+    ):
+        label = "Input: shape"
+        self.shape = (batch_size, *checked_shape((shape,) if isinstance(shape, int) else shape, label))
+        self.dtype, self.name = dtype, name or "input_layer"
+
+
+def Input(
+    shape: Sequence[int | None], batch_size: int | None = None, dtype: str | None = None, name: str | None = None
+) -> InputLayer:
+    """Return an `InputLayer`."""
+    return InputLayer(shape, batch_size, dtype, name)
 
 
 class Activated(Layer):
@@ -45,6 +77,8 @@ class Dense(Activated):
     activation : str, Activation or None
     use_bias : bool
     kernel_initializer, bias_initializer : str or Initializer
+    kernel_regularizer, bias_regularizer, activity_regularizer : str, Regularizer or None
+    kernel_constraint, bias_constraint : str, Constraint or None
     name, dtype, trainable
         See `Layer`.
 
@@ -61,21 +95,32 @@ class Dense(Activated):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
     ):
-        super().__init__(name, dtype, trainable)
+        super().__init__(name, dtype, trainable, activity_regularizer)
         self.units = positive(units, f"{self.name}: units")
         self.activation = activations.get(activation)
         self.use_bias = flag(use_bias, f"{self.name}: use_bias")
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
 
     def build(self, input_shape):
-        self.add_weight("kernel", (input_shape[-1], self.units), self.kernel_initializer)
+        shape = (input_shape[-1], self.units)
+        self.add_weight("kernel", shape, self.kernel_initializer, self.kernel_regularizer, self.kernel_constraint)
         if self.use_bias:
-            self.add_weight("bias", (self.units,), self.bias_initializer)
+            shape = (self.units,)
+            self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
 
     def call(self, x, mask=None, training=False):
         self._x = x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import initializers
+from .. import constraints, initializers, regularizers
 from ..sparse import RowGradient
 from .base import Layer, flag, positive
 
@@ -20,6 +20,9 @@ class Embedding(Layer):
         D, the size of a row.
     embeddings_initializer : str or Initializer
         Default: uniform in (-0.05, 0.05).
+    embeddings_regularizer : str, Regularizer or None
+        Of the whole table: its gradient is dense.
+    embeddings_constraint : str, Constraint or None
     mask_zero : bool
         Whether id 0 is padding. Row 0 is an ordinary row of the table all the same.
     name, dtype, trainable
@@ -39,6 +42,8 @@ class Embedding(Layer):
         input_dim: int,
         output_dim: int,
         embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
         mask_zero: bool = False,
         name: str | None = None,
         dtype: str | None = None,
@@ -48,10 +53,13 @@ class Embedding(Layer):
         self.input_dim = positive(input_dim, f"{self.name}: input_dim")
         self.output_dim = positive(output_dim, f"{self.name}: output_dim")
         self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = flag(mask_zero, f"{self.name}: mask_zero")
 
     def build(self, input_shape=None):
-        self.add_weight("embeddings", (self.input_dim, self.output_dim), self.embeddings_initializer)
+        shape, kind = (self.input_dim, self.output_dim), self.embeddings_initializer
+        self.add_weight("embeddings", shape, kind, self.embeddings_regularizer, self.embeddings_constraint)
 
     def checked_input(self, x):
         x = super().checked_input(x)

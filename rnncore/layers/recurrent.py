@@ -91,7 +91,9 @@ class RNN(Layer):
         if isinstance(cell, Mapping):
             cell = resolve(cell, CELLS, Layer, "cell")
         if not isinstance(cell, (RecurrentCell, StackedRNNCells)):
-            raise TypeError(f"{self.name}: cell is {cell!r}; expected a RecurrentCell, StackedRNNCells or a list of cells")
+            raise TypeError(
+                f"{self.name}: cell is {cell!r}; expected a RecurrentCell, StackedRNNCells or a list of cells"
+            )
         self.dtype = cell.dtype
         return cell
 
@@ -254,7 +256,7 @@ class CellRNN(RNN):
         self._set_up(bound(type(self), args, kwargs))
 
     def make_cell(self, options):
-        return self.cell_class(**options, name=f"{self.name}_cell", dtype=self.dtype, trainable=self.trainable)
+        return self.cell_class(**options, name=self.name, dtype=self.dtype, trainable=self.trainable)
 
     def __getattr__(self, name: str) -> Any:
         # units, kernel, dropout …: what the cell has, the layer has

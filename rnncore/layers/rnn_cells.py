@@ -18,6 +18,7 @@ from ..kernels.time_loop import Plan, loop_for
 from .base import Layer, checked_array, dropout_mask
 from .options import ABSENT, OPTIONS, bound, options_of, signature_of, with_options
 
+
 class Memory(NamedTuple):
     """What a run leaves for the way back; see kernels/time_loop.py for the arrays' shapes."""
 
@@ -179,9 +180,7 @@ class RecurrentCell(Layer):
             return np.zeros((len(names), rows, self.units), self.dtype)
         given = list(given) if isinstance(given, (list, tuple)) else [given]
         if len(given) != len(names):
-            raise ValueError(
-                f"{self.name}: {label} has {len(given)} arrays; expected {len(names)}: {', '.join(names)}"
-            )
+            raise ValueError(f"{self.name}: {label} has {len(given)} arrays; expected {len(names)}: {', '.join(names)}")
         shape = (rows, self.units)
         return np.stack(
             [

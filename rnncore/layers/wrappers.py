@@ -103,7 +103,9 @@ class Bidirectional(Layer):
         states = [None, None]
         if initial_state is not None:
             if not isinstance(initial_state, (list, tuple)) or len(initial_state) % 2:
-                raise ValueError(f"{self.name}: initial_state must be a list, the forward states, then the backward ones")
+                raise ValueError(
+                    f"{self.name}: initial_state must be a list, the forward states, then the backward ones"
+                )
             half = len(initial_state) // 2
             states = [initial_state[:half], initial_state[half:]]
         outputs = [
