@@ -6,11 +6,11 @@ the *output* y, because the output is what a cell remembers; ``NEEDS_INPUT`` nam
 
 They serve arrays (complex ones too, for complex-step checks) and, compiled, the inner loop on scalars. In the
 derivatives of sigmoid and tanh no number stands: in compiled float32 code a literal would promote to float64.
-All of them are finite and quiet for any z a network may meet (`exponential` is infinite where exp is): both sides
-of an ``np.where`` are computed, so the exponents are kept at or below 0.
+``np.where`` is not used: numba makes an array of it even for scalars. All are finite and quiet for any z a network
+may meet (`exponential` is infinite where exp is).
 
-NumPy orders complex numbers by their real part, so ``z > 0``, ``np.maximum`` and ``np.where`` do with z + ih what
-they do with z, and the complex step holds for all of them, off their kinks. ``np.abs`` would not: see `_magnitude`.
+NumPy orders complex numbers by their real part, so ``z > 0`` and ``np.maximum`` do with z + ih what they do with z,
+and the complex step holds for all of them, off their kinks. ``np.abs`` would break it: hence `_magnitude`.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ def d_tanh(dy, y, z):
 
 
 def relu(z):
-    return np.where(z > 0, z, 0 * z)
+    return np.maximum(z, 0)
 
 
 def d_relu(dy, y, z):
-    return np.where(y > 0, dy, 0 * dy)
+    return dy * (y > 0)
 
 
 def leaky_relu(z):
-    return np.where(z > 0, z, 0.2 * z)
+    return np.maximum(z, 0.2 * z)
 
 
 def d_leaky_relu(dy, y, z):
-    return np.where(y > 0, dy, 0.2 * dy)
+    return dy * (y > 0) + 0.2 * dy * (y <= 0)
 
 
 def relu6(z):
@@ -70,7 +70,7 @@ def relu6(z):
 
 
 def d_relu6(dy, y, z):
-    return np.where((y > 0) & (y < 6), dy, 0 * dy)
+    return dy * ((y > 0) & (y < 6))
 
 
 def elu(z):
@@ -89,7 +89,7 @@ def selu(z):
 
 
 def d_selu(dy, y, z):
-    return np.where(y < 0, dy * (y + _SELU_SLOPE), _SELU_SCALE * dy)
+    return dy * (y + _SELU_SLOPE) * (y < 0) + _SELU_SCALE * dy * (y >= 0)
 
 
 def exponential(z):
@@ -125,9 +125,7 @@ def d_softsign(dy, y, z):
 
 
 def squareplus(z):
-    # (z + sqrt(z^2 + 4)) / 2; the root's conjugate where the sum would cancel
-    double = _magnitude(z) + np.sqrt(z * z + 4)
-    return np.where(z > 0, double / 2, 2 / double)
+    return np.maximum(z, 0) + 2 / (_magnitude(z) + np.sqrt(z * z + 4))  # (z + sqrt(z^2 + 4)) / 2 without cancelling
 
 
 def d_squareplus(dy, y, z):
@@ -144,11 +142,13 @@ def d_silu(dy, y, z):
 
 
 def gelu(z):
-    return z * _normal_cdf(z)
+    a = _magnitude(z)
+    return np.maximum(z, 0) - a * _normal_tail(a)  # z P(X <= z)
 
 
 def d_gelu(dy, y, z):
-    return dy * (_normal_cdf(z) + z * (np.exp(-z * z / 2) * _INVERSE_ROOT_2_PI))
+    below = 0.5 + np.copysign(0.5 - _normal_tail(np.abs(z)), z)  # P(X <= z)
+    return dy * (below + z * np.exp(-z * z / 2) * _INVERSE_ROOT_2_PI)
 
 
 def mish(z):
@@ -174,15 +174,15 @@ def soft_shrink(z):
 
 
 def d_soft_shrink(dy, y, z):
-    return np.where(y != 0, dy, 0 * dy)
+    return dy * (y != 0)
 
 
 def hard_shrink(z):
-    return np.where((z < -0.5) | (z > 0.5), z, 0 * z)
+    return z * ((z < -0.5) | (z > 0.5))
 
 
 def d_hard_shrink(dy, y, z):
-    return np.where(y != 0, dy, 0 * dy)
+    return dy * (y != 0)
 
 
 def hard_tanh(z):
@@ -190,7 +190,7 @@ def hard_tanh(z):
 
 
 def d_hard_tanh(dy, y, z):
-    return np.where((y > -1) & (y < 1), dy, 0 * dy)
+    return dy * ((y > -1) & (y < 1))
 
 
 def hard_sigmoid(z):
@@ -198,7 +198,7 @@ def hard_sigmoid(z):
 
 
 def d_hard_sigmoid(dy, y, z):
-    return np.where((y > 0) & (y < 1), dy / 6, 0 * dy)
+    return dy / 6 * ((y > 0) & (y < 1))
 
 
 def hard_silu(z):
@@ -215,11 +215,11 @@ def sparse_sigmoid(z):
 
 
 def d_sparse_sigmoid(dy, y, z):
-    return np.where((y > 0) & (y < 1), dy / 2, 0 * dy)
+    return dy / 2 * ((y > 0) & (y < 1))
 
 
 def sparse_plus(z):
-    return np.where(z < 1, (np.maximum(z, -1) + 1) ** 2 / 4, z)
+    return np.maximum(z, (hard_tanh(z) + 1) ** 2 / 4)
 
 
 def d_sparse_plus(dy, y, z):
@@ -244,29 +244,16 @@ def d_log_softmax(dy, y, z):
     return dy - np.exp(y) * np.sum(dy, axis=-1, keepdims=True)
 
 
-def sparsemax(z):
-    # What is taken off makes the n entries above it sum to 1; of all n, the right one makes it largest.
-    z = z - np.max(z.real, axis=-1, keepdims=True)
-    sums = np.cumsum(np.flip(np.sort(z, axis=-1), axis=-1), axis=-1)
-    return np.maximum(z - np.max((sums - 1) / np.arange(1, z.shape[-1] + 1, dtype=z.dtype), axis=-1, keepdims=True), 0)
-
-
-def d_sparsemax(dy, y, z):
-    kept = (y > 0).astype(dy.dtype)
-    return kept * (dy - np.sum(kept * dy, axis=-1, keepdims=True) / np.sum(kept, axis=-1, keepdims=True))
-
-
 swish, hard_swish, celu = silu, hard_silu, elu  # celu differs for an alpha other than 1 only
 
 
 def _magnitude(z):
-    """Return |z| for a real z, analytically continued: the modulus of a complex number has no derivative."""
-    return np.where(z < 0, -z, z)
+    return np.maximum(z, -z)
 
 
-# P(X <= -a) of X ~ N(0, 1) is exp(-a^2 / 2) times a quotient of polynomials; their coefficients, highest power first:
-# Hart et al., "Computer approximations" (1968), no. 5666, as printed in West, "Better approximations to cumulative
-# normal functions", Wilmott (2005). Within 2.3e-16 of math.erfc's (absolute: far down the tail, digits are lost).
+# P(X > a) of X ~ N(0, 1), a >= 0, is exp(-a^2 / 2) times a quotient of polynomials; their coefficients, highest power
+# first: Hart et al., "Computer approximations" (1968), no. 5666, as printed in West, "Better approximations to
+# cumulative normal functions", Wilmott (2005). Within 2.3e-16 of math.erfc's (absolute: the far tail has few digits).
 _TAIL = (
     (0.0, 0.0883883476483184),
     (0.0352624965998911, 1.75566716318264),
@@ -280,13 +267,12 @@ _TAIL = (
 _INVERSE_ROOT_2_PI = 0.3989422804014327
 
 
-def _normal_cdf(z):
-    a = np.minimum(_magnitude(z), 40)
+def _normal_tail(a):
+    a = np.minimum(a, 40)  # 0 from there on
     above, below = 0 * a, 0 * a
     for c, d in _TAIL:
         above, below = above * a + c, below * a + d
-    tail = np.exp(-a * a / 2) * above / below
-    return np.where(z > 0, 1 - tail, tail)
+    return np.exp(-a * a / 2) * above / below
 
 
 @dataclass(frozen=True)
@@ -353,10 +339,9 @@ _PAIRS = (
     (sparse_plus, d_sparse_plus),
     (softmax, d_softmax),
     (log_softmax, d_log_softmax),
-    (sparsemax, d_sparsemax),
 )
 NEEDS_INPUT = frozenset({"gelu", "hard_silu", "mish", "silu", "tanh_shrink"})
-ROWWISE = frozenset({"log_softmax", "softmax", "sparsemax"})
+ROWWISE = frozenset({"log_softmax", "softmax"})
 ANALYTIC = frozenset(
     {"exponential", "gelu", "linear", "log_sigmoid", "log_softmax", "mish", "sigmoid", "silu", "softmax", "softplus"}
     | {"squareplus", "tanh", "tanh_shrink"}

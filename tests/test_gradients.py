@@ -2,27 +2,68 @@
 
 import dataclasses
 import inspect
+import itertools
+import random
+from typing import NamedTuple
 
 import numpy as np
 import pytest
-from cases import PATTERNS, SEED, masks, randomize
+from cases import PATTERNS, RUN_SEED, SEED, masks, randomize
 
 from rnncore import Sequential, config, gradcheck
 from rnncore.activations import ACTIVATIONS, Activation, sigmoid
 from rnncore.cells import LSTM as LSTM_CELL
 from rnncore.cells import lstm
-from rnncore.layers import LSTM, Dense, Dropout, Embedding, Layer, LSTMCell, Masking, SimpleRNN
+from rnncore.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Bidirectional,
+    CarryRNN,
+    CarryRNNCell,
+    Dense,
+    Dropout,
+    Embedding,
+    GRUCell,
+    Layer,
+    LSTMCell,
+    Masking,
+    SimpleRNN,
+    SimpleRNNCell,
+    StackedRNNCells,
+    TimeDistributed,
+)
 from rnncore.layers import Activation as ActivationLayer
+from rnncore.regularizers import L1L2, L2, OrthogonalRegularizer
 
+LAYERS = {
+    "SimpleRNN": (SimpleRNN, {}),
+    "LSTM": (LSTM, {}),
+    "GRU": (GRU, {}),
+    "GRU reset before": (GRU, {"reset_after": False}),
+    "CarryRNN": (CarryRNN, {}),
+}
 OPTIONS = {
     "last output": {},
     "all outputs": {"return_sequences": True},
     "states too": {"return_sequences": True, "return_state": True},
+    "last and states": {"return_state": True},
     "backwards": {"return_sequences": True, "go_backwards": True, "return_state": True},
     "no bias": {"use_bias": False},
     "dropout": {"return_sequences": True, "dropout": 0.3},
     "both dropouts": {"return_sequences": True, "dropout": 0.3, "recurrent_dropout": 0.4},
     "zeroed": {"return_sequences": True, "zero_output_for_mask": True},
+    "penalties": {
+        "kernel_regularizer": "l2",
+        "recurrent_regularizer": OrthogonalRegularizer(0.1),
+        "bias_regularizer": L1L2(0.1, 0.2),
+        "activity_regularizer": L2(0.3),
+        "return_sequences": True,
+    },
+    "merged": {"bidirectional": "concat", "return_sequences": True},
+    "multiplied": {"bidirectional": "mul", "return_state": True},
+    "two lists": {"bidirectional": None, "return_sequences": True},
+    "averaged": {"bidirectional": "ave"},
 }
 SIZES = {
     "odd": (3, 4, 2, 3),
@@ -33,63 +74,136 @@ SIZES = {
 }
 
 
-def checked(layer_class, options, pattern, sizes=(3, 4, 2, 3), method="central", seed=SEED):
-    """Return the report on a layer with random weights, input, mask and initial states."""
-    rng = np.random.default_rng(seed)
-    rows, steps, features, units = sizes
-    layer = layer_class(units, dtype="float64", **options)
-    x = rng.standard_normal((rows, steps, features))
-    layer(x)
-    randomize(layer, rng)
-    states = [rng.standard_normal((rows, units)) for _ in layer.cell.state_size]
-    training = bool(options.get("dropout") or options.get("recurrent_dropout"))
-    mask = masks(pattern, rows, steps, rng)
-    return gradcheck.check_layer(layer, x, mask, training=training, initial_state=states, method=method)
+class Check(NamedTuple):
+    """One gradient check."""
+
+    layer: str
+    options: dict
+    pattern: str = "holes"
+    sizes: tuple = SIZES["odd"]
+    backend: str = "numpy"
+    method: str = "central"
+
+    def run(self, seed=SEED, cell_class=None):
+        """Return the report on a layer with random weights, input, mask and initial states."""
+        config.set_backend(self.backend)
+        rng = np.random.default_rng(seed)
+        rows, steps, features, units = self.sizes
+        layer_class, own = LAYERS[self.layer]
+        options = {**own, **self.options}
+        bidirectional = options.pop("bidirectional", False)
+        layer_class = cell_class or layer_class
+        layer = layer_class(units, dtype="float64", **options)
+        if bidirectional is not False:
+            layer = Bidirectional(layer, merge_mode=bidirectional)
+        x = rng.standard_normal((rows, steps, features))
+        layer(x)
+        randomize(layer, rng)
+        states = [rng.standard_normal((rows, units)) for leaf in layer.leaves() for _ in leaf.state_size]
+        training = bool(options.get("dropout") or options.get("recurrent_dropout"))
+        mask = masks(self.pattern, rows, steps, rng)
+        # a step so small that it crosses no kink, where there are any
+        step = 1e-5 if self.method == "central" and "activation" in str(options) else None
+        return gradcheck.check_layer(
+            layer, x, mask, training=training, initial_state=states, method=self.method, step=step
+        )
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.parametrize("layer_class", [SimpleRNN, LSTM])
-@pytest.mark.parametrize("backend", config.BACKENDS)
-def test_options_and_masks(backend, layer_class, options, pattern):
-    config.set_backend(backend)
-    report = checked(layer_class, options, pattern)
-    names = ["kernel", "recurrent_kernel", *layer_class.cell_class.equations.extra, "bias"]
-    weights = names[: len(names) - (not options.get("use_bias", True))]
-    states = [f"initial_state[{n}]" for n in range(len(layer_class.cell_class.equations.states))]
-    assert [row.name for row in report.rows] == [*weights, "x", *states]
-    assert report.worst < 1e-7, str(report)
+def name_of(check):
+    return ", ".join(str(part) for part in check).replace("'", "")
 
 
-@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
-@pytest.mark.parametrize("layer_class", [SimpleRNN, LSTM])
-@pytest.mark.parametrize("backend", config.BACKENDS)
-def test_sizes(backend, layer_class, sizes):
-    config.set_backend(backend)
-    report = checked(layer_class, OPTIONS["states too"], "holes", sizes)
-    assert report.worst < 1e-7, str(report)
+def one_at_a_time():
+    for layer, options, pattern, backend in itertools.product(LAYERS, OPTIONS.values(), PATTERNS, config.BACKENDS):
+        yield Check(layer, options, pattern, backend=backend)
+    for layer, sizes, backend in itertools.product(LAYERS, SIZES.values(), config.BACKENDS):
+        yield Check(layer, OPTIONS["states too"], sizes=sizes, backend=backend)
+    for layer, activation in itertools.product(LAYERS, SMOOTH):
+        yield Check(layer, {"activation": activation, "return_sequences": True})
+    for layer, activation in itertools.product(("LSTM", "GRU", "GRU reset before", "CarryRNN"), SMOOTH):
+        yield Check(layer, {"recurrent_activation": activation})
+    for layer, pattern in itertools.product(LAYERS, PATTERNS):
+        for name in ("states too", "both dropouts", "multiplied"):
+            yield Check(layer, OPTIONS[name], pattern, method="complex")
+    for layer, activation in itertools.product(LAYERS, sorted(name for name in SMOOTH if ACTIVATIONS[name].analytic)):
+        yield Check(layer, {"activation": activation, "return_state": True}, method="complex")
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("options", [OPTIONS["states too"], OPTIONS["both dropouts"]], ids=["plain", "dropped"])
-@pytest.mark.parametrize("layer_class", [SimpleRNN, LSTM])
-def test_by_complex_step(layer_class, options, pattern):
-    report = checked(layer_class, options, pattern, method="complex")
-    assert report.worst < 1e-12, str(report)
+def combined(count, rng):
+    """Yield checks with options in random combinations."""
+    for _ in range(count):
+        layer = str(rng.choice(list(LAYERS)))
+        options = {
+            name: bool(rng.random() < 0.4)
+            for name in ("return_sequences", "return_state", "go_backwards", "use_bias", "zero_output_for_mask")
+        }
+        options |= {name: 0.3 for name in ("dropout", "recurrent_dropout") if rng.random() < 0.3}
+        options |= {name: "l2" for name in ("kernel_regularizer", "activity_regularizer") if rng.random() < 0.2}
+        backend = str(rng.choice(config.BACKENDS))
+        if backend == "numpy" and rng.random() < 0.5:
+            options["activation"] = str(rng.choice(SMOOTH))
+        if rng.random() < 0.3:
+            options["bidirectional"] = [None, "concat", "sum", "mul", "ave"][rng.integers(5)]
+        sizes = tuple(int(n) for n in rng.integers(1, 6, 4))
+        yield Check(layer, options, str(rng.choice(PATTERNS)), sizes, backend)
+
+
+SMOOTH = sorted(  # without jumps, and not so steep that a difference loses its digits
+    name
+    for name in ACTIVATIONS
+    if name not in ("hard_shrink", "sparse_plus", "sparse_sigmoid", "exponential", "squareplus")
+)
+GRID = [*one_at_a_time(), *combined(300, np.random.default_rng(SEED))]
+SLICE = [*random.Random(RUN_SEED).sample(GRID, 60), *combined(20, np.random.default_rng(RUN_SEED))]
+
+
+def assert_right(check):
+    report = check.run()
+    assert report.worst < (1e-12 if check.method == "complex" else 1e-7), f"{check}\n{report}"
+
+
+@pytest.mark.parametrize("check", SLICE, ids=name_of)
+def test_a_slice_of_the_grid(check):
+    assert_right(check)
+
+
+@pytest.mark.slow
+@pytest.mark.grid
+@pytest.mark.parametrize("check", GRID, ids=name_of)
+def test_the_whole_grid(check):
+    assert_right(check)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_tensor_is_checked(layer):
+    equations = LAYERS[layer][0].cell_class.equations
+    states = [f"initial_state[{n}]" for n in range(len(equations.states))]
+    weights = ["kernel", "recurrent_kernel", *equations.extra, "bias"]
+    assert [row.name for row in Check(layer, {}).run().rows] == [*weights, "x", *states]
 
 
 @pytest.mark.parametrize("backend", config.BACKENDS)
 @pytest.mark.parametrize(
-    ("layer_class", "activations"),
+    "cell",
     [
-        (SimpleRNN, {"activation": "relu"}),
-        (LSTM, {"activation": "linear", "recurrent_activation": "hard_sigmoid"}),
-        (LSTM, {"activation": "softmax", "recurrent_activation": "tanh"}),
+        SimpleRNNCell(3),
+        LSTMCell(3, dropout=0.3, recurrent_dropout=0.3),
+        GRUCell(3),
+        GRUCell(3, reset_after=False, use_bias=False),
+        CarryRNNCell(3),
+        StackedRNNCells([LSTMCell(3), GRUCell(2), SimpleRNNCell(3)]),
     ],
+    ids=lambda cell: type(cell).__name__,
 )
-def test_activations(backend, layer_class, activations):
+def test_cells_by_themselves_and_run(backend, cell):
     config.set_backend(backend)
-    report = checked(layer_class, {**activations, "return_sequences": True}, "holes")
+    rng = np.random.default_rng(SEED)
+    x = rng.standard_normal((3, 4, 2))
+    states = [[rng.standard_normal((3, one.units)) for _ in one.state_size] for one in cell.leaves()]
+    states = states if isinstance(cell, StackedRNNCells) else states[0]
+    assert gradcheck.check_layer(cell, x[:, 0], training=True, initial_state=states).worst < 1e-7
+    layer = RNN(cell, return_sequences=True, return_state=True)
+    report = gradcheck.check_layer(layer, x, masks("holes", 3, 4, rng), training=True, initial_state=states)
     assert report.worst < 1e-7, str(report)
 
 
@@ -108,6 +222,10 @@ def test_activation_layer(name):
         (Dropout(0.4, seed=1), "floats (4, 5)"),
         (Dropout(0.4, noise_shape=(None, 1, None), seed=1), "floats (2, 3, 4)"),
         (Masking(0.0), "floats (2, 3, 4)"),
+        (TimeDistributed(Dense(2, activation="tanh")), "floats (2, 3, 4)"),
+        (TimeDistributed(GRU(2)), "floats (2, 3, 2, 2)"),
+        (Dense(2, kernel_regularizer="l2", activity_regularizer="l2"), "floats (2, 3)"),
+        (Embedding(6, 3, embeddings_regularizer="l2"), "ids (4, 5)"),
         (Embedding(6, 3), "ids (4, 5)"),
         (Embedding(6, 3, mask_zero=True), "ids (7,)"),
     ],
@@ -119,7 +237,8 @@ def test_other_layers(layer, x):
     shape = eval(shape)
     x = rng.standard_normal(shape) if kind == "floats" else rng.integers(0, 6, shape)
     report = gradcheck.check_layer(layer, x, training=True)
-    assert {row.name for row in report.rows} == set(layer.weight_names) | ({"x"} if kind == "floats" else set())
+    names = {name for leaf in layer.leaves() for name in leaf.weight_names}
+    assert {row.name for row in report.rows} == names | ({"x"} if kind == "floats" else set())
     assert report.worst < 1e-7, str(report)
 
 
@@ -175,8 +294,7 @@ WRONG = {
     ids=[*WRONG, "a sign, compiled"],
 )
 def test_a_wrong_backward_is_found(backend, change, broken_lstm):
-    config.set_backend(backend)
-    report = checked(broken_lstm(*change), OPTIONS["all outputs"], "none")
+    report = Check("LSTM", OPTIONS["all outputs"], "none", backend=backend).run(cell_class=broken_lstm(*change))
     assert report.worst > 1e-3
     assert "worst" in str(report)
 
@@ -237,7 +355,6 @@ def d_swish(dy, y, z):
 
 @pytest.mark.parametrize("backend", config.BACKENDS)
 def test_an_activation_of_ones_own(backend):
-    config.set_backend(backend)
     own = Activation("own", swish, d_swish, needs_input=True)
-    report = checked(LSTM, {"activation": own, "return_sequences": True}, "holes")
+    report = Check("LSTM", {"activation": own, "return_sequences": True}, backend=backend).run()
     assert report.worst < 1e-7, str(report)

@@ -195,9 +195,13 @@ class Layer(Configured):
             first = own if first is None else first + own
             dy = [first, *others] if rest else first
         dx = (through or self.call_backward)(dy)
+        self.add_penalty_gradients()
+        return dx
+
+    def add_penalty_gradients(self) -> None:
+        """Add to the gradients of the weights what their regularizers contribute."""
         for name, regularizer in self.regularizers.items() if self.trainable else ():
             self.gradients[name] = np.asarray(self.gradients[name]) + regularizer.gradient(getattr(self, name))
-        return dx
 
     def penalty(self) -> float:
         """Return what the regularizers of the layer and its parts add to the loss, given the last output."""

@@ -70,7 +70,7 @@ class LayerNormalization(Layer):
         places = sorted({n % len(shape) for n in several if -len(shape) <= n < len(shape)})
         if len(places) < len(several) or 0 in places:
             raise ValueError(
-                f"{self.name}: axis is {self.axis}; expected axes of x, which has shape {tuple(shape)}, but not the first"
+                f"{self.name}: axis is {self.axis}; expected axes of x, of shape {tuple(shape)}, but not the first"
             )
         return tuple(places)
 
@@ -92,7 +92,8 @@ class LayerNormalization(Layer):
             self.add_weight("beta", sizes, self.beta_initializer)
 
     def call(self, x, mask=None, training=False):
-        axes = self.axes(x.shape)
+        self._axes = axes = self.axes(x.shape)
+        self._others = tuple(n for n in range(x.ndim) if n not in axes)
         centred = x - x.mean(axis=axes, keepdims=True)
         self._inverse = 1 / np.sqrt(np.mean(centred * centred, axis=axes, keepdims=True) + self.epsilon)
         self._normal = y = centred * self._inverse
@@ -101,21 +102,18 @@ class LayerNormalization(Layer):
         return y + self._spread(self.beta) if self.center else y
 
     def call_backward(self, dy):
-        n = self._normal
-        axes = self.axes(n.shape)
-        others = tuple(sorted(set(range(n.ndim)) - set(axes)))
+        axes, n = self._axes, self._normal
         self.gradients = {}
         # y = n * gamma + beta
-        if self.center:
-            self.gradients["beta"] = dy.sum(axis=others)
         if self.scale:
-            self.gradients["gamma"] = (dy * n).sum(axis=others)
-            dy = dy * self._spread(self.gamma)
-        # n = (x - mean(x)) * inverse: the gradient's mean and its part along n change nothing, both being taken out
-        along = n * np.mean(dy * n, axis=axes, keepdims=True)
-        return self._inverse * (dy - dy.mean(axis=axes, keepdims=True) - along)
+            self.gradients["gamma"] = (dy * n).sum(axis=self._others)
+        if self.center:
+            self.gradients["beta"] = dy.sum(axis=self._others)
+        dn = dy * self._spread(self.gamma) if self.scale else dy
+        # n = (x - mean(x)) * inverse: it does not move with x's mean, nor (but for epsilon) with x's length
+        along = n * np.mean(dn * n, axis=axes, keepdims=True)
+        return self._inverse * (dn - dn.mean(axis=axes, keepdims=True) - along)
 
     def _spread(self, weight: np.ndarray) -> np.ndarray:
         """Return a weight in the shape that multiplies x."""
-        axes, rank = self.axes(self._normal.shape), self._normal.ndim
-        return np.expand_dims(weight, tuple(n for n in range(rank) if n not in axes))
+        return np.expand_dims(weight, self._others)

@@ -47,7 +47,7 @@ OPTIONS = {  # in Keras's order
     "kernel_initializer": Option("glorot_uniform", *_INITIALIZER),
     "recurrent_initializer": Option("orthogonal", *_INITIALIZER),
     "bias_initializer": Option("zeros", *_INITIALIZER),
-    "unit_forget_bias": Option(True, "bool", flag, "cell"),
+    "unit_forget_bias": Option(ABSENT, "bool", flag, "cell"),  # these two: for the cells that name a default
     "kernel_regularizer": Option(None, *_REGULARIZER),
     "recurrent_regularizer": Option(None, *_REGULARIZER),
     "bias_regularizer": Option(None, *_REGULARIZER),
@@ -63,7 +63,7 @@ OPTIONS = {  # in Keras's order
     "go_backwards": Option(False, "bool", flag, "layer"),
     "stateful": Option(False, "bool", flag, "layer"),
     "unroll": Option(False, "bool", flag, "layer"),
-    "reset_after": Option(True, "bool", flag, "cell"),
+    "reset_after": Option(ABSENT, "bool", flag, "cell"),
     "use_cudnn": Option("auto", "bool | str", _as_given, "layer"),
     "zero_output_for_mask": Option(False, "bool", flag, "layer"),
     "bptt_steps": Option(None, "int | None", _positive_or_none, "layer"),

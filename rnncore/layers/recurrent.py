@@ -157,6 +157,7 @@ class RNN(Layer):
                     dstates[s, -1] = part
             dstates[0, -len(dx) :] += dx
             dx = cell.run_backward(dstates, self.bptt_steps)
+            cell.add_penalty_gradients()
         return np.ascontiguousarray(self._time_first(dx, back=True))
 
     def _output_gradient(self, dy):

@@ -35,7 +35,8 @@ class Memory(NamedTuple):
 class RecurrentCell(Layer):
     """Base of the cells: weights and options around a cell's equations.
 
-    A cell of your own is a subclass with `equations`, a `rnncore.cells.Cell`; `RNN` then runs it over time.
+    A cell of your own is a subclass with `equations`, a `rnncore.cells.Cell`; `RNN` then runs it over time, in both
+    backends, under masks, and under the gradient check: examples/own_cell.py shows one.
 
     Parameters
     ----------
@@ -325,21 +326,21 @@ class SimpleRNNCell(RecurrentCell):
     """The plain recurrent cell, ``h_t = tanh(x_t W + h_{t-1} U + b)``: see cells/simple_rnn.py."""
 
     equations = cells.SIMPLE_RNN
-    changes = {"recurrent_activation": ABSENT, "unit_forget_bias": ABSENT, "reset_after": ABSENT}
+    changes = {"recurrent_activation": ABSENT}
 
 
 class LSTMCell(RecurrentCell):
     """Long short-term memory, with the gates i, f, k, o and the carry line c: see cells/lstm.py."""
 
     equations = cells.LSTM
-    changes = {"reset_after": ABSENT}
+    changes = {"unit_forget_bias": True}
 
 
 class GRUCell(RecurrentCell):
     """The gated recurrent unit, with the gates z, r and the candidate k: see cells/gru.py."""
 
     equations = cells.GRU
-    changes = {"unit_forget_bias": ABSENT}
+    changes = {"reset_after": True}
 
     def chosen_equations(self):
         return cells.GRU if self.reset_after else cells.GRU_RESET_BEFORE
@@ -349,7 +350,7 @@ class CarryRNNCell(RecurrentCell):
     """The lecture's own carry formulation: see cells/carry_rnn.py. One weight more, carry_kernel (H, H)."""
 
     equations = cells.CARRY_RNN
-    changes = {"reset_after": ABSENT}
+    changes = {"unit_forget_bias": True}
 
 
 class StackedRNNCells(Layer):

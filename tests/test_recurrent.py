@@ -1,0 +1,177 @@
+"""What a recurrent layer does between batches and far back in time: truncated BPTT, stateful, own cells."""
+
+import itertools
+
+import numpy as np
+import pytest
+from cases import PATTERNS, SEED, masks, randomize
+
+from rnncore import Sequential, config, gradcheck, study
+from rnncore.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Bidirectional,
+    CarryRNN,
+    Dense,
+    Embedding,
+    LSTMCell,
+    SimpleRNN,
+    TimeDistributed,
+)
+
+LAYERS = [SimpleRNN, LSTM, GRU, CarryRNN]
+ROWS, STEPS, FEATURES, UNITS = 3, 7, 2, 4
+
+
+def made(layer_class, **options):
+    rng = np.random.default_rng(SEED)
+    layer = layer_class(UNITS, dtype="float64", return_sequences=True, return_state=True, **options)
+    layer.build((None, None, FEATURES))
+    randomize(layer, rng)
+    return layer, rng.standard_normal((ROWS, STEPS, FEATURES)), rng
+
+
+def flat_gradients(layer):
+    return [np.asarray(g) for g in layer.get_gradients()]
+
+
+# --- truncated backpropagation through time ---------------------------------------------------------------------
+
+
+def cut_reference(layer_class, x, mask, states, dy, dlast, steps):
+    """Run pieces of `steps` one after another, aligned at the end, with the states handed on as plain numbers."""
+    total = x.shape[1]
+    edges = [0, *range(total % steps or steps, total + 1, steps)]
+    pieces, dxs, gradients = [], [], 0
+    for begin, end in itertools.pairwise(edges):
+        layer, _, _ = made(layer_class)
+        part = None if mask is None else mask[:, begin:end]
+        _, *states = layer(x[:, begin:end], mask=part, initial_state=states)
+        pieces.append((layer, begin, end))
+    for layer, begin, end in reversed(pieces):
+        dxs.insert(0, layer.backward([dy[:, begin:end], *dlast]))
+        dlast = [None] * len(dlast)
+        gradients = [a + b for a, b in zip(flat_gradients(layer), gradients or [0] * 9, strict=False)]
+    return np.concatenate(dxs, axis=1), gradients, pieces[0][0].state_gradients
+
+
+@pytest.mark.parametrize("backend", config.BACKENDS)
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("layer_class", LAYERS)
+def test_bptt_steps_cuts_where_the_reference_does(backend, layer_class, steps):
+    config.set_backend(backend)
+    for pattern in ("none", "right", "holes"):
+        layer, x, rng = made(layer_class, bptt_steps=steps)
+        mask = masks(pattern, ROWS, STEPS, rng)
+        if mask is not None:
+            mask[:, 0] = True  # else the reference's pieces would show 0 where the whole repeats an output
+        states = [rng.standard_normal((ROWS, UNITS)) for _ in layer.cell.state_size]
+        y, *last = layer(x, mask=mask, initial_state=states)
+        dy, dlast = rng.standard_normal(y.shape), [rng.standard_normal(h.shape) for h in last]
+        if mask is not None:
+            dy *= mask[..., None]  # likewise
+        dx = layer.backward([dy, *dlast])
+        if steps < STEPS:
+            assert all(np.abs(g).max() > 0 for g in flat_gradients(layer))
+        expected_dx, expected, expected_states = cut_reference(layer_class, x, mask, states, dy, dlast, steps)
+        np.testing.assert_allclose(dx, expected_dx, rtol=1e-10, atol=1e-12)
+        for mine, theirs in zip(flat_gradients(layer), expected, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)
+        for mine, theirs in zip(layer.state_gradients, expected_states, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_the_last_outputs_gradient_reaches_back_just_so_far():
+    layer = LSTM(UNITS, bptt_steps=3)
+    x = np.random.default_rng(SEED).standard_normal((ROWS, STEPS, FEATURES))
+    dx = layer.backward(np.ones_like(layer(x)))
+    assert (np.abs(dx).max(axis=(0, 2)) > 0).tolist() == [False] * 4 + [True] * 3
+
+
+# --- from batch to batch ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layer_class", LAYERS)
+def test_stateful_pieces_are_the_whole(layer_class):
+    whole, x, rng = made(layer_class)
+    piece, _, _ = made(layer_class, stateful=True)
+    mask = masks("holes", ROWS, STEPS, rng)
+    mask[:, [0, 3, 5]] = True  # a piece begins with a valid step: at a masked one it would show 0
+    y, *last = whole(x, mask=mask)
+    parts = [piece(x[:, a:b], mask=mask[:, a:b]) for a, b in ((0, 3), (3, 5), (5, 7))]
+    np.testing.assert_allclose(np.concatenate([part[0] for part in parts], axis=1), y, rtol=1e-12)
+    for mine, theirs in zip(parts[-1][1:], last, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+    with pytest.raises(ValueError, match="stateful and its states have 3; call reset_state"):
+        piece(x[:2])
+    piece.reset_state()
+    np.testing.assert_array_equal(piece(x, mask=mask)[0], y)
+
+
+def test_a_long_stream_trains_in_pieces():
+    rng = np.random.default_rng(SEED)
+    stream = rng.integers(0, 2, (8, 400))
+    x, y = np.eye(2, dtype="float32")[stream], np.roll(stream, 3, axis=1)  # say what came three steps ago
+    config.set_seed(1)
+    model = Sequential([LSTM(16, stateful=True, return_sequences=True), Dense(1, activation="sigmoid")])
+    model.compile("rmsprop", "binary_crossentropy", metrics=["accuracy"])
+    model.optimizer.learning_rate = 0.01
+    for _ in range(6):
+        model.layers[0].reset_state()
+        for begin in range(0, 400, 10):
+            logs = model.train_on_batch(x[:, begin : begin + 10], y[:, begin : begin + 10, None], return_dict=True)
+    assert logs["accuracy"] > 0.98  # of the ten outputs, three look back into the piece before
+
+
+# --- the error at every position, summed over the sequence ------------------------------------------------------
+
+
+def test_every_position_has_a_target_and_a_weight():
+    rng = np.random.default_rng(SEED)
+    x = rng.integers(0, 5, (64, 6)) + 1
+    y = np.where(np.arange(6) == 0, 0, np.roll(x, 1, axis=1) - 1)  # the word before
+    x[:, 4:] *= rng.integers(0, 2, (64, 1))  # some end earlier
+    config.set_seed(1)
+    model = Sequential(
+        [
+            Embedding(6, 8, mask_zero=True),
+            GRU(24, return_sequences=True),
+            TimeDistributed(Dense(5, activation="softmax")),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.optimizer.learning_rate = 0.02
+    weight = np.where(np.arange(6) == 0, 0.0, 1.0) * np.ones((64, 1))  # the first has no word before
+    history = model.fit(x, y, sample_weight=weight, epochs=25, batch_size=16, verbose=0).history
+    predicted = model.predict(x).argmax(axis=-1)
+    counted = (x > 0) & (weight > 0)
+    assert (predicted == y)[counted].mean() > 0.98
+    assert history["loss"][-1] < 0.2 * history["loss"][0]
+    assert gradcheck.check_model(model, x[:3], y[:3], weight[:3]).worst < 1e-6
+
+
+# --- the study sees every direction and mask --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layer_class", LAYERS)
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_both_directions_are_seen_in_the_order_of_x(layer_class, pattern):
+    _, x, rng = made(layer_class)
+    mask = masks(pattern, ROWS, STEPS, rng)
+    layer = Bidirectional(layer_class(UNITS, return_sequences=True, name="memory"))
+    y = layer(x, mask=mask)
+    layer.backward(np.ones_like(y))
+    seen = study.trace(layer, x, mask=mask)
+    shown = np.ones((ROWS, STEPS), bool) if mask is None else mask
+    for half, name in ((y[..., :UNITS], "forward_memory"), (y[..., UNITS:], "backward_memory")):
+        assert set(seen[name]) >= {"h", *layer_class.cell_class.equations.states}
+        np.testing.assert_array_equal(half[shown], seen[name]["h"][shown])
+        assert (half[~shown] == 0).all()
+
+
+def test_stacked_cells_are_seen_by_name():
+    layer = RNN([LSTMCell(3, name="below"), LSTMCell(2, name="above")])
+    seen = study.trace(layer, np.ones((2, 5, 3)))[layer.name]
+    assert seen["below.f"].shape == (2, 5, 3)
+    assert seen["above.c"].shape == (2, 5, 2)
