@@ -1,0 +1,277 @@
+"""Pooling, noise, LayerNormalization and Flatten: gradients, masks, Keras, dtypes, sizes, errors."""
+
+import inspect
+
+import numpy as np
+import pytest
+from cases import PATTERNS, SEED, masks, randomize
+
+from rnncore import gradcheck
+from rnncore.layers.noise import GaussianDropout, GaussianNoise, SpatialDropout1D
+from rnncore.layers.normalization import LayerNormalization
+from rnncore.layers.pooling import GlobalAveragePooling1D, GlobalMaxPooling1D
+from rnncore.layers.reshaping import Flatten
+
+LAYERS = {
+    "average": (GlobalAveragePooling1D, {}),
+    "average, one step": (GlobalAveragePooling1D, {"keepdims": True}),
+    "maximum": (GlobalMaxPooling1D, {}),
+    "maximum, one step": (GlobalMaxPooling1D, {"keepdims": True}),
+    "flat": (Flatten, {}),
+    "normal": (LayerNormalization, {}),
+    "normal, no gamma": (LayerNormalization, {"scale": False, "epsilon": 0.1}),
+    "normal, no beta": (LayerNormalization, {"center": False}),
+    "normal, bare": (LayerNormalization, {"center": False, "scale": False}),
+    "normal over steps": (LayerNormalization, {"axis": 1}),
+    "normal over both": (LayerNormalization, {"axis": [2, 1]}),
+    "features dropped": (SpatialDropout1D, {"rate": 0.4, "seed": 1}),
+    "noise": (GaussianNoise, {"stddev": 0.4, "seed": 1}),
+    "noisy factors": (GaussianDropout, {"rate": 0.4, "seed": 1}),
+}
+POOLING = [GlobalAveragePooling1D, GlobalMaxPooling1D]
+SHAPES = {"odd": (3, 5, 4), "T = 1": (3, 1, 4), "B = 1": (1, 5, 4), "D = 2": (2, 3, 2), "one step": (1, 1, 3)}
+
+each = pytest.mark.parametrize(("kind", "options"), LAYERS.values(), ids=LAYERS)
+both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def made(kind, options, shape, dtype="float64"):
+    """Return a built layer with random weights, x and dy."""
+    rng = np.random.default_rng(SEED)
+    layer = kind(**options, dtype=dtype)
+    x = rng.standard_normal(shape).astype(dtype)
+    y = layer(x)
+    randomize(layer, rng, 1.0)
+    return layer, x, rng.standard_normal(y.shape).astype(dtype)
+
+
+def mask_of(pattern, shape):
+    return masks(pattern, *shape[:2], np.random.default_rng(SEED + 1))
+
+
+# --- gradients and shapes --------------------------------------------------------------------------------------------
+
+
+@each
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_gradients(kind, options, shape, pattern):
+    layer, x, _ = made(kind, options, shape)
+    report = gradcheck.check_layer(layer, x, mask_of(pattern, shape), training=True)
+    assert [row.name for row in report.rows] == [*layer.weight_names, "x"]
+    assert report.worst < 1e-7, str(report)
+
+
+@each
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_gradients_by_complex_step(kind, options, pattern):
+    layer, x, _ = made(kind, options, SHAPES["odd"])
+    report = gradcheck.check_layer(layer, x, mask_of(pattern, x.shape), training=True, method="complex")
+    assert report.worst < 1e-12, str(report)
+
+
+@each
+@both_dtypes
+@pytest.mark.parametrize("training", [False, True])
+def test_dtypes_shapes_and_repetition(kind, options, dtype, training):
+    layer, x, dy = made(kind, options, SHAPES["odd"], dtype)
+    y = layer(x, mask=mask_of("holes", x.shape), training=training)
+    dx = layer.backward(dy)
+    assert y.dtype == dx.dtype == dtype
+    assert all(g.dtype == dtype for g in layer.get_gradients())
+    assert y.shape == layer.compute_output_shape(x.shape)
+    assert dx.shape == x.shape
+    assert [g.shape for g in layer.get_gradients()] == [w.shape for w in layer.weights]
+    np.testing.assert_array_equal(layer.backward(dy), dx)
+    assert layer.compute_output_shape((None, 5, 4)) == (None, *y.shape[1:])
+
+
+@each
+def test_config_and_back(kind, options):
+    layer = kind(**options)
+    again = kind.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert options.items() <= layer.get_config().items()
+
+
+def test_flatten_ranks():
+    for shape, flat in (((3,), (3, 1)), ((3, 4), (3, 4)), ((2, 3, 4, 5), (2, 60))):
+        layer, x = Flatten(), np.ones(shape, "float32")
+        assert layer(x).shape == flat == layer.compute_output_shape(shape)
+        assert layer.backward(np.ones(flat)).shape == shape
+    assert Flatten().compute_output_shape((None, None, 3)) == (None, None)
+    assert Flatten().compute_mask(np.ones((2, 3, 4)), np.ones((2, 3), bool)) is None
+
+
+# --- padding ---------------------------------------------------------------------------------------------------------
+
+
+@both_dtypes
+@pytest.mark.parametrize("kind", [*POOLING, LayerNormalization])
+@pytest.mark.parametrize("pattern", [pattern for pattern in PATTERNS if pattern != "empty row"])
+def test_padding_changes_nothing(kind, pattern, dtype):
+    """Each row by itself, without its padding; and padding of any value."""
+    limit = {"float32": 1e-6, "float64": 1e-14}[dtype]
+    layer, x, dy = made(kind, {}, (4, 6, 3), dtype)
+    mask = mask_of(pattern, x.shape)
+    kept = np.ones(x.shape[:2], bool) if mask is None else mask
+    x = np.where(kept[..., None], x, np.asarray(1e4, dtype))
+    y = layer(x, mask=mask)
+    dx = layer.backward(dy)
+    pooled = kind in POOLING
+    for n, row in enumerate(kept):
+        alone = layer(x[n : n + 1, row])
+        np.testing.assert_allclose(y[n] if pooled else y[n, row], alone[0], rtol=limit, atol=limit)
+        dalone = layer.backward(dy[n : n + 1] if pooled else dy[n : n + 1, row])
+        np.testing.assert_allclose(dx[n, row], dalone[0], rtol=limit, atol=limit)
+        if pooled:
+            assert not dx[n, ~row].any()
+
+
+@pytest.mark.parametrize("kind", POOLING)
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_nothing_but_padding(kind, keepdims):
+    layer, x, dy = made(kind, {"keepdims": keepdims}, (3, 4, 2))
+    mask = mask_of("empty row", x.shape)
+    mask[1] = False
+    y = layer(x, mask=mask)
+    assert not y[1].any()
+    assert not layer.backward(dy)[1].any()
+    assert layer.compute_mask(x, mask) is None
+
+
+def test_steps_with_the_same_maximum_share_its_gradient():
+    layer = GlobalMaxPooling1D(dtype="float64")
+    x = np.array([[[1.0], [3.0], [3.0], [3.0]]])
+    layer(x, mask=[[1, 1, 0, 1]])
+    np.testing.assert_array_equal(layer.backward([[2.0]]), [[[0], [1], [0], [1]]])
+
+
+# --- noise -----------------------------------------------------------------------------------------------------------
+
+NOISES = {
+    "features dropped": (SpatialDropout1D, {"rate": 0.3}, 1, 0.3 / 0.7),
+    "noise": (GaussianNoise, {"stddev": 0.5}, 1, 0.25),
+    "noisy factors": (GaussianDropout, {"rate": 0.3}, 1, 0.3 / 0.7),
+}
+each_noise = pytest.mark.parametrize(("kind", "options", "mean", "variance"), NOISES.values(), ids=NOISES)
+
+
+@each_noise
+@both_dtypes
+def test_statistics(kind, options, mean, variance, dtype):
+    layer = kind(**options, seed=SEED, dtype=dtype)
+    x = np.ones((200, 3, 100), dtype)
+    y = layer(x, training=True)
+    assert y.dtype == dtype
+    assert y.mean() == pytest.approx(mean, abs=0.03)
+    assert y.var() == pytest.approx(variance, abs=0.03)
+    assert np.array_equal(y, y[:, :1] + 0 * y) == (kind is SpatialDropout1D)  # one draw for all steps
+    assert not np.array_equal(layer(x, training=True), y)
+    assert np.array_equal(kind(**options, seed=SEED, dtype=dtype)(x, training=True), y)
+
+
+@each_noise
+def test_only_in_training(kind, options, mean, variance):
+    layer, x, dy = made(kind, options, (3, 4, 2), "float32")
+    np.testing.assert_array_equal(layer(x), x)
+    np.testing.assert_array_equal(layer.backward(dy), dy)
+    still = kind(0.0)
+    before = still.generator.bit_generator.state
+    np.testing.assert_array_equal(still(x, training=True), x)
+    assert still.generator.bit_generator.state == before
+    assert layer.compute_mask(x, mask := np.ones((3, 4), bool)) is mask
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: GlobalMaxPooling1D("channels_first"), "data_format is 'channels_first'"),
+        (lambda: Flatten(data_format="last"), "data_format is 'last'"),
+        (lambda: GlobalMaxPooling1D()(np.ones((2, 3))), "expected 3"),
+        (lambda: GaussianNoise(1.5), r"stddev is 1.5; expected a number in \[0, 1\]"),
+        (lambda: GaussianDropout(1.0), r"rate is 1.0; expected a number in \[0, 1\)"),
+        (lambda: SpatialDropout1D(-0.1), "rate is -0.1"),
+        (lambda: SpatialDropout1D(0.1)(np.ones((2, 3))), "expected 3"),
+        (lambda: LayerNormalization(axis="last"), "axis is 'last'"),
+        (lambda: LayerNormalization(axis=[]), "axis is "),
+        (lambda: LayerNormalization(epsilon=-1), "epsilon is -1"),
+        (lambda: LayerNormalization(axis=0)(np.ones((2, 3))), "axis is 0"),
+        (lambda: LayerNormalization(axis=2)(np.ones((2, 3))), "axis is 2"),
+        (lambda: LayerNormalization(axis=[1, -1])(np.ones((2, 3))), "axis is"),
+        (lambda: LayerNormalization(axis=1).build((None, None, 3)), "must be known"),
+    ],
+)
+def test_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_other_sizes_than_built_for():
+    layer = LayerNormalization(axis=1)
+    layer(np.ones((2, 3, 4)))
+    with pytest.raises(ValueError, match="the layer was built for"):
+        layer(np.ones((2, 5, 4)))
+
+
+# --- Keras -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.keras
+@each
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_equals_keras(kind, options, pattern):
+    from keras_reference import FORWARD, GRADIENT, assert_close, frameworks
+
+    keras, tf = frameworks()
+    for dtype in FORWARD:
+        layer, x, dy = made(kind, options, SHAPES["odd"], dtype)
+        mask = mask_of(pattern, x.shape)
+        theirs = getattr(keras.layers, kind.__name__)(**options, dtype=dtype)
+        theirs.build(x.shape)
+        theirs.set_weights(layer.get_weights())
+        takes_mask = "mask" in inspect.signature(theirs.call).parameters
+        if mask is not None and kind in POOLING:
+            empty = ~mask.any(axis=1)
+            mask = mask | empty[:, None]  # NaN in Keras
+            if not takes_mask:  # the maximum: what Keras should be shown instead of padding
+                x = np.where(mask[..., None], x, np.asarray(-1e3, dtype))
+        given = {} if mask is None or not takes_mask else {"mask": mask}
+        tensor = tf.constant(x)
+        sources = [tensor, *(v.value for v in theirs.trainable_variables)]
+        with tf.GradientTape() as tape:
+            tape.watch(tensor)
+            expected = theirs(tensor, **given)
+            loss = tf.reduce_sum(dy * expected)
+        gradients = tape.gradient(loss, sources, unconnected_gradients="zero")
+        assert_close(layer(x, mask=mask), expected.numpy(), FORWARD[dtype], "y")
+        ours = [layer.backward(dy), *layer.get_gradients()]
+        for mine, its in zip(ours, gradients, strict=True):
+            assert_close(mine, its.numpy(), GRADIENT[dtype], "gradient")
+        assert tuple(theirs.compute_output_shape(x.shape)) == layer.compute_output_shape(x.shape)
+
+
+@pytest.mark.keras
+def test_ties_share_the_gradient_in_keras_too():
+    from keras_reference import frameworks
+
+    keras, tf = frameworks()
+    x = tf.constant([[[1.0], [3.0], [2.0], [3.0]]])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = keras.layers.GlobalMaxPooling1D()(x)
+    np.testing.assert_array_equal(tape.gradient(y, x).numpy(), [[[0], [0.5], [0], [0.5]]])
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("kind", [*POOLING, Flatten, LayerNormalization, SpatialDropout1D, GaussianNoise])
+def test_arguments_and_defaults_are_those_of_keras(kind):
+    from keras_reference import frameworks
+
+    theirs = inspect.signature(getattr(frameworks()[0].layers, kind.__name__)).parameters
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if name not in ("name", "dtype", "trainable"):
+            assert theirs[name].default == parameter.default, name
