@@ -40,8 +40,9 @@ class Row:
     size : int
         Entries, all of them compared.
     error : float
-        The largest of ``|analytic - numerical| / max(|analytic|, |numerical|, floor)`` over the entries, with a
-        floor of a thousandth of the tensor's largest gradient (so that entries near 0 are held to that).
+        The largest of ``|analytic - numerical| / max(|analytic|, |numerical|, floor)`` over the entries. The floor
+        is a thousandth of the tensor's largest gradient (so that entries near 0 are held to that), and no less
+        than 1e8 times what a difference loses to rounding (which then makes an error of 1e-8 at most).
     index : tuple of int
         Where it is.
     analytic, numerical : float
@@ -217,6 +218,7 @@ def compare(
     """
     derivative = look_up(method, {"central": _central, "complex": _complex_step}, "method")
     step = STEPS[method] if step is None else step
+    rounding = np.finfo(np.float64).eps * abs(loss()) / step if method == "central" else 0.0
     rows = []
     for name, array in arrays.items():
         mine = np.asarray(analytic[name], np.float64)
@@ -225,7 +227,7 @@ def compare(
             before = array[index]
             theirs[index] = derivative(loss, array, index, step)
             array[index] = before
-        floor = max(1e-3 * max(np.abs(mine).max(), np.abs(theirs).max()), 1e-12)
+        floor = max(1e-3 * max(np.abs(mine).max(), np.abs(theirs).max()), 1e8 * rounding, 1e-12)
         error = np.abs(mine - theirs) / np.maximum(np.maximum(np.abs(mine), np.abs(theirs)), floor)
         worst = tuple(int(n) for n in np.unravel_index(np.argmax(error), error.shape))
         rows.append(Row(name, mine.size, float(error[worst]), worst, float(mine[worst]), float(theirs[worst])))

@@ -158,7 +158,8 @@ class NumpyLoop:
                 for source, _, target, _, n in products:
                     value = _read(arrays, source, t, taken)
                     blocks[target, t, taken] += (value if drop is None else value * drop[n, taken]) @ weights[n]
-                values = stage.step(*(_read(arrays, place, t, taken) for place in inputs))
+                with np.errstate(over="ignore"):  # an infinite exp is no news: compiled code does not tell either
+                    values = stage.step(*(_read(arrays, place, t, taken) for place in inputs))
                 for (array, index, offset), value in zip(outputs, _tuple(values), strict=True):
                     arrays[array][index, t + offset, taken] = value
             states[:, t + 1, idle] = states[:, t, idle]
