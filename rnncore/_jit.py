@@ -19,8 +19,8 @@ from types import FunctionType
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import caching
+from llvmlite import binding, ir
+from numba.core import caching, cgutils, types
 from numba.extending import intrinsic, overload
 
 # error_model="numpy": no ZeroDivision branch, without which loops with a division do not vectorise.
@@ -175,3 +175,83 @@ def clipped(typingctx, x, low, high):
         return builder.select(builder.fcmp_ordered(">", x, high), high, x)
 
     return x(x, x, x), codegen
+
+
+# --- register tiles for matrix products -----------------------------------------------------------------------------
+
+# Bytes of a vector register, and how many registers wide a tile of four rows is: its sums must stay in registers.
+VECTOR, TILE_VECTORS = (64, 4) if binding.get_host_cpu_features().get("avx512f") else (32, 2)
+TILE_ROWS = 4
+
+
+def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
+    """Return compiled code for ``C[i:i+rows, j:j+columns] += A[i:i+rows] @ B[:, j:j+columns]``.
+
+    The sums of the tile stay in registers over the whole inner axis, one multiply-add an entry and step, in the order
+    of that axis: an entry's bits do not depend on the tile that it falls into.
+
+    Parameters
+    ----------
+    rows : int
+    vectors : int
+        The tile's columns in vector registers; 0 for a single column.
+    turned : bool
+        Whether A comes transposed, (K, R).
+    """
+
+    @intrinsic
+    def add_tile(typingctx, C, A, B, i, j):
+        lanes, size = VECTOR * 8 // C.dtype.bitwidth if vectors else 1, C.dtype.bitwidth // 8
+
+        def codegen(context, builder, signature, args):
+            c, a, b = (context.make_array(t)(context, builder, v) for t, v in zip((C, A, B), args[:3], strict=True))
+            index, vector = ir.IntType(64), ir.VectorType(context.get_data_type(C.dtype), lanes)
+            undefined, fused = ir.Constant(vector, ir.Undefined), ("contract",)
+            first = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+
+            def at(array, row, column):
+                _, width = cgutils.unpack_tuple(builder, array.shape, 2)
+                return builder.gep(array.data, [builder.add(builder.mul(row, width), column)])
+
+            def packed(pointer):
+                return builder.bitcast(pointer, vector.as_pointer())
+
+            i, j = args[3:]
+            inner = cgutils.unpack_tuple(builder, b.shape, 2)[0]
+            columns = [builder.add(j, index(v * lanes)) for v in range(max(vectors, 1))]
+            lines = [builder.add(i, index(r)) for r in range(rows)]
+            places = [packed(at(c, line, column)) for line in lines for column in columns]
+            start = [builder.load(place, align=size) for place in places]
+
+            before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
+            builder.cbranch(builder.icmp_signed(">", inner, index(0)), loop, after)
+            builder.position_at_end(loop)
+            p = builder.phi(index)
+            sums = [builder.phi(vector) for _ in places]
+            right = [builder.load(packed(at(b, p, column)), align=size) for column in columns]
+            added = []
+            for line in lines:
+                left = builder.load(at(a, p, line) if turned else at(a, line, p))
+                left = builder.insert_element(undefined, left, ir.IntType(32)(0))
+                left = builder.shuffle_vector(left, undefined, first)
+                for value in right:
+                    product = builder.fmul(left, value, flags=fused)
+                    added.append(builder.fadd(product, sums[len(added)], flags=fused))
+            following = builder.add(p, index(1))
+            for phi, come, again in zip([p, *sums], [index(0), *start], [following, *added], strict=True):
+                phi.add_incoming(come, before)
+                phi.add_incoming(again, loop)
+            builder.cbranch(builder.icmp_signed("<", following, inner), loop, after)
+
+            builder.position_at_end(after)
+            ends = [builder.phi(vector) for _ in places]
+            for end, come, again in zip(ends, start, added, strict=True):
+                end.add_incoming(come, before)
+                end.add_incoming(again, loop)
+            for end, place in zip(ends, places, strict=True):
+                builder.store(end, place, align=size)
+            return context.get_dummy_value()
+
+        return types.void(C, A, B, i, j), codegen
+
+    return add_tile

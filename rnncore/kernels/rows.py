@@ -1,56 +1,56 @@
 """Work on blocks of rows, for inside the time loop: no library call, no allocation, no thread.
 
-``C (R, N) += A (R, K) @ B (K, N)``: four rows of A and four of B at a time, so that the inner loop runs along
-contiguous rows of B and C and vectorises. Every row's sums are taken in the same order whatever rows stand beside
-it: results do not depend on how a batch is split.
+Matrix products go through tiles of C whose sums stay in registers. Every entry is summed in the order of the inner
+axis, whatever tile it falls into: results do not depend on how rows are split or on which rows stand beside.
 """
 
 from __future__ import annotations
 
-from .._jit import kernel
+from .._jit import TILE_ROWS, TILE_VECTORS, VECTOR, kernel, tile
 
 
-@kernel
-def add_product(C, A, B):
-    """``C += A @ B`` for C-contiguous matrices."""
-    rows, inner = A.shape
-    columns = B.shape[1]
-    for i in range(0, rows - rows % 4, 4):
-        c0, c1, c2, c3 = C[i], C[i + 1], C[i + 2], C[i + 3]
-        for p in range(0, inner - inner % 4, 4):
-            b0, b1, b2, b3 = B[p], B[p + 1], B[p + 2], B[p + 3]
-            a00, a01, a02, a03 = A[i, p], A[i, p + 1], A[i, p + 2], A[i, p + 3]
-            a10, a11, a12, a13 = A[i + 1, p], A[i + 1, p + 1], A[i + 1, p + 2], A[i + 1, p + 3]
-            a20, a21, a22, a23 = A[i + 2, p], A[i + 2, p + 1], A[i + 2, p + 2], A[i + 2, p + 3]
-            a30, a31, a32, a33 = A[i + 3, p], A[i + 3, p + 1], A[i + 3, p + 2], A[i + 3, p + 3]
-            for j in range(columns):
-                c0[j] = c0[j] + a00 * b0[j] + a01 * b1[j] + a02 * b2[j] + a03 * b3[j]
-                c1[j] = c1[j] + a10 * b0[j] + a11 * b1[j] + a12 * b2[j] + a13 * b3[j]
-                c2[j] = c2[j] + a20 * b0[j] + a21 * b1[j] + a22 * b2[j] + a23 * b3[j]
-                c3[j] = c3[j] + a30 * b0[j] + a31 * b1[j] + a32 * b2[j] + a33 * b3[j]
-        for p in range(inner - inner % 4, inner):
-            b0 = B[p]
-            a00, a10, a20, a30 = A[i, p], A[i + 1, p], A[i + 2, p], A[i + 3, p]
-            for j in range(columns):
-                c0[j] = c0[j] + a00 * b0[j]
-                c1[j] = c1[j] + a10 * b0[j]
-                c2[j] = c2[j] + a20 * b0[j]
-                c3[j] = c3[j] + a30 * b0[j]
-    for i in range(rows - rows % 4, rows):
-        c0 = C[i]
-        for p in range(inner):
-            a00, b0 = A[i, p], B[p]
-            for j in range(columns):
-                c0[j] = c0[j] + a00 * b0[j]
+def _product(turned: bool):
+    """Return the compiled product for A (R, K), or turned: (K, R)."""
+    wide, wide_row = tile(TILE_ROWS, TILE_VECTORS, turned), tile(1, TILE_VECTORS, turned)
+    slim, slim_row = tile(TILE_ROWS, 1, turned), tile(1, 1, turned)
+    single = tile(1, 0, turned)
+
+    def product(C, A, B, begin, end):
+        """Add the product to the rows from `begin` to `end` of C, (R, N) += A @ B (K, N); all C-contiguous."""
+        columns = C.shape[1]
+        lanes = VECTOR // C.itemsize
+        fours = end - (end - begin) % TILE_ROWS
+        j = 0
+        while j + TILE_VECTORS * lanes <= columns:
+            for i in range(begin, fours, TILE_ROWS):
+                wide(C, A, B, i, j)
+            for i in range(fours, end):
+                wide_row(C, A, B, i, j)
+            j += TILE_VECTORS * lanes
+        while j + lanes <= columns:
+            for i in range(begin, fours, TILE_ROWS):
+                slim(C, A, B, i, j)
+            for i in range(fours, end):
+                slim_row(C, A, B, i, j)
+            j += lanes
+        while j < columns:
+            for i in range(begin, end):
+                single(C, A, B, i, j)
+            j += 1
+
+    return kernel(product)
+
+
+add_product, add_turned_product = _product(turned=False), _product(turned=True)
 
 
 # Loops rather than slices assigned to: numba takes seconds to compile each of those.
 
 
 @kernel
-def clear(matrix):
-    """Set a matrix to 0."""
-    for i in range(matrix.shape[0]):
+def clear_rows(matrix, begin, end):
+    """Set rows of a matrix to 0."""
+    for i in range(begin, end):
         for j in range(matrix.shape[1]):
             matrix[i, j] = 0
 
@@ -89,7 +89,7 @@ def recurrent(target, source, weight, scratch, drop, n, r0):
             for j in range(units):
                 dropped[i, j] = source[i, j] * drop[n, r0 + i, j]
         source = dropped
-    add_product(target, source, weight)
+    add_product(target, source, weight, 0, rows)
 
 
 @kernel
@@ -99,8 +99,8 @@ def recurrent_backward(dsource, dtarget, turned, scratch, drop, n, r0):
     added = dsource
     if drop.shape[0]:
         added = scratch[r0 : r0 + rows]
-        clear(added)
-    add_product(added, dtarget, turned)
+        clear_rows(added, 0, rows)
+    add_product(added, dtarget, turned, 0, rows)
     if drop.shape[0]:
         for i in range(rows):
             for j in range(units):

@@ -236,7 +236,7 @@ def _compile(plan: Plan):
     from .._jit import called_functions, fingerprint, from_source, inlined, kernel
     from . import elementwise, rows
 
-    names = {name: getattr(rows, name) for name in ("end_of_run", "copy_row", "add_row", "clear_row", "clear")}
+    names = {name: getattr(rows, name) for name in ("end_of_run", "copy_row", "add_row", "clear_row", "clear_rows")}
     functions, sources = [], []
     for n, (stage, _, inputs, outputs, backward_inputs, backward_outputs) in enumerate(plan.stages):
         for way, function, takes, gives in (
@@ -308,7 +308,7 @@ def _body(plan: Plan, way: str) -> list[str]:
         calls = _product_calls(products, way)
         lines = [*lines, *calls, step] if way == "forward" else [step, *calls, *lines]
     sums = [plan.gradients[f"d{name}"] for name in plan.between] if way == "backward" else []
-    return [*(f"clear({_at(place)})" for place in sums), *lines]
+    return [*(f"clear_rows({_at(place)}, 0, r1 - r0)" for place in sums), *lines]
 
 
 def _product_calls(products: list[PlannedProduct], way: str) -> list[str]:

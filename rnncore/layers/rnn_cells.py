@@ -14,6 +14,7 @@ import numpy as np
 from .. import cells, config
 from ..cells import Cell
 from ..configured import resolve
+from ..kernels.products import products_for
 from ..kernels.time_loop import Plan, loop_for
 from .base import Layer, checked_array, dropout_mask
 from .options import ABSENT, OPTIONS, bound, options_of, signature_of, with_options
@@ -213,16 +214,16 @@ class RecurrentCell(Layer):
         drop_x, drop_h = self._draw_dropout(B, D) if training else (None, None)
 
         blocks = np.empty((len(self._plan.blocks), T, B, H), self.dtype)
-        for n, gate in enumerate(gates):
-            home, target = self._plan.home(gate), self._plan.target(gate)
-            np.matmul(dropped(x, drop_x, n).reshape(T * B, D), kernels[n], out=blocks[home].reshape(T * B, H))
-            if target != home:
-                blocks[target] = 0
-            if self.use_bias:
-                bias = self.bias.reshape(-1, len(gates), H)  # one row, or the input's and the recurrent part's
-                blocks[home] += bias[0, n]
-                if self._cell.split_bias:
-                    blocks[target] += bias[1, n]
+        bias, apart = self._biases()
+        homes = [self._plan.home(gate) for gate in gates]
+        together = homes == list(range(homes[0], homes[0] + len(homes)))
+        projected = blocks[homes[0] : homes[-1] + 1] if together else np.empty((len(gates), T, B, H), self.dtype)
+        inputs = dropped(x, drop_x).reshape(-1, T * B, D)
+        self._products().project(inputs, kernels, bias, projected.reshape(-1, T * B, H))
+        if not together:
+            blocks[homes] = projected
+        for target, value in apart.items():
+            blocks[target] = value
         states = np.empty((len(self._cell.states), T + 1, B, H), self.dtype)
         states[:, 0] = initial
         loop_for(self._cell, self.dtype).forward(blocks, states, recurrent, drop_h, mask)
@@ -263,20 +264,19 @@ class RecurrentCell(Layer):
         self.state_gradients = list(dstates[:, 0].copy())
 
         # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
+        products = self._products()
         dz = dblocks[: len(gates)].reshape(len(gates), T * B, H)
-        inputs = [dropped(memory.x, memory.drop_x, n).reshape(T * B, D) for n in gates]
+        inputs = dropped(memory.x, memory.drop_x).reshape(-1, T * B, D)
         recurrent = [self._recurrent_gradient(product) for product in self._plan.products]
         self.gradients = {
-            "kernel": np.concatenate([inputs[n].T @ dz[n] for n in gates], axis=1),
-            "recurrent_kernel": np.concatenate([recurrent[n] for n in gates], axis=1),
+            "kernel": fused(products.weight_gradients(inputs, dz)),
+            "recurrent_kernel": np.concatenate(recurrent[: len(gates)], axis=1),
             **dict(zip(self._cell.extra, recurrent[len(gates) :], strict=True)),
         }
         if self.use_bias:
             self.gradients["bias"] = self._bias_gradient(dz)
-        dx = np.zeros_like(memory.x)
-        for n in gates:
-            dx += dropped((dz[n] @ memory.kernels[n].T).reshape(T, B, D), memory.drop_x, n)
-        return dx
+        dx = products.input_gradients(dz, memory.kernels, len(inputs)).reshape(-1, T, B, D)
+        return dx[0] if memory.drop_x is None else (dx * memory.drop_x[:, None]).sum(axis=0)
 
     def series(self) -> dict[str, np.ndarray]:
         """Return the last run by name, each (T, B, H): see `RNN.time_series`."""
@@ -305,8 +305,22 @@ class RecurrentCell(Layer):
     def _recurrent_gradient(self, product):
         memory, H = self.memory, self.units
         source = (memory.states if product.source.array == "states" else memory.blocks)[product.source.index]
-        source = dropped(source[: len(memory.x)], memory.drop_h, product.weight)
-        return source.reshape(-1, H).T @ self.dblocks[product.dtarget].reshape(-1, H)
+        drop = None if memory.drop_h is None else memory.drop_h[product.weight : product.weight + 1]
+        source = dropped(source[: len(memory.x)], drop).reshape(1, -1, H)
+        return self._products().weight_gradients(source, self.dblocks[product.dtarget].reshape(1, -1, H))[0]
+
+    def _products(self):
+        return products_for(self._cell.elementwise, self.dtype)
+
+    def _biases(self):
+        """Return the bias of each gate's input part, (G, H), and what starts recurrent parts that are kept apart."""
+        gates, plan = self._cell.gates, self._plan
+        bias = np.zeros((2, len(gates), self.units), self.dtype)
+        if self.use_bias:
+            bias[: 2 if self._cell.split_bias else 1] = self.bias.reshape(-1, len(gates), self.units)
+        joined = np.array([plan.target(gate) == plan.home(gate) for gate in gates])
+        apart = {plan.target(gate): bias[1, n] for n, gate in enumerate(gates) if not joined[n]}
+        return bias[0] + bias[1] * joined[:, None].astype(self.dtype), apart
 
     def _draw_dropout(self, rows, features):
         """Return the masks of the inputs and of the recurrent products' sources, None where nothing is dropped."""
@@ -414,6 +428,195 @@ class StackedRNNCells(Layer):
 CELLS = {cls.__name__: cls for cls in (SimpleRNNCell, LSTMCell, GRUCell, CarryRNNCell, StackedRNNCells)}
 
 
-def dropped(array: np.ndarray, drop: np.ndarray | None, n: int) -> np.ndarray:
-    """Return `array` (T, B, ...) times the n-th mask (or the one there is); None drops nothing."""
-    return array if drop is None else array * drop[n % len(drop)]
+class SimpleRNNCell(RecurrentCell):
+    """The plain recurrent cell, ``h_t = tanh(x_t W + h_{t-1} U + b)``: see cells/simple_rnn.py."""
+
+    equations = cells.SIMPLE_RNN
+    changes = {"recurrent_activation": ABSENT}
+
+
+class LSTMCell(RecurrentCell):
+    """Long short-term memory, with the gates i, f, k, o and the carry line c: see cells/lstm.py."""
+
+    equations = cells.LSTM
+    changes = {"unit_forget_bias": True}
+
+
+class GRUCell(RecurrentCell):
+    """The gated recurrent unit, with the gates z, r and the candidate k: see cells/gru.py."""
+
+    equations = cells.GRU
+    changes = {"reset_after": True}
+
+    def chosen_equations(self):
+        return cells.GRU if self.reset_after else cells.GRU_RESET_BEFORE
+
+
+class CarryRNNCell(RecurrentCell):
+    """The lecture's own carry formulation: see cells/carry_rnn.py. One weight more, carry_kernel (H, H)."""
+
+    equations = cells.CARRY_RNN
+    changes = {"unit_forget_bias": True}
+
+
+class StackedRNNCells(Layer):
+    """Cells on top of one another, as one cell: each one's output is the next one's input.
+
+    Parameters
+    ----------
+    cells : sequence of RecurrentCell
+    name : str, optional
+    """
+
+    input_ranks = (2, 2)
+
+    def __init__(self, cells: Sequence[RecurrentCell], name: str | None = None):
+        cells = [resolve(cell, CELLS, RecurrentCell, "cell") if isinstance(cell, Mapping) else cell for cell in cells]
+        if not cells or not all(isinstance(cell, RecurrentCell) for cell in cells):
+            raise TypeError(f"cells is {cells!r}; expected a list of RecurrentCell")
+        if len({cell.dtype for cell in cells}) > 1:
+            raise ValueError(f"cells have dtypes {[cell.dtype for cell in cells]}; expected the same")
+        super().__init__(name, cells[0].dtype)
+        self.cells = list(cells)
+
+    def children(self):
+        return self.cells
+
+    @property
+    def state_size(self) -> list[list[int]]:
+        """The sizes of each cell's states."""
+        return [cell.state_size for cell in self.cells]
+
+    @property
+    def state_gradients(self) -> list[list[np.ndarray]]:
+        """dL/d(states given), a list a cell, from the last `backward`."""
+        return [cell.state_gradients for cell in self.cells]
+
+    def build(self, input_shape):
+        for cell in self.cells:
+            cell.ensure_built(input_shape)
+            input_shape = (input_shape[0], cell.units)
+
+    def __call__(self, x: Any, states: Any = None, training: bool = False) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+        """Take one step; as `RecurrentCell`, with a list of states a cell."""
+        x = self.checked_input(x)
+        self.ensure_built(x.shape)
+        if states is not None and len(states) != len(self.cells):
+            raise ValueError(f"{self.name}: states has {len(states)} entries; expected a list of states a cell")
+        after = []
+        for cell, own in zip(self.cells, states or [None] * len(self.cells), strict=True):
+            x, own = cell(x, own, training)
+            after.append(own)
+        self.output = x
+        return x, after
+
+    def backward(self, dy: Any, dstates: Sequence[Any] | None = None) -> np.ndarray:
+        """Go back through the last step; as `RecurrentCell`, with a list of states' gradients a cell."""
+        for cell, own in zip(reversed(self.cells), reversed(dstates or [None] * len(self.cells)), strict=True):
+            dy = cell.backward(dy, own)
+        return dy
+
+
+CELLS = {cls.__name__: cls for cls in (SimpleRNNCell, LSTMCell, GRUCell, CarryRNNCell, StackedRNNCells)}
+
+
+def dropped(array: np.ndarray, drop: np.ndarray | None) -> np.ndarray:
+    """Return `array` (T, B, ...) times each mask (X, B, ...): (X, T, B, ...), with X = 1 where nothing is dropped."""
+    return array[None] if drop is None else array * drop[:, None]
+
+
+def fused(blocks: np.ndarray) -> np.ndarray:
+    """Return (G, rows, H) as the (rows, G*H) that Keras keeps."""
+    return np.ascontiguousarray(blocks.swapaxes(0, 1)).reshape(blocks.shape[1], -1)
+
+
+class SimpleRNNCell(RecurrentCell):
+    """The plain recurrent cell, ``h_t = tanh(x_t W + h_{t-1} U + b)``: see cells/simple_rnn.py."""
+
+    equations = cells.SIMPLE_RNN
+    changes = {"recurrent_activation": ABSENT}
+
+
+class LSTMCell(RecurrentCell):
+    """Long short-term memory, with the gates i, f, k, o and the carry line c: see cells/lstm.py."""
+
+    equations = cells.LSTM
+    changes = {"unit_forget_bias": True}
+
+
+class GRUCell(RecurrentCell):
+    """The gated recurrent unit, with the gates z, r and the candidate k: see cells/gru.py."""
+
+    equations = cells.GRU
+    changes = {"reset_after": True}
+
+    def chosen_equations(self):
+        return cells.GRU if self.reset_after else cells.GRU_RESET_BEFORE
+
+
+class CarryRNNCell(RecurrentCell):
+    """The lecture's own carry formulation: see cells/carry_rnn.py. One weight more, carry_kernel (H, H)."""
+
+    equations = cells.CARRY_RNN
+    changes = {"unit_forget_bias": True}
+
+
+class StackedRNNCells(Layer):
+    """Cells on top of one another, as one cell: each one's output is the next one's input.
+
+    Parameters
+    ----------
+    cells : sequence of RecurrentCell
+    name : str, optional
+    """
+
+    input_ranks = (2, 2)
+
+    def __init__(self, cells: Sequence[RecurrentCell], name: str | None = None):
+        cells = [resolve(cell, CELLS, RecurrentCell, "cell") if isinstance(cell, Mapping) else cell for cell in cells]
+        if not cells or not all(isinstance(cell, RecurrentCell) for cell in cells):
+            raise TypeError(f"cells is {cells!r}; expected a list of RecurrentCell")
+        if len({cell.dtype for cell in cells}) > 1:
+            raise ValueError(f"cells have dtypes {[cell.dtype for cell in cells]}; expected the same")
+        super().__init__(name, cells[0].dtype)
+        self.cells = list(cells)
+
+    def children(self):
+        return self.cells
+
+    @property
+    def state_size(self) -> list[list[int]]:
+        """The sizes of each cell's states."""
+        return [cell.state_size for cell in self.cells]
+
+    @property
+    def state_gradients(self) -> list[list[np.ndarray]]:
+        """dL/d(states given), a list a cell, from the last `backward`."""
+        return [cell.state_gradients for cell in self.cells]
+
+    def build(self, input_shape):
+        for cell in self.cells:
+            cell.ensure_built(input_shape)
+            input_shape = (input_shape[0], cell.units)
+
+    def __call__(self, x: Any, states: Any = None, training: bool = False) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+        """Take one step; as `RecurrentCell`, with a list of states a cell."""
+        x = self.checked_input(x)
+        self.ensure_built(x.shape)
+        if states is not None and len(states) != len(self.cells):
+            raise ValueError(f"{self.name}: states has {len(states)} entries; expected a list of states a cell")
+        after = []
+        for cell, own in zip(self.cells, states or [None] * len(self.cells), strict=True):
+            x, own = cell(x, own, training)
+            after.append(own)
+        self.output = x
+        return x, after
+
+    def backward(self, dy: Any, dstates: Sequence[Any] | None = None) -> np.ndarray:
+        """Go back through the last step; as `RecurrentCell`, with a list of states' gradients a cell."""
+        for cell, own in zip(reversed(self.cells), reversed(dstates or [None] * len(self.cells)), strict=True):
+            dy = cell.backward(dy, own)
+        return dy
+
+
+CELLS = {cls.__name__: cls for cls in (SimpleRNNCell, LSTMCell, GRUCell, CarryRNNCell, StackedRNNCells)}
