@@ -63,7 +63,7 @@ class Layer(Configured):
     trainable : bool
         Whether its weights have gradients.
     activity_regularizer : str, Regularizer or None
-        A penalty on the output, divided by the number of rows.
+        A penalty on the output (on each, where states are returned too), divided by the number of rows.
 
     Attributes
     ----------
@@ -97,6 +97,7 @@ class Layer(Configured):
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.regularizers: dict[str, regularizers.Regularizer] = {}  # by weight name, like the next one
         self.constraints: dict[str, Any] = {}
+        self.penalized_rows: int | None = None  # what divides a penalty on outputs, if not their own rows
         self.built = False
         self.weight_names: list[str] = []
         self.gradients: dict[str, Any] = {}
@@ -189,11 +190,7 @@ class Layer(Configured):
         `through` is `call_backward`, or what stands for it where dy is the gradient of something else.
         """
         if self.activity_regularizer is not None:
-            y, *rest = self.output if isinstance(self.output, list) else [self.output]
-            own = self.activity_regularizer.gradient(y) / np.asarray(len(y), y.dtype)
-            first, *others = dy if rest else [dy]
-            first = own if first is None else first + own
-            dy = [first, *others] if rest else first
+            dy = self._with_activity_gradient(self.output, dy)
         dx = (through or self.call_backward)(dy)
         self.add_penalty_gradients()
         return dx
@@ -203,6 +200,12 @@ class Layer(Configured):
         for name, regularizer in self.regularizers.items() if self.trainable else ():
             self.gradients[name] = np.asarray(self.gradients[name]) + regularizer.gradient(getattr(self, name))
 
+    def _with_activity_gradient(self, y, dy):
+        if isinstance(y, list):
+            return [self._with_activity_gradient(*pair) for pair in zip(y, dy or [None] * len(y), strict=True)]
+        own = self.activity_regularizer.gradient(y) / np.asarray(self.penalized_rows or len(y), y.dtype)
+        return own if dy is None else dy + own
+
     def penalty(self) -> float:
         """Return what the regularizers of the layer and its parts add to the loss, given the last output."""
         total = 0.0
@@ -210,8 +213,8 @@ class Layer(Configured):
             for name, regularizer in part.regularizers.items() if part.trainable else ():
                 total += regularizer(getattr(part, name))
             if part.activity_regularizer is not None and part.output is not None:
-                y = part.output[0] if isinstance(part.output, list) else part.output
-                total += part.activity_regularizer(y) / len(y)
+                outputs = _flat(part.output)
+                total += sum(part.activity_regularizer(y) / (part.penalized_rows or len(y)) for y in outputs)
         return total
 
     def constrain(self) -> None:
@@ -501,6 +504,15 @@ def _is_whole(value: Any) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def _flat(output: Any) -> Iterator[np.ndarray]:
+    """Yield the arrays of an output, nested as it may be."""
+    if isinstance(output, list):
+        for part in output:
+            yield from _flat(part)
+    else:
+        yield output
 
 
 def dropout_mask(rate: float, shape: Sequence[int], generator: np.random.Generator, dtype: Any) -> np.ndarray:

@@ -247,10 +247,11 @@ class CellRNN(RNN):
     """
 
     cell_class: ClassVar[type[RecurrentCell]]
+    moves: ClassVar[dict[str, str]] = {}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        cls.__signature__ = signature_of(OPTIONS, cls.cell_class.changes)
+        cls.__signature__ = signature_of(OPTIONS, cls.cell_class.changes, cls.moves)
         cls.__doc__ = with_options(with_options(cls.__doc__, cls.cell_class.__doc__), RNN.__doc__)
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -270,6 +271,7 @@ class SimpleRNN(CellRNN):
     """The plain recurrent layer, ``h_t = tanh(x_t W + h_{t-1} U + b)``: see cells/simple_rnn.py."""
 
     cell_class = SimpleRNNCell
+    moves = {"seed": "unroll"}
 
 
 class LSTM(CellRNN):

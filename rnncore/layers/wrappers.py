@@ -129,7 +129,7 @@ class Bidirectional(Layer):
         one, other = (None, None) if dy is None else self._merge_backward(dy, *self._pair)
         pair = [one, None if other is None else self._turned(other)]
         if self.forward_layer.return_state:
-            half = len(dafter) // 2
+            half = len(self.forward_layer.output) - 1  # an LSTM has more states than a GRU
             pair = [[pair[0], *dafter[:half]], [pair[1], *dafter[half:]]]
         return sum(child.pull_back(own) for child, own in zip(self.children(), pair, strict=True))
 
@@ -197,6 +197,8 @@ class TimeDistributed(Layer):
     def call(self, x, mask=None, training=False):
         inner = None if mask is None or mask.ndim < 3 else mask.reshape(-1, *mask.shape[2:])
         self._steps = x.shape[:2]
+        for part in self.layer.walk():
+            part.penalized_rows = len(x)  # as Keras, to which every step is a batch of its own
         return self._apart(self.layer.forward(x.reshape(-1, *x.shape[2:]), inner, training))
 
     def call_backward(self, dy):
