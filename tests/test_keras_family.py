@@ -136,9 +136,6 @@ OTHERS = {
     "a penalty on states": Case(
         "LSTM", (4, 6, 2), {"units": 3, "activity_regularizer": "l2"} | SEQUENCES | STATES, "right"
     ),
-    "a penalty on every step": Case(
-        "TimeDistributed", (4, 6, 2), {"layer": ("Dense", {"units": 3, "activity_regularizer": "l2"})}
-    ),
     "a penalty on states of cells": Case(
         "RNN", (4, 6, 2), {"cell": TWO_CELLS, "activity_regularizer": "l1"} | STATES, initial_state=True
     ),

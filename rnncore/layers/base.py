@@ -97,7 +97,6 @@ class Layer(Configured):
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.regularizers: dict[str, regularizers.Regularizer] = {}  # by weight name, like the next one
         self.constraints: dict[str, Any] = {}
-        self.penalized_rows: int | None = None  # what divides a penalty on outputs, if not their own rows
         self.built = False
         self.weight_names: list[str] = []
         self.gradients: dict[str, Any] = {}
@@ -203,7 +202,7 @@ class Layer(Configured):
     def _with_activity_gradient(self, y, dy):
         if isinstance(y, list):
             return [self._with_activity_gradient(*pair) for pair in zip(y, dy or [None] * len(y), strict=True)]
-        own = self.activity_regularizer.gradient(y) / np.asarray(self.penalized_rows or len(y), y.dtype)
+        own = self.activity_regularizer.gradient(y) / np.asarray(len(y), y.dtype)
         return own if dy is None else dy + own
 
     def penalty(self) -> float:
@@ -213,8 +212,7 @@ class Layer(Configured):
             for name, regularizer in part.regularizers.items() if part.trainable else ():
                 total += regularizer(getattr(part, name))
             if part.activity_regularizer is not None and part.output is not None:
-                outputs = _flat(part.output)
-                total += sum(part.activity_regularizer(y) / (part.penalized_rows or len(y)) for y in outputs)
+                total += sum(part.activity_regularizer(y) / len(y) for y in _flat(part.output))
         return total
 
     def constrain(self) -> None:

@@ -25,6 +25,7 @@ class Embedding(Layer):
     embeddings_constraint : str, Constraint or None
     mask_zero : bool
         Whether id 0 is padding. Row 0 is an ordinary row of the table all the same.
+    activity_regularizer : str, Regularizer or None
     name, dtype, trainable
         See `Layer`.
 
@@ -48,8 +49,9 @@ class Embedding(Layer):
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
+        activity_regularizer: Any = None,
     ):
-        super().__init__(name, dtype, trainable)
+        super().__init__(name, dtype, trainable, activity_regularizer)
         self.input_dim = positive(input_dim, f"{self.name}: input_dim")
         self.output_dim = positive(output_dim, f"{self.name}: output_dim")
         self.embeddings_initializer = initializers.get(embeddings_initializer)

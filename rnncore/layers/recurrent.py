@@ -171,6 +171,10 @@ class RNN(Layer):
     def state_gradients(self):
         return self._by_cell([cell.state_gradients for cell in self.cells])
 
+    def count_states(self) -> int:
+        """Return how many entries a list of the layer's states has."""
+        return len(self._by_cell([cell.state_size for cell in self.cells]))
+
     def reset_state(self) -> None:
         """Forget the states of the batch before (`stateful`): the next one starts from zeros."""
         self.states = None
