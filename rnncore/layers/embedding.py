@@ -6,7 +6,8 @@ from typing import Any
 
 from .. import constraints, initializers, regularizers
 from ..sparse import RowGradient
-from .base import Layer, flag, positive
+from .base import Layer
+from .checks import flag, positive
 
 
 class Embedding(Layer):

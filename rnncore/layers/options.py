@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from .. import activations, constraints, initializers, regularizers
-from .base import flag, fraction, positive, seed_or_none
+from .checks import flag, fraction, positive, seed_or_none
 
 REQUIRED = inspect.Parameter.empty
 ABSENT = object()  # in a class's changes: it has no such option

@@ -16,7 +16,8 @@ from ..cells import Cell
 from ..configured import resolve
 from ..kernels.products import products_for
 from ..kernels.time_loop import Plan, loop_for
-from .base import Layer, checked_array, dropout_mask
+from .base import Layer, dropout_mask
+from .checks import checked_array
 from .options import ABSENT, OPTIONS, bound, options_of, signature_of, with_options
 
 
