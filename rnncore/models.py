@@ -297,6 +297,7 @@ class Sequential(Layer):
                         raise KeyboardInterrupt(f"stopped after epoch {epoch + 1}")
                     if self.stop_training:
                         break
+                self.optimizer.finalize_variable_values(self.trainable_weights)
             finally:
                 _call(callbacks, "on_train_end", logs)
         return self.history
