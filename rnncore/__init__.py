@@ -12,17 +12,19 @@ from . import (
     metrics,
     models,
     optimizers,
+    preprocessing,
     regularizers,
     utils,
 )
 from .config import set_backend, set_floatx, set_threads
-from .layers.core import Input
-from .models import Sequential
+from .layers.chain import Input
+from .models import Model, Sequential
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Input",
+    "Model",
     "Sequential",
     "activations",
     "callbacks",
@@ -35,6 +37,7 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "preprocessing",
     "regularizers",
     "set_backend",
     "set_floatx",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .configured import look_up
-from .layers.base import finite, flag, whole
+from .layers.checks import finite, flag, whole
 
 
 class Callback:

@@ -13,8 +13,10 @@ from . import config, losses, optimizers
 from . import metrics as metric_classes
 from .callbacks import Callback, History
 from .configured import look_up
-from .layers.base import Layer, flag, fraction, inspected, not_finite, positive, whole
-from .layers.core import Activated, InputLayer
+from .layers.base import Layer
+from .layers.chain import Chain, InputLayer
+from .layers.checks import flag, fraction, inspected, not_finite, positive, whole
+from .layers.core import Activated
 from .utils.interrupt import deferred_interrupt
 from .utils.progress import Progress
 
@@ -77,7 +79,7 @@ class Sequential(Layer):
         self.built, self.dtype = False, layer.dtype
         if self.input is not None:
             try:
-                self.build(self.input.shape)
+                self.build(self.input.input_shape)
             except ValueError:
                 self.layers.pop()
                 raise
@@ -563,6 +565,36 @@ class Sequential(Layer):
         for kind, arrays in {"Total": [*chain(*kinds.values())], **kinds}.items():
             count, size = sum(array.size for array in arrays), sum(array.nbytes for array in arrays)
             print_fn(f" {kind} params: {count:,} ({_bytes(size)})")
+
+
+def Model(inputs: InputLayer, outputs: Chain, name: str | None = None) -> Sequential:
+    """Return the model of a chain described in the functional style.
+
+    Parameters
+    ----------
+    inputs : InputLayer
+        What `Input` returned.
+    outputs : Chain
+        The last of the layers called on it, one on the other.
+    name : str, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        Several inputs or outputs, or outputs that do not come from `inputs`: rnncore has models of one chain only.
+    """
+    for argument, given in (("inputs", inputs), ("outputs", outputs)):
+        if not isinstance(given, Chain):
+            raise TypeError(
+                f"Model: {argument} is {given!r}; expected one Input, and what the layers called on it return: "
+                "rnncore has models of one chain, and Sequential"
+            )
+    if outputs.head is not inputs:
+        raise ValueError("Model: outputs does not begin at inputs")
+    model = Sequential(name=name)
+    for layer in (inputs, *outputs.layers):
+        model.add(layer)
+    return model
 
 
 class _Running:
