@@ -12,11 +12,14 @@ import numpy as np
 from . import config, losses, optimizers
 from . import metrics as metric_classes
 from .callbacks import Callback, History
-from .configured import look_up
+from .configured import custom_object_scope, described, look_up, revived
 from .layers.base import Layer, flag, fraction, inspected, not_finite, positive, whole
 from .layers.core import Activated, InputLayer
+from .saving import load_model, load_weights, save_model, save_weights
 from .utils.interrupt import deferred_interrupt
 from .utils.progress import Progress
+
+__all__ = ["Sequential", "load_model"]
 
 
 class Sequential(Layer):
@@ -75,12 +78,15 @@ class Sequential(Layer):
             raise ValueError(f"{self.name}: there is a layer named {layer.name!r} already; names are unique in a model")
         self.layers.append(layer)
         self.built, self.dtype = False, layer.dtype
-        if self.input is not None:
-            try:
-                self.build(self.input.shape)
-            except ValueError:
-                self.layers.pop()
-                raise
+        try:
+            self._build_from_input()
+        except ValueError:
+            self.layers.pop()
+            raise
+
+    def _build_from_input(self):
+        if self.input is not None and self.layers:
+            self.build(self.input.shape)
 
     def pop(self) -> Layer:
         """Take the last layer away and return it."""
@@ -159,14 +165,50 @@ class Sequential(Layer):
         return self.layers[index]
 
     def get_config(self):
-        return {"layers": [layer.describe() for layer in self.layers], "name": self.name}
+        first = [] if self.input is None else [self.input]
+        return {"layers": described([*first, *self.layers]), "name": self.name}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Sequential:
-        """Build a model, not compiled and without weights, from what `get_config` returned."""
-        classes = {layer.__name__: layer for layer in _subclasses(Layer)}
-        rows = [(look_up(row["class_name"], classes, "layer"), row["config"]) for row in config["layers"]]
-        return cls([layer.from_config(options) for layer, options in rows], config["name"])
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Sequential:
+        """Build a model, not compiled and with new weights, from what `get_config` returned.
+
+        `custom_objects` has classes (and activations) that are not the package's own, by name.
+        """
+        with custom_object_scope(custom_objects):
+            rows = revived(config["layers"])
+        inputs = rows[:1] if isinstance(rows[0] if rows else None, InputLayer) else []
+        model = cls(rows[len(inputs) :], config["name"])
+        if inputs:  # last, so that the model builds once
+            model.input = inputs[0]
+            model._build_from_input()
+        return model
+
+    # --- saving ------------------------------------------------------------------------------------------------
+
+    def save(self, path: Any, overwrite: bool = True) -> None:
+        """Write the model into one file: see `rnncore.saving.save_model`."""
+        save_model(self, path, overwrite)
+
+    def save_weights(self, path: Any, overwrite: bool = True) -> None:
+        """Write the weights into one file: see `rnncore.saving.save_weights`."""
+        save_weights(self, path, overwrite)
+
+    def load_weights(self, path: Any) -> None:
+        """Take the weights from a file: see `rnncore.saving.load_weights`."""
+        load_weights(self, path)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Return the arguments of `compile` as plain values; None for a model that was not compiled."""
+        if self.optimizer is None:
+            return None
+        metrics = [metric() if isinstance(metric, type) else metric for metric in self._metrics_asked]
+        return {"optimizer": described(self.optimizer), "loss": described(self.loss), "metrics": described(metrics)}
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compile the model as the one was that `get_compile_config` was asked."""
+        bases = {"optimizer": optimizers.Optimizer, "loss": losses.Loss}
+        made = {name: revived(config[name], base) for name, base in bases.items()}
+        self.compile(**made, metrics=[revived(metric, metric_classes.Metric) for metric in config["metrics"]])
 
     # --- training ----------------------------------------------------------------------------------------------
 
@@ -655,10 +697,6 @@ def _call(callbacks, hook, *arguments):
 def _returned(logs, return_dict):
     values = list(logs.values())
     return logs if return_dict else values[0] if len(values) == 1 else values
-
-
-def _subclasses(cls):
-    return [found for direct in cls.__subclasses__() for found in (direct, *_subclasses(direct))]
 
 
 def _bytes(count: int) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from .. import activations, config, constraints, initializers, regularizers
+from ..configured import Configured
 from .base import Layer, checked_shape, dropout_mask, flag, fraction, positive, seed_or_none
 
 
-class InputLayer:
+class InputLayer(Configured):
     """The shape of a model's input, said before there is one: first in a `Sequential`, which then builds at once.
 
     Parameters
@@ -34,6 +35,10 @@ class InputLayer:
         label = "Input: shape"
         self.shape = (batch_size, *checked_shape((shape,) if isinstance(shape, int) else shape, label))
         self.dtype, self.name = dtype, name or "input_layer"
+        self.batch_size = batch_size
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "shape": list(self.shape[1:])}
 
 
 def Input(
