@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -15,7 +16,7 @@ from .callbacks import Callback, History
 from .configured import custom_object_scope, described, look_up, revived
 from .layers.base import Layer, flag, fraction, inspected, not_finite, positive, whole
 from .layers.core import Activated, InputLayer
-from .saving import load_model, load_weights, save_model, save_weights
+from .saving import load_model, load_weights, save_model, save_weights, stateful_layers
 from .utils.interrupt import deferred_interrupt
 from .utils.progress import Progress
 
@@ -37,6 +38,8 @@ class Sequential(Layer):
         As compiled.
     history : History
         Of the last `fit`, also when it was interrupted.
+    place : Place
+        Where the last `fit` stands.
     stop_training : bool
         A callback sets it to end training after the batch; the epoch is closed as always.
 
@@ -59,6 +62,7 @@ class Sequential(Layer):
         self.history: History | None = None
         self._mask: np.ndarray | None = None
         self.stop_training = False
+        self.place: Place | None = None
         self.generator = config.new_generator()  # of the shuffling
         for layer in layers or ():
             self.add(layer)
@@ -314,24 +318,28 @@ class Sequential(Layer):
         count = len(data[0])
         steps = -(-count // size)
         self.history = History()
-        callbacks = [*callbacks, self.history]  # last: it sees what others put into the logs
+        # History sees what others put into the logs; those that write down what all have become come after it.
+        callbacks = sorted([*callbacks, self.history], key=lambda callback: callback.comes_last)
         for callback in callbacks:
             callback.model, callback.params = self, {"epochs": epochs.stop, "steps": steps, "verbose": verbose}
+        self.place = place = Place(self, callbacks, epochs.start, count, size)
         self.stop_training, logs = False, None
         with deferred_interrupt() as interrupted:
-            _call(callbacks, "on_train_begin")
+            _call(callbacks, "on_train_begin")  # one of them may put the place where a cut run stood
             try:
-                for epoch in epochs:
-                    begin = time.perf_counter()
-                    order = self.generator.permutation(count) if shuffle else np.arange(count)
-                    _call(callbacks, "on_epoch_begin", epoch)
-                    with Progress(f"Epoch {epoch + 1}/{epochs.stop}", steps, verbose) as progress:
-                        logs = self._fit_epoch(epoch, data, order, size, callbacks, progress, interrupted)
+                while place.epoch < epochs.stop and not place.over:
+                    epoch, begin = place.epoch, time.perf_counter()
+                    if place.order is None:
+                        place.begin_epoch(self.generator.permutation(count) if shuffle else np.arange(count))
+                        _call(callbacks, "on_epoch_begin", epoch)
+                    with Progress(f"Epoch {epoch + 1}/{epochs.stop}", steps, verbose, place.batch) as progress:
+                        logs = self._fit_epoch(place, data, progress, interrupted)
                         if validation_data is not None:
                             where = f"the validation of epoch {epoch + 1}"
                             values = self._evaluated(validation_data, size, where, interrupted)
                             logs |= {f"val_{name}": value for name, value in values.items()}
                         progress.done(logs, time.perf_counter() - begin)
+                    place.end_epoch()
                     _call(callbacks, "on_epoch_end", epoch, logs)
                     if interrupted:
                         raise KeyboardInterrupt(f"stopped after epoch {epoch + 1}")
@@ -341,15 +349,15 @@ class Sequential(Layer):
                 _call(callbacks, "on_train_end", logs)
         return self.history
 
-    def _fit_epoch(self, epoch, data, order, size, callbacks, progress, interrupted):
-        """Train on the samples in `order`; return the epoch's logs."""
-        running = _Running(self)
-        for batch, first in enumerate(range(0, len(order), size)):
-            rows = order[first : first + size]
-            where = f"epoch {epoch + 1}, batch {batch + 1}"
-            _call(callbacks, "on_train_batch_begin", batch)
-            self._train_step(*_part(data, rows), running, where)
-            _call(callbacks, "on_train_batch_end", batch, running.logs())
+    def _fit_epoch(self, place, data, progress, interrupted):
+        """Train on the batches from `place` to the end of its epoch; return the epoch's logs."""
+        running, where = place.running, f"epoch {place.epoch + 1}"
+        for batch in range(place.batch, place.steps):
+            where = f"epoch {place.epoch + 1}, batch {batch + 1}"
+            _call(place.callbacks, "on_train_batch_begin", batch)
+            self._train_step(*_part(data, place.rows(batch)), running, where)
+            place.batch = batch + 1
+            _call(place.callbacks, "on_train_batch_end", batch, running.logs())
             progress.step(running.logs())
             if interrupted:
                 raise KeyboardInterrupt(f"stopped after {where}")
@@ -564,7 +572,7 @@ class Sequential(Layer):
 
     def _check_targets(self, x, y, sample_weight, label=""):
         """Hold y, weights and metrics to the output of one sample: what does not fit shows before anything changes."""
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), _states_apart(self):
             y_pred = self.forward(x[:1])
         stand_in = np.broadcast_to(y_pred, (len(x), *y_pred.shape[1:]))
         try:
@@ -623,9 +631,107 @@ class _Running:
             metric.update_state(y, y_pred, mask=model._mask)
         self.loss.update_state(value, len(y))
 
+    def metrics(self) -> list[Any]:
+        """Return all of them, the loss first."""
+        return [self.loss, *self.model.metrics]
+
     def logs(self) -> dict[str, float]:
         """Return their means so far, by name."""
-        return {"loss": self.loss.result()} | {metric.name: metric.result() for metric in self.model.metrics}
+        return {metric.name: metric.result() for metric in self.metrics()}
+
+
+class Place:
+    """Where a `fit` stands: what comes next, and what the epoch has so far. It can be written down and gone back to.
+
+    Attributes
+    ----------
+    epoch : int
+        Of the next batch, from 0.
+    batch : int
+        The next one, from 0; `steps` when only the validation is left.
+    order : ndarray of shape (N,), int, or None
+        The samples as the epoch takes them; None between two epochs.
+    steps : int
+        Batches in an epoch.
+    over : bool
+        Whether training was stopped before it was written down.
+    callbacks : list of Callback
+    """
+
+    def __init__(self, model: Sequential, callbacks: Sequence[Callback], epoch: int, count: int, size: int):
+        self.model, self.callbacks, self.count, self.size = model, callbacks, count, size
+        self.steps = -(-count // size)
+        self.epoch, self.batch, self.over = epoch, 0, False
+        self.order: np.ndarray | None = None
+        self.running: _Running | None = None
+
+    def begin_epoch(self, order: np.ndarray) -> None:
+        """Take the samples in `order`, from the first batch on."""
+        self.batch, self.order, self.running = 0, order, _Running(self.model)
+
+    def end_epoch(self) -> None:
+        """Go on to the next epoch, which has no order yet."""
+        self.epoch, self.batch, self.order, self.running = self.epoch + 1, 0, None, None
+
+    def rows(self, batch: int) -> np.ndarray:
+        """Return the samples of a batch."""
+        return self.order[batch * self.size : (batch + 1) * self.size]
+
+    def get_state(self) -> dict[str, Any]:
+        """Return all this in plain values and arrays, with what the callbacks remember."""
+        return {
+            **{name: getattr(self, name) for name in ("count", "size", "epoch", "batch", "order")},
+            "stopped": self.model.stop_training,
+            "metrics": None if self.running is None else [metric.get_state() for metric in self.running.metrics()],
+            "callbacks": {
+                name: [callback.get_state() for callback in kind] for name, kind in self._callbacks_by_class().items()
+            },
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `get_state` returned; callbacks that are new begin anew.
+
+        Raises
+        ------
+        ValueError
+            It was another number of samples, or another batch size, or something is no such state.
+        """
+        for name, what in (("count", "samples"), ("size", "samples a batch")):
+            if state[name] != getattr(self, name):
+                raise ValueError(f"training was cut with {state[name]} {what}; now there are {getattr(self, name)}")
+        self.epoch, order = whole(state["epoch"], "epoch"), state["order"]
+        if order is not None:
+            if order.dtype != np.int64 or not np.array_equal(np.sort(order), np.arange(self.count)):
+                raise ValueError(f"the epoch's order is none of {self.count} samples")
+            self.begin_epoch(order)
+            for metric, own in zip(self.running.metrics(), state["metrics"], strict=True):
+                metric.set_state(own)
+        self.model.stop_training = flag(state["stopped"], "stopped")
+        self.over = self.model.stop_training and order is None
+        self.batch = self.steps if self.model.stop_training else min(whole(state["batch"], "batch"), self.steps)
+        for name, kind in self._callbacks_by_class().items():
+            for callback, own in zip(kind, state["callbacks"].get(name, ()), strict=False):
+                callback.set_state(own)
+
+    def _callbacks_by_class(self):
+        found = {}
+        for callback in self.callbacks:
+            found.setdefault(type(callback).__name__, []).append(callback)
+        return found
+
+
+@contextmanager
+def _states_apart(model):
+    """Let stateful layers begin anew in the block, and have their states again after it."""
+    layers = stateful_layers(model)
+    kept = [layer.states for layer in layers]
+    for layer in layers:
+        layer.states = None
+    try:
+        yield
+    finally:
+        for layer, states in zip(layers, kept, strict=True):
+            layer.states = states
 
 
 def _backward(layers, dy):

@@ -108,6 +108,26 @@ def load_weights(model: Any, path: str | os.PathLike) -> None:
         _put(weight_names(model), model.weights, weights)
 
 
+def save_checkpoint(model: Any, path: str | os.PathLike) -> None:
+    """Write down where a `fit` under way stands, so that it can go on as if it had not been cut."""
+    state = model.place.get_state()
+    _write(path, True, "checkpoint", {**described_model(model), "state": model_state(model), "place": state})
+
+
+def load_checkpoint(model: Any, path: str | os.PathLike) -> None:
+    """Put a model, at the beginning of a `fit`, where `save_checkpoint` was called.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or was written by a `fit` of another model or of other data.
+    """
+    content = _read(path, "checkpoint")
+    with _refusing(path):
+        set_model_state(model, content["state"])
+        model.place.set_state(content["place"])
+
+
 # --- what a model is, and what training makes of it ------------------------------------------------------------------
 
 
