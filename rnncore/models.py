@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -355,7 +356,14 @@ class Sequential(Layer):
         for batch in range(place.batch, place.steps):
             where = f"epoch {place.epoch + 1}, batch {batch + 1}"
             _call(place.callbacks, "on_train_batch_begin", batch)
-            self._train_step(*_part(data, place.rows(batch)), running, where)
+            try:
+                self._train_step(*_part(data, place.rows(batch)), running, where)
+            except FloatingPointError as error:
+                if not any(callback.on_not_finite(batch, error) for callback in place.callbacks):
+                    raise
+                running.loss.update_state(math.nan)
+                self.stop_training = True
+                break
             place.batch = batch + 1
             _call(place.callbacks, "on_train_batch_end", batch, running.logs())
             progress.step(running.logs())

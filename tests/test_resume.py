@@ -145,7 +145,7 @@ def test_no_hook_is_called_twice(tmp_path):
 
 def test_the_backup_goes_when_training_has_ended(tmp_path):
     for delete in (True, False):
-        fit(new_model(), callbacks=[BackupAndRestore(tmp_path / "in" / "here", 2, delete)])
+        fit(new_model(), callbacks=[BackupAndRestore(tmp_path / "in" / "here", 2, delete_checkpoint=delete)])
         left = [path.name for path in (tmp_path / "in" / "here").iterdir()]
         assert left == ([] if delete else ["training.npz"])
 
@@ -282,14 +282,24 @@ def test_a_hostile_place(name, value, tmp_path, monkeypatch):
 # --- a process that is killed -----------------------------------------------------------------------------------------
 
 SCRIPT = """
-import sys
-import numpy as np
+import os, signal, sys, zipfile
 sys.path.insert(0, sys.argv[1])
 from test_resume import data, new_model
 from rnncore import config
 from rnncore.callbacks import BackupAndRestore, EarlyStopping, ModelCheckpoint
 config.set_backend("numpy")
 model = new_model()
+if len(sys.argv) > 5:  # be killed in the middle of that call
+    module, name, left = sys.argv[5].split()
+    owner = {"os": os, "ZipFile": zipfile.ZipFile}[module]
+    original, left = getattr(owner, name), int(left)
+    def counted(*arguments, **options):
+        global left
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **options)
+    setattr(owner, name, counted)
 callbacks = [
     EarlyStopping("loss", patience=50, restore_best_weights=True),
     ModelCheckpoint(sys.argv[2] + "/best", "loss", save_best_only=True),
@@ -301,8 +311,8 @@ model.save(sys.argv[2] + "/final")
 """
 
 
-def start(folder, save_freq, epochs):
-    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(folder), str(save_freq), str(epochs)]
+def start(folder, save_freq, epochs, *more):
+    command = [sys.executable, "-c", SCRIPT, Path(__file__).parent, folder, str(save_freq), str(epochs), *more]
     environment = os.environ | {"PYTHONPATH": str(Path(rnncore.__file__).parent.parent)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
     assert process.stdout.readline() == b"begins\n"
@@ -311,7 +321,7 @@ def start(folder, save_freq, epochs):
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_kill(kills, tmp_path):
-    epochs, rng = 40, random.Random(RUN_SEED)
+    epochs, rng = 4 + 12 * kills, random.Random(RUN_SEED)
     (tmp_path / "whole").mkdir()
     begin = time.perf_counter()
     with start(tmp_path / "whole", 1000, epochs) as process:
@@ -321,7 +331,7 @@ def test_kill(kills, tmp_path):
     cut.mkdir()
     while killed < kills:
         with start(cut, 1, epochs) as process:  # a backup a step: it spends most of its time writing
-            time.sleep(rng.uniform(0, 0.6))
+            time.sleep(rng.uniform(0, 0.5))
             process.kill()
             process.wait()
         killed += 1
@@ -340,6 +350,20 @@ def test_kill(kills, tmp_path):
     assert (cut / "best").read_bytes() == (tmp_path / "whole" / "best").read_bytes()
     assert list((cut / "backup").iterdir()) == []
     assert time.perf_counter() - begin < 300
+
+
+@pytest.mark.parametrize("call", ["os replace 4", "os fsync 9", "ZipFile open 50", "ZipFile open 51"])
+def test_killed_while_it_writes(call, tmp_path):
+    with start(tmp_path, 1, 2, call) as process:
+        assert process.wait() == -signal.SIGKILL
+    drafts = [path.name for path in (tmp_path / "backup").iterdir() if path.name.startswith(".")]
+    assert len(drafts) == 1
+    with start(tmp_path, 1, 2) as process:
+        assert process.wait() == 0
+    assert list((tmp_path / "backup").iterdir()) == []
+    whole = new_model()
+    fit(whole, epochs=2, callbacks=[EarlyStopping("loss", patience=50, restore_best_weights=True)])
+    assert same_bits(load_model(tmp_path / "final").get_weights(), whole.get_weights())
 
 
 # --- ModelCheckpoint --------------------------------------------------------------------------------------------------
