@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from . import saving
 from .configured import look_up
-from .layers.checks import finite, flag, whole
+from .layers.checks import finite, flag, fraction, positive, whole
 
 
 class Callback:
@@ -18,10 +24,25 @@ class Callback:
     model : Sequential
         Set by `fit`. A callback that sets ``model.stop_training`` to True ends training after the batch
         or epoch.
+    remembers : tuple of str
+        A class states here the attributes that change in training, so that `BackupAndRestore` can keep them: plain
+        values and arrays.
     """
 
     model: Any = None
     params: dict[str, int] = {}
+    remembers: tuple[str, ...] = ()
+    comes_last = False  # whether it is called after all others
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what training has made of the callback, in plain values and arrays."""
+        return {name: getattr(self, name) for name in self.remembers}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_state` returned; called after `on_train_begin`."""
+        if set(state) != set(self.remembers):
+            raise ValueError(f"{type(self).__name__} remembers {', '.join(self.remembers)}; got {', '.join(state)}")
+        vars(self).update(state)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Before the first epoch."""
@@ -41,6 +62,10 @@ class Callback:
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """After it; `logs` has the running means of the epoch."""
 
+    def on_not_finite(self, batch: int, error: FloatingPointError) -> bool:
+        """Where a batch's loss or gradient is not finite: whether that ends training without an error."""
+        return False
+
 
 class History(Callback):
     """The logs of every epoch.
@@ -52,6 +77,8 @@ class History(Callback):
         A list a loss or metric, one entry an epoch.
     """
 
+    remembers = ("epoch", "history")
+
     def __init__(self):
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
@@ -62,7 +89,31 @@ class History(Callback):
             self.history.setdefault(name, []).append(value)
 
 
-class EarlyStopping(Callback):
+class _Monitor(Callback):
+    """Base of the callbacks that look at a value in the logs, and whether it is getting better."""
+
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0):
+        kind = type(self).__name__
+        if not isinstance(monitor, str):
+            raise TypeError(f"{kind}: monitor is {monitor!r}; expected a name in the logs")
+        upward = monitor.endswith(("acc", "accuracy"))
+        self.sign = look_up(mode, {"auto": 1 if upward else -1, "min": -1, "max": 1}, "mode")
+        self.monitor, self.mode = monitor, mode
+        self.min_delta = abs(finite(min_delta, f"{kind}: min_delta"))
+
+    def value(self, logs: dict[str, float] | None) -> float:
+        """Return the value, or raise ValueError."""
+        if self.monitor not in (logs or {}):
+            kind = type(self).__name__
+            raise ValueError(f"{kind}: monitor is {self.monitor!r}; the logs have {', '.join(logs or {})}")
+        return logs[self.monitor]
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Return whether a value is better by more than `min_delta`; any is better than None."""
+        return than is None or self.sign * (value - than) > self.min_delta
+
+
+class EarlyStopping(_Monitor):
     """Stop when a value has not improved for some epochs, as Keras.
 
     Parameters
@@ -93,6 +144,8 @@ class EarlyStopping(Callback):
         0 if training ran to its end.
     """
 
+    remembers = ("best", "best_epoch", "stopped_epoch", "wait", "_best_weights")
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -104,12 +157,7 @@ class EarlyStopping(Callback):
         restore_best_weights: bool = False,
         start_from_epoch: int = 0,
     ):
-        if not isinstance(monitor, str):
-            raise TypeError(f"EarlyStopping: monitor is {monitor!r}; expected a name in the logs")
-        upward = monitor.endswith(("acc", "accuracy"))
-        self.sign = look_up(mode, {"auto": 1 if upward else -1, "min": -1, "max": 1}, "mode")
-        self.monitor, self.mode = monitor, mode
-        self.min_delta = abs(finite(min_delta, "EarlyStopping: min_delta"))
+        super().__init__(monitor, mode, min_delta)
         self.patience = whole(patience, "EarlyStopping: patience")
         self.verbose = whole(verbose, "EarlyStopping: verbose")
         self.baseline = None if baseline is None else finite(baseline, "EarlyStopping: baseline")
@@ -121,18 +169,15 @@ class EarlyStopping(Callback):
         self._best_weights = None
 
     def on_epoch_end(self, epoch, logs=None):
-        logs = logs or {}
-        if self.monitor not in logs:
-            raise ValueError(f"EarlyStopping: monitor is {self.monitor!r}; the logs have {', '.join(logs)}")
+        value = self.value(logs)
         if epoch < self.start_from_epoch:
             return
-        value = logs[self.monitor]
         self.wait += 1
-        if self._better(value, self.best):
+        if self.better(value, self.best):
             self.best, self.best_epoch = value, epoch
             if self.restore_best_weights:
                 self._best_weights = self.model.get_weights()
-            if self._better(value, self.baseline):
+            if self.better(value, self.baseline):
                 self.wait = 0
         elif self.wait >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
@@ -146,5 +191,320 @@ class EarlyStopping(Callback):
                 print(f"Back to the weights of the best epoch, {self.best_epoch + 1}")
             self.model.set_weights(self._best_weights)
 
-    def _better(self, value, than):
-        return than is None or self.sign * (value - than) > self.min_delta
+
+class ModelCheckpoint(_Monitor):
+    """Save the model, or its weights, after every epoch or some batches, as Keras.
+
+    Parameters
+    ----------
+    filepath : path
+        May have names of the logs, ``epoch`` and ``batch`` (both from 1) in braces:
+        ``"model-{epoch:02d}-{val_loss:.2f}.npz"``.
+    monitor, mode : str
+        As in `EarlyStopping`; for `save_best_only`.
+    verbose : {0, 1}
+        Whether to say what is saved.
+    save_best_only : bool
+        Whether only a better value is a reason to save.
+    save_weights_only : bool
+        Whether to call ``model.save_weights`` rather than ``model.save``.
+    save_freq : "epoch" or int
+        Every so many batches, counted through all epochs.
+    initial_value_threshold : float, optional
+        The value to be better than at first.
+
+    Attributes
+    ----------
+    best : float or None
+    """
+
+    remembers = ("best", "_batches")
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike,
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
+    ):
+        super().__init__(monitor, mode)
+        self.filepath = os.fspath(filepath)
+        self.verbose = whole(verbose, "ModelCheckpoint: verbose")
+        self.save_best_only = flag(save_best_only, "ModelCheckpoint: save_best_only")
+        self.save_weights_only = flag(save_weights_only, "ModelCheckpoint: save_weights_only")
+        self.save_freq = _frequency(self, save_freq)
+        self.best = (
+            None if initial_value_threshold is None else finite(initial_value_threshold, "ModelCheckpoint: best")
+        )
+        self._batches = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._batches += 1
+        if self.save_freq != "epoch" and self._batches % self.save_freq == 0:
+            self._save(self.model.place.epoch, batch, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.save_freq == "epoch":
+            self._save(epoch, None, logs)
+
+    def _save(self, epoch, batch, logs):
+        if self.save_best_only:
+            value = self.value(logs)
+            if not self.better(value, self.best):
+                return
+            self.best = value
+        numbers = {"epoch": epoch + 1} | ({} if batch is None else {"batch": batch + 1})
+        try:
+            path = self.filepath.format(**{**(logs or {}), **numbers})
+        except (KeyError, IndexError) as error:
+            raise ValueError(
+                f"ModelCheckpoint: filepath is {self.filepath!r}, but {error} is not among "
+                f"{', '.join([*numbers, *(logs or {})])}"
+            ) from error
+        (self.model.save_weights if self.save_weights_only else self.model.save)(path)
+        if self.verbose:
+            print(f"Epoch {epoch + 1}: saved {path}")
+
+
+class BackupAndRestore(Callback):
+    """Write down where training stands, so that a cut run goes on as if it had not been cut.
+
+    Start the same script again, and `fit` continues after the last backup: weights, optimizer, random generators,
+    states of stateful layers, the epoch's order, running means, History and what the other callbacks remember (see
+    `Callback.remembers`) are as they were, so that the final weights are those of a run in one piece, bit for bit. A
+    hook is not called again for a place where it has been: an epoch that was under way has no second `on_epoch_begin`.
+
+    Parameters
+    ----------
+    backup_dir : path
+        A folder for this training alone.
+    save_freq : "epoch" or int
+        Every so many batches, counted through all epochs.
+    double_checkpoint : bool
+        Accepted; a backup takes the place of the one before only when it is whole.
+    delete_checkpoint : bool
+        Whether the backup goes when training has ended as it should; if it stays, `fit` finds nothing left to do.
+
+    Raises
+    ------
+    ValueError
+        From `fit`: the backup is of another model or of other data, or damaged. The backup has not been touched.
+
+    Notes
+    -----
+    The backup is written beside the old one and then takes its place: whenever the process ends, one of them is whole.
+    """
+
+    comes_last = True
+
+    def __init__(self, backup_dir: str | os.PathLike, save_freq: str | int = "epoch", delete_checkpoint: bool = True):
+        if not os.fspath(backup_dir):
+            raise ValueError("BackupAndRestore: backup_dir is empty; expected the name of a folder")
+        self.path = Path(backup_dir, "training.npz")
+        self.save_freq = _frequency(self, save_freq)
+        self.delete_checkpoint = flag(delete_checkpoint, "BackupAndRestore: delete_checkpoint")
+
+    def on_train_begin(self, logs=None):
+        self._batches, self._ended = 0, False
+        for draft in self.path.parent.glob(f".{self.path.stem}.*{self.path.suffix}"):
+            draft.unlink()  # of a run that was cut while it wrote
+        if self.path.exists():
+            saving.load_checkpoint(self.model, self.path)
+            self._ended = self._all_done()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._batches += 1
+        if self.save_freq != "epoch" and self._batches % self.save_freq == 0:
+            saving.save_checkpoint(self.model, self.path)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.save_freq == "epoch":
+            saving.save_checkpoint(self.model, self.path)
+        self._ended = self._all_done() or self.model.stop_training
+
+    def on_train_end(self, logs=None):
+        if self._ended and self.delete_checkpoint:
+            self.path.unlink(missing_ok=True)
+
+    def _all_done(self):
+        return self.model.place.over or self.model.place.epoch >= self.params["epochs"]
+
+
+class ReduceLROnPlateau(_Monitor):
+    """Make the learning rate smaller when a value has not improved for some epochs, as Keras.
+
+    The logs get the ``learning_rate`` that the epoch had.
+
+    Parameters
+    ----------
+    monitor, mode : str
+        As in `EarlyStopping`.
+    factor : float in [0, 1)
+        What the learning rate is multiplied by.
+    patience : int
+        Epochs without improvement after which it is.
+    verbose : {0, 1}
+        Whether to say so.
+    min_delta : float
+        How much better a value must be to count.
+    cooldown : int
+        Epochs after it that do not count.
+    min_lr : float
+        What the learning rate does not fall below.
+    """
+
+    remembers = ("best", "wait", "cooldown_counter")
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ):
+        super().__init__(monitor, mode, min_delta)
+        self.factor = fraction(factor, "ReduceLROnPlateau: factor")
+        self.min_lr = finite(min_lr, "ReduceLROnPlateau: min_lr")
+        self.patience, self.cooldown, self.verbose = (
+            whole(value, f"ReduceLROnPlateau: {name}")
+            for name, value in (("patience", patience), ("cooldown", cooldown), ("verbose", verbose))
+        )
+
+    def on_train_begin(self, logs=None):
+        self.best, self.wait, self.cooldown_counter = None, 0, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        optimizer = self.model.optimizer
+        logs["learning_rate"] = rate = float(optimizer.learning_rate)
+        value = self.value(logs)
+        self.cooldown_counter = max(0, self.cooldown_counter - 1)
+        if self.better(value, self.best):
+            self.best, self.wait = value, 0
+        elif self.cooldown_counter:
+            self.wait = 0
+        else:
+            self.wait += 1
+            if self.wait >= self.patience and rate > self.min_lr:
+                optimizer.learning_rate = max(rate * self.factor, self.min_lr)
+                self.cooldown_counter, self.wait = self.cooldown, 0
+                if self.verbose:
+                    print(f"Epoch {epoch + 1}: the learning rate falls to {optimizer.learning_rate:g}")
+
+
+class LearningRateScheduler(Callback):
+    """Set the learning rate at the beginning of every epoch, as Keras; the logs get it as ``learning_rate``.
+
+    Parameters
+    ----------
+    schedule : callable
+        Takes the epoch, from 0, and the learning rate so far, and returns that of the epoch.
+    verbose : {0, 1}
+        Whether to say it.
+    """
+
+    def __init__(self, schedule: Callable[[int, float], float], verbose: int = 0):
+        if not callable(schedule):
+            raise TypeError(f"LearningRateScheduler: schedule is {schedule!r}; expected a function of epoch and rate")
+        self.schedule, self.verbose = schedule, whole(verbose, "LearningRateScheduler: verbose")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        rate = self.schedule(epoch, float(self.model.optimizer.learning_rate))
+        self.model.optimizer.learning_rate = finite(rate, "LearningRateScheduler: what schedule returned")
+        if self.verbose:
+            print(f"Epoch {epoch + 1}: the learning rate is {rate:g}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+class CSVLogger(Callback):
+    """Write the logs of every epoch into a table, as Keras: its columns are those of the first epoch.
+
+    Parameters
+    ----------
+    filename : path
+    separator : str
+    append : bool
+        Whether to go on in a file that is there.
+
+    Notes
+    -----
+    With `BackupAndRestore` a run that goes on takes back the lines of epochs that it does again.
+    """
+
+    remembers = ("_columns", "_end")
+
+    def __init__(self, filename: str | os.PathLike, separator: str = ",", append: bool = False):
+        self.filename, self.separator = os.fspath(filename), separator
+        self.append = flag(append, "CSVLogger: append")
+
+    def on_train_begin(self, logs=None):
+        self._columns, self._end = None, None  # the file's size after the last line
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        if self._columns is None:
+            self._columns = sorted(logs)
+            if not any(name.startswith("val_") for name in logs):
+                self._columns += [f"val_{name}" for name in self._columns]
+        with open(self.filename, "ab") as file:
+            size = file.tell()
+            file.truncate(min(size, self._end) if self._end is not None else size if self.append else 0)
+            lines = io.StringIO()
+            writer = csv.writer(lines, delimiter=self.separator)
+            if not file.seek(0, os.SEEK_END):
+                writer.writerow(["epoch", *self._columns])
+            writer.writerow([epoch, *(logs.get(name, "NA") for name in self._columns)])
+            file.write(lines.getvalue().encode())
+            self._end = file.tell()
+
+
+class TerminateOnNaN(Callback):
+    """End training without an error where the loss, or a gradient, is no finite number.
+
+    The weights are those before that batch, and the epoch's loss is logged as NaN. (Without it `fit` raises
+    FloatingPointError, which says where the number came from.)
+
+    Parameters
+    ----------
+    raise_error : bool
+        Whether to raise RuntimeError instead, as Keras does.
+    """
+
+    def __init__(self, raise_error: bool = False):
+        self.raise_error = flag(raise_error, "TerminateOnNaN: raise_error")
+
+    def on_not_finite(self, batch, error):
+        if self.raise_error:
+            raise RuntimeError(f"Batch {batch}: {error}") from error
+        print(f"Batch {batch}: Invalid loss, terminating training")
+        return True
+
+
+class LambdaCallback(Callback):
+    """Functions as a callback, as Keras.
+
+    Parameters
+    ----------
+    **hooks : callable
+        By the names of `Callback`'s methods, with their arguments: ``on_epoch_end=lambda epoch, logs: …``.
+    """
+
+    def __init__(self, **hooks: Callable[..., None] | None):
+        allowed = {name: name for name in dir(Callback) if name.startswith("on_")}
+        for name, function in hooks.items():
+            look_up(name, allowed, "hook", "LambdaCallback")
+            if function is not None:
+                setattr(self, name, function)
+
+
+def _frequency(callback: Callback, save_freq: str | int) -> str | int:
+    return save_freq if save_freq == "epoch" else positive(save_freq, f"{type(callback).__name__}: save_freq")

@@ -9,8 +9,13 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
+
+PACKAGE = __name__.partition(".")[0]
+_custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default={})  # noqa: B039, only read
 
 
 class Configured:
@@ -33,8 +38,8 @@ class Configured:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]):
-        """Build an object from what `get_config` returned."""
-        return cls(**config)
+        """Build an object, and those that it is made of, from what `get_config` returned."""
+        return cls(**revived(config))
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
@@ -54,6 +59,60 @@ def described(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [described(item) for item in value]
     return value
+
+
+@contextmanager
+def custom_object_scope(custom_objects: Mapping[str, Any] | None) -> Iterator[None]:
+    """Let `revived` know, within the block, classes (and activations) that are not the package's own, by name."""
+    before = _custom.set({**_custom.get(), **(custom_objects or {})})
+    try:
+        yield
+    finally:
+        _custom.reset(before)
+
+
+def revived(value: Any, base: type = Configured) -> Any:
+    """Return `value` with every ``{"class_name", "config"}`` in it made into the object that it describes.
+
+    Nothing is imported: a class is one that the package has, or one named in a `custom_object_scope`.
+
+    Parameters
+    ----------
+    value : plain values
+        As `described` returns them.
+    base : type
+        What the object is one of: a loss and a metric may have one name.
+
+    Raises
+    ------
+    ValueError
+        There is no class of that name.
+    """
+    if isinstance(value, (list, tuple)):
+        return [revived(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if set(value) != {"class_name", "config"}:
+        return {
+            name: _own_activation(item) if name.endswith("activation") else revived(item)
+            for name, item in value.items()
+        }
+    known = {cls.__name__: cls for cls in subclasses(base) if cls.__module__.partition(".")[0] == PACKAGE}
+    known |= {name: cls for name, cls in _custom.get().items() if isinstance(cls, type)}
+    if value["class_name"] not in known:
+        raise ValueError(f"unknown class {value['class_name']!r:.99}; name classes of your own in custom_objects")
+    return known[value["class_name"]].from_config(value["config"])
+
+
+def _own_activation(value: Any) -> Any:
+    return _custom.get().get(value, value) if isinstance(value, str) else revived(value)
+
+
+def subclasses(cls: type) -> Iterator[type]:
+    """Yield all classes below `cls`."""
+    for direct in cls.__subclasses__():
+        yield direct
+        yield from subclasses(direct)
 
 
 def snake_case(name: str) -> str:

@@ -14,6 +14,7 @@ Totals are float64, so a long epoch does not lose counts as float32 totals would
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -49,6 +50,22 @@ class Metric(Configured):
     def reset_state(self) -> None:
         """Forget all batches."""
         raise NotImplementedError
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what the metric has taken in: its attributes that are no constructor's arguments."""
+        return {
+            name: value for name, value in vars(self).items() if name not in inspect.signature(type(self)).parameters
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` returned, or raise ValueError if it is not of such a metric."""
+        own = self.get_state()
+        kinds, given = ({name: (type(v), np.shape(v)) for name, v in each.items()} for each in (own, state))
+        if kinds != given:
+            raise ValueError(
+                f"metric {self.name!r}: its state has {', '.join(own)}; got {', '.join(state)}, or other shapes"
+            )
+        vars(self).update(state)
 
 
 class Mean(Metric):

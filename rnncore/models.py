@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -12,13 +14,16 @@ import numpy as np
 from . import config, losses, optimizers
 from . import metrics as metric_classes
 from .callbacks import Callback, History
-from .configured import look_up
+from .configured import custom_object_scope, described, look_up, revived
 from .layers.base import Layer
 from .layers.chain import Chain, InputLayer
 from .layers.checks import flag, fraction, inspected, not_finite, positive, whole
 from .layers.core import Activated
+from .saving import load_model, load_weights, save_model, save_weights, stateful_layers
 from .utils.interrupt import deferred_interrupt
 from .utils.progress import Progress
+
+__all__ = ["Sequential", "load_model"]
 
 
 class Sequential(Layer):
@@ -36,6 +41,8 @@ class Sequential(Layer):
         As compiled.
     history : History
         Of the last `fit`, also when it was interrupted.
+    place : Place
+        Where the last `fit` stands.
     stop_training : bool
         A callback sets it to end training after the batch; the epoch is closed as always.
 
@@ -58,6 +65,7 @@ class Sequential(Layer):
         self.history: History | None = None
         self._mask: np.ndarray | None = None
         self.stop_training = False
+        self.place: Place | None = None
         self.generator = config.new_generator()  # of the shuffling
         for layer in layers or ():
             self.add(layer)
@@ -77,12 +85,15 @@ class Sequential(Layer):
             raise ValueError(f"{self.name}: there is a layer named {layer.name!r} already; names are unique in a model")
         self.layers.append(layer)
         self.built, self.dtype = False, layer.dtype
-        if self.input is not None:
-            try:
-                self.build(self.input.input_shape)
-            except ValueError:
-                self.layers.pop()
-                raise
+        try:
+            self._build_from_input()
+        except ValueError:
+            self.layers.pop()
+            raise
+
+    def _build_from_input(self):
+        if self.input is not None and self.layers:
+            self.build(self.input.input_shape)
 
     def pop(self) -> Layer:
         """Take the last layer away and return it."""
@@ -161,14 +172,50 @@ class Sequential(Layer):
         return self.layers[index]
 
     def get_config(self):
-        return {"layers": [layer.describe() for layer in self.layers], "name": self.name}
+        first = [] if self.input is None else [self.input]
+        return {"layers": described([*first, *self.layers]), "name": self.name}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Sequential:
-        """Build a model, not compiled and without weights, from what `get_config` returned."""
-        classes = {layer.__name__: layer for layer in _subclasses(Layer)}
-        rows = [(look_up(row["class_name"], classes, "layer"), row["config"]) for row in config["layers"]]
-        return cls([layer.from_config(options) for layer, options in rows], config["name"])
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Sequential:
+        """Build a model, not compiled and with new weights, from what `get_config` returned.
+
+        `custom_objects` has classes (and activations) that are not the package's own, by name.
+        """
+        with custom_object_scope(custom_objects):
+            rows = revived(config["layers"])
+        inputs = rows[:1] if isinstance(rows[0] if rows else None, InputLayer) else []
+        model = cls(rows[len(inputs) :], config["name"])
+        if inputs:  # last, so that the model builds once
+            model.input = inputs[0]
+            model._build_from_input()
+        return model
+
+    # --- saving ------------------------------------------------------------------------------------------------
+
+    def save(self, path: Any, overwrite: bool = True) -> None:
+        """Write the model into one file: see `rnncore.saving.save_model`."""
+        save_model(self, path, overwrite)
+
+    def save_weights(self, path: Any, overwrite: bool = True) -> None:
+        """Write the weights into one file: see `rnncore.saving.save_weights`."""
+        save_weights(self, path, overwrite)
+
+    def load_weights(self, path: Any) -> None:
+        """Take the weights from a file: see `rnncore.saving.load_weights`."""
+        load_weights(self, path)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Return the arguments of `compile` as plain values; None for a model that was not compiled."""
+        if self.optimizer is None:
+            return None
+        metrics = [metric() if isinstance(metric, type) else metric for metric in self._metrics_asked]
+        return {"optimizer": described(self.optimizer), "loss": described(self.loss), "metrics": described(metrics)}
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compile the model as the one was that `get_compile_config` was asked."""
+        bases = {"optimizer": optimizers.Optimizer, "loss": losses.Loss}
+        made = {name: revived(config[name], base) for name, base in bases.items()}
+        self.compile(**made, metrics=[revived(metric, metric_classes.Metric) for metric in config["metrics"]])
 
     # --- training ----------------------------------------------------------------------------------------------
 
@@ -274,24 +321,28 @@ class Sequential(Layer):
         count = len(data[0])
         steps = -(-count // size)
         self.history = History()
-        callbacks = [*callbacks, self.history]  # last: it sees what others put into the logs
+        # History sees what others put into the logs; those that write down what all have become come after it.
+        callbacks = sorted([*callbacks, self.history], key=lambda callback: callback.comes_last)
         for callback in callbacks:
             callback.model, callback.params = self, {"epochs": epochs.stop, "steps": steps, "verbose": verbose}
+        self.place = place = Place(self, callbacks, epochs.start, count, size)
         self.stop_training, logs = False, None
         with deferred_interrupt() as interrupted:
-            _call(callbacks, "on_train_begin")
+            _call(callbacks, "on_train_begin")  # one of them may put the place where a cut run stood
             try:
-                for epoch in epochs:
-                    begin = time.perf_counter()
-                    order = self.generator.permutation(count) if shuffle else np.arange(count)
-                    _call(callbacks, "on_epoch_begin", epoch)
-                    with Progress(f"Epoch {epoch + 1}/{epochs.stop}", steps, verbose) as progress:
-                        logs = self._fit_epoch(epoch, data, order, size, callbacks, progress, interrupted)
+                while place.epoch < epochs.stop and not place.over:
+                    epoch, begin = place.epoch, time.perf_counter()
+                    if place.order is None:
+                        place.begin_epoch(self.generator.permutation(count) if shuffle else np.arange(count))
+                        _call(callbacks, "on_epoch_begin", epoch)
+                    with Progress(f"Epoch {epoch + 1}/{epochs.stop}", steps, verbose, place.batch) as progress:
+                        logs = self._fit_epoch(place, data, progress, interrupted)
                         if validation_data is not None:
                             where = f"the validation of epoch {epoch + 1}"
                             values = self._evaluated(validation_data, size, where, interrupted)
                             logs |= {f"val_{name}": value for name, value in values.items()}
                         progress.done(logs, time.perf_counter() - begin)
+                    place.end_epoch()
                     _call(callbacks, "on_epoch_end", epoch, logs)
                     if interrupted:
                         raise KeyboardInterrupt(f"stopped after epoch {epoch + 1}")
@@ -302,15 +353,22 @@ class Sequential(Layer):
                 _call(callbacks, "on_train_end", logs)
         return self.history
 
-    def _fit_epoch(self, epoch, data, order, size, callbacks, progress, interrupted):
-        """Train on the samples in `order`; return the epoch's logs."""
-        running = _Running(self)
-        for batch, first in enumerate(range(0, len(order), size)):
-            rows = order[first : first + size]
-            where = f"epoch {epoch + 1}, batch {batch + 1}"
-            _call(callbacks, "on_train_batch_begin", batch)
-            self._train_step(*_part(data, rows), running, where)
-            _call(callbacks, "on_train_batch_end", batch, running.logs())
+    def _fit_epoch(self, place, data, progress, interrupted):
+        """Train on the batches from `place` to the end of its epoch; return the epoch's logs."""
+        running, where = place.running, f"epoch {place.epoch + 1}"
+        for batch in range(place.batch, place.steps):
+            where = f"epoch {place.epoch + 1}, batch {batch + 1}"
+            _call(place.callbacks, "on_train_batch_begin", batch)
+            try:
+                self._train_step(*_part(data, place.rows(batch)), running, where)
+            except FloatingPointError as error:
+                if not any(callback.on_not_finite(batch, error) for callback in place.callbacks):
+                    raise
+                running.loss.update_state(math.nan)
+                self.stop_training = True
+                break
+            place.batch = batch + 1
+            _call(place.callbacks, "on_train_batch_end", batch, running.logs())
             progress.step(running.logs())
             if interrupted:
                 raise KeyboardInterrupt(f"stopped after {where}")
@@ -525,7 +583,7 @@ class Sequential(Layer):
 
     def _check_targets(self, x, y, sample_weight, label=""):
         """Hold y, weights and metrics to the output of one sample: what does not fit shows before anything changes."""
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), _states_apart(self):
             y_pred = self.forward(x[:1])
         stand_in = np.broadcast_to(y_pred, (len(x), *y_pred.shape[1:]))
         try:
@@ -614,9 +672,107 @@ class _Running:
             metric.update_state(y, y_pred, mask=model._mask)
         self.loss.update_state(value, len(y))
 
+    def metrics(self) -> list[Any]:
+        """Return all of them, the loss first."""
+        return [self.loss, *self.model.metrics]
+
     def logs(self) -> dict[str, float]:
         """Return their means so far, by name."""
-        return {"loss": self.loss.result()} | {metric.name: metric.result() for metric in self.model.metrics}
+        return {metric.name: metric.result() for metric in self.metrics()}
+
+
+class Place:
+    """Where a `fit` stands: what comes next, and what the epoch has so far. It can be written down and gone back to.
+
+    Attributes
+    ----------
+    epoch : int
+        Of the next batch, from 0.
+    batch : int
+        The next one, from 0; `steps` when only the validation is left.
+    order : ndarray of shape (N,), int, or None
+        The samples as the epoch takes them; None between two epochs.
+    steps : int
+        Batches in an epoch.
+    over : bool
+        Whether training was stopped before it was written down.
+    callbacks : list of Callback
+    """
+
+    def __init__(self, model: Sequential, callbacks: Sequence[Callback], epoch: int, count: int, size: int):
+        self.model, self.callbacks, self.count, self.size = model, callbacks, count, size
+        self.steps = -(-count // size)
+        self.epoch, self.batch, self.over = epoch, 0, False
+        self.order: np.ndarray | None = None
+        self.running: _Running | None = None
+
+    def begin_epoch(self, order: np.ndarray) -> None:
+        """Take the samples in `order`, from the first batch on."""
+        self.batch, self.order, self.running = 0, order, _Running(self.model)
+
+    def end_epoch(self) -> None:
+        """Go on to the next epoch, which has no order yet."""
+        self.epoch, self.batch, self.order, self.running = self.epoch + 1, 0, None, None
+
+    def rows(self, batch: int) -> np.ndarray:
+        """Return the samples of a batch."""
+        return self.order[batch * self.size : (batch + 1) * self.size]
+
+    def get_state(self) -> dict[str, Any]:
+        """Return all this in plain values and arrays, with what the callbacks remember."""
+        return {
+            **{name: getattr(self, name) for name in ("count", "size", "epoch", "batch", "order")},
+            "stopped": self.model.stop_training,
+            "metrics": None if self.running is None else [metric.get_state() for metric in self.running.metrics()],
+            "callbacks": {
+                name: [callback.get_state() for callback in kind] for name, kind in self._callbacks_by_class().items()
+            },
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `get_state` returned; callbacks that are new begin anew.
+
+        Raises
+        ------
+        ValueError
+            It was another number of samples, or another batch size, or something is no such state.
+        """
+        for name, what in (("count", "samples"), ("size", "samples a batch")):
+            if state[name] != getattr(self, name):
+                raise ValueError(f"training was cut with {state[name]} {what}; now there are {getattr(self, name)}")
+        self.epoch, order = whole(state["epoch"], "epoch"), state["order"]
+        if order is not None:
+            if order.dtype != np.int64 or not np.array_equal(np.sort(order), np.arange(self.count)):
+                raise ValueError(f"the epoch's order is none of {self.count} samples")
+            self.begin_epoch(order)
+            for metric, own in zip(self.running.metrics(), state["metrics"], strict=True):
+                metric.set_state(own)
+        self.model.stop_training = flag(state["stopped"], "stopped")
+        self.over = self.model.stop_training and order is None
+        self.batch = self.steps if self.model.stop_training else min(whole(state["batch"], "batch"), self.steps)
+        for name, kind in self._callbacks_by_class().items():
+            for callback, own in zip(kind, state["callbacks"].get(name, ()), strict=False):
+                callback.set_state(own)
+
+    def _callbacks_by_class(self):
+        found = {}
+        for callback in self.callbacks:
+            found.setdefault(type(callback).__name__, []).append(callback)
+        return found
+
+
+@contextmanager
+def _states_apart(model):
+    """Let stateful layers begin anew in the block, and have their states again after it."""
+    layers = stateful_layers(model)
+    kept = [layer.states for layer in layers]
+    for layer in layers:
+        layer.states = None
+    try:
+        yield
+    finally:
+        for layer, states in zip(layers, kept, strict=True):
+            layer.states = states
 
 
 def _backward(layers, dy):
@@ -688,10 +844,6 @@ def _call(callbacks, hook, *arguments):
 def _returned(logs, return_dict):
     values = list(logs.values())
     return logs if return_dict else values[0] if len(values) == 1 else values
-
-
-def _subclasses(cls):
-    return [found for direct in cls.__subclasses__() for found in (direct, *_subclasses(direct))]
 
 
 def _bytes(count: int) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from .chain import Chain
 from .checks import checked_array, checked_mask, checked_shape, flag, inspected, not_finite
 
 _names: Counter[str] = Counter()
+_expected: ContextVar[Counter | None] = ContextVar("expected", default=None)  # see expected_weights
 
 
 def unique_name(kind: str) -> str:
@@ -26,6 +29,20 @@ def unique_name(kind: str) -> str:
 def reset_names() -> None:
     """Start the numbering of layer names anew."""
     _names.clear()
+
+
+@contextmanager
+def expected_weights(arrays: Iterable[np.ndarray]) -> Iterator[None]:
+    """Let layers make, within the block, weights of these shapes and dtypes only, and fill them with 0.
+
+    For a model whose weights are read: what its configuration asks for takes no memory before it is known to be there,
+    and nothing is drawn that would be thrown away.
+    """
+    before = _expected.set(Counter((array.shape, array.dtype.name) for array in arrays))
+    try:
+        yield
+    finally:
+        _expected.reset(before)
 
 
 def _recorded(build: Callable) -> Callable:
@@ -273,8 +290,15 @@ class Layer(Configured):
             self.regularizers[name] = regularizer
         if constraint is not None:
             self.constraints[name] = constraint
-        rng = config.new_generator(self.weight_seed())
-        array = np.asarray(initializer(tuple(shape), dtype=self.dtype, rng=rng))
+        expected, kind = _expected.get(), (tuple(shape), self.dtype)
+        if expected is not None:
+            if not expected[kind]:
+                raise ValueError(f"{self.name}: no array of {self.dtype} {tuple(shape)} is there for the weight {name}")
+            expected[kind] -= 1
+            array = np.zeros(shape, self.dtype)
+        else:
+            rng = config.new_generator(self.weight_seed())
+            array = np.asarray(initializer(tuple(shape), dtype=self.dtype, rng=rng))
         setattr(self, name, array)
         self.weight_names.append(name)
         return array

@@ -19,14 +19,18 @@ class Progress:
         Batches.
     verbose : int
         0 nothing, 1 a bar (where the output is a terminal or a notebook) and a line, 2 a line.
+    before : int
+        Batches that were there before.
     """
 
-    def __init__(self, label: str, total: int, verbose: int):
+    def __init__(self, label: str, total: int, verbose: int, before: int = 0):
         self.label, self.verbose, self._bar = label, verbose, None
         if verbose == 1 and _lively():
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=total, desc=label, leave=False, dynamic_ncols=True, file=sys.stdout, unit="batch")
+            self._bar = tqdm(
+                total=total, initial=before, desc=label, leave=False, dynamic_ncols=True, file=sys.stdout, unit="batch"
+            )
 
     def __enter__(self) -> Progress:
         return self

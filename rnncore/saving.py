@@ -1,0 +1,281 @@
+"""Models and their weights in a file, and back.
+
+A file (utils/archive.py says how it is made) holds what `get_config` says in plain values, and what training has made
+of it in arrays: the weights, the optimizer's slots, the states of stateful layers, of the random generators. Classes
+are looked up by name among those that the package has; others must be handed in as ``custom_objects``.
+
+Sizes of the generators' array: one row a generator, of six 64-bit numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .configured import custom_object_scope, revived
+from .layers.base import Layer, expected_weights
+from .layers.recurrent import RNN
+from .utils import archive
+
+VERSION = 1
+OBJECT_LIMIT = 10_000  # classes named in a file
+
+_WORD = (1 << 64) - 1
+
+
+def save_model(model: Any, path: str | os.PathLike, overwrite: bool = True) -> None:
+    """Write a model into one file: its configuration, how it is compiled, and all that training has made of it.
+
+    Parameters
+    ----------
+    model : Sequential
+    path : path
+        Any name will do. A file there is replaced in one go: a cut run leaves the old or the new one.
+    overwrite : bool
+        Whether it may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        There is such a file, and `overwrite` is False.
+    TypeError
+        The configuration holds something that cannot be written in plain values, as a function.
+    """
+    _write(path, overwrite, "model", {**described_model(model), "state": model_state(model)})
+
+
+def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Any:
+    """Return the model of a file: what it answers, and what more training makes of it, is as of the one saved.
+
+    Parameters
+    ----------
+    path : path
+        The file may come from anyone: nothing in it is run, and what does not fit together is refused.
+    custom_objects : dict of str to class or Activation, optional
+        What is not the package's own, by name. Classes given here are called with what the file says.
+    compile : bool
+        Whether to compile it as it was.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or no model's, or names a class that is not known; the message says which and why.
+    FileNotFoundError
+    """
+    content = _read(path, "model")
+    with _refusing(path), custom_object_scope(custom_objects):
+        _check_number_of_objects(content["model"])
+        state = content["state"]
+        with expected_weights(_arrays(state["weights"])):
+            model = revived(content["model"], Layer)
+            if not hasattr(model, "compile_from_config"):
+                raise ValueError(f"it holds a {type(model).__name__}, no model")
+            if content["input_shape"] is not None:
+                model.ensure_built(tuple(content["input_shape"]))
+        if compile and content["compile"] is not None:
+            model.compile_from_config(content["compile"])
+        set_model_state(model, state)
+    return model
+
+
+def save_weights(model: Any, path: str | os.PathLike, overwrite: bool = True) -> None:
+    """Write the weights of a built model into one file; arguments and errors as those of `save_model`."""
+    if not model.built:
+        raise ValueError(f"{model.name}: save_weights: there are no weights yet; call or build the model first")
+    content = {"input_shape": model.input_shape, "names": weight_names(model), "weights": model.weights}
+    _write(path, overwrite, "weights", content)
+
+
+def load_weights(model: Any, path: str | os.PathLike) -> None:
+    """Take the weights from a file that `save_weights` or `save_model` wrote, into a model of the same shapes.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or its weights do not fit; the model has not changed then.
+    FileNotFoundError
+    """
+    content = _read(path, "weights", "model")
+    with _refusing(path):
+        weights = _arrays(content["weights"] if content["kind"] == "weights" else content["state"]["weights"])
+        if not model.built:
+            with expected_weights(weights):
+                model.build(tuple(content["input_shape"]))
+        _put(weight_names(model), model.weights, weights)
+
+
+def save_checkpoint(model: Any, path: str | os.PathLike) -> None:
+    """Write down where a `fit` under way stands, so that it can go on as if it had not been cut."""
+    state = model.place.get_state()
+    _write(path, True, "checkpoint", {**described_model(model), "state": model_state(model), "place": state})
+
+
+def load_checkpoint(model: Any, path: str | os.PathLike) -> None:
+    """Put a model, at the beginning of a `fit`, where `save_checkpoint` was called.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or was written by a `fit` of another model or of other data.
+    """
+    content = _read(path, "checkpoint")
+    with _refusing(path):
+        set_model_state(model, content["state"])
+        model.place.set_state(content["place"])
+
+
+# --- what a model is, and what training makes of it ------------------------------------------------------------------
+
+
+def described_model(model: Any) -> dict[str, Any]:
+    """Return in plain values how to make the model anew."""
+    shape = list(model.input_shape) if model.built and model.input_shape else None
+    return {"model": model.describe(), "input_shape": shape, "compile": model.get_compile_config()}
+
+
+def model_state(model: Any) -> dict[str, Any]:
+    """Return what training changes, in plain values and arrays: not copies, where they are the model's own."""
+    optimizer = model.optimizer
+    return {
+        "names": weight_names(model),
+        "weights": model.weights,
+        "optimizer": optimizer.get_state() if optimizer is not None and optimizer.iterations else None,
+        "generators": np.array([_from_generator(g) for g in model.generators()], np.uint64).reshape(-1, 6),
+        "states": [layer.states for layer in stateful_layers(model)],
+    }
+
+
+def set_model_state(model: Any, state: Mapping[str, Any]) -> None:
+    """Put a model, built and compiled, where another was that `model_state` was asked of.
+
+    Raises
+    ------
+    ValueError
+        The state is not that of such a model.
+    """
+    generators, layers = model.generators(), stateful_layers(model)
+    if state["generators"].shape != (len(generators), 6) or state["generators"].dtype != np.uint64:
+        raise ValueError(f"it has no states of the model's {len(generators)} random generators")
+    if len(state["states"]) != len(layers):
+        raise ValueError(f"it has states of {len(state['states'])} recurrent layers; the model has {len(layers)}")
+    for layer, states in zip(layers, state["states"], strict=True):
+        _check_states(layer, states)
+    _put(weight_names(model), model.weights, _arrays(state["weights"]))
+    if state["optimizer"] is not None and model.optimizer is not None:
+        model.optimizer.build(model.trainable_weights)
+        model.optimizer.set_state(state["optimizer"])
+    for layer, states in zip(layers, state["states"], strict=True):
+        layer.states = states
+    for generator, row in zip(generators, state["generators"], strict=True):
+        _to_generator(generator, row)
+
+
+def stateful_layers(model: Layer) -> list[RNN]:
+    """Return the layers that may keep their states from one batch to the next."""
+    return [part for part in model.walk() if isinstance(part, RNN)]
+
+
+def weight_names(model: Layer) -> list[str]:
+    """Return a name for each weight: its layer's and its own."""
+    return [f"{leaf.name}/{name}" for leaf in model.walk() for name in leaf.weight_names]
+
+
+def _from_generator(generator: np.random.Generator) -> tuple[int, ...]:
+    """Return a generator's state as six 64-bit numbers."""
+    state = generator.bit_generator.state
+    if state["bit_generator"] != "PCG64":
+        raise TypeError(f"a generator of kind {state['bit_generator']} cannot be written; expected PCG64, the default")
+    both = [state["state"][name] for name in ("state", "inc")]
+    halves = [half for number in both for half in (number >> 64, number & _WORD)]
+    return (*halves, state["has_uint32"], state["uinteger"])
+
+
+def _to_generator(generator: np.random.Generator, row: np.ndarray) -> None:
+    """Put a generator where another was that `_from_generator` was asked of."""
+    numbers = [int(number) for number in row]
+    state, increment = (numbers[n] << 64 | numbers[n + 1] for n in (0, 2))
+    generator.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": state, "inc": increment | 1},  # an even one is no generator's
+        "has_uint32": numbers[4] & 1,
+        "uinteger": numbers[5] & 0xFFFFFFFF,
+    }
+
+
+def _check_states(layer: RNN, states: Any) -> None:
+    """Raise ValueError if `states` are not what the layer keeps from a batch: an array (S, B, H) a cell, or None."""
+    if states is None:
+        return
+    rows = {array.shape[1] for array in _arrays(states) if array.ndim == 3}
+    expected = [((len(cell.state_size), row, cell.units), layer.dtype) for cell in layer.cells for row in rows]
+    if [(array.shape, array.dtype.name) for array in states] != expected:
+        raise ValueError(f"the states of layer {layer.name!r} do not fit it")
+
+
+def _put(names: Sequence[str], own: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> None:
+    """Copy arrays into others of the same shapes: all, or none."""
+    if len(given) != len(own):
+        raise ValueError(f"it has {len(given)} weights; the model has {len(own)}")
+    for name, mine, theirs in zip(names, own, given, strict=True):
+        if mine.shape != theirs.shape or theirs.dtype.kind != "f":
+            raise ValueError(
+                f"its weight for {name} is {theirs.dtype} {theirs.shape}; expected {mine.dtype} {mine.shape}"
+            )
+    for mine, theirs in zip(own, given, strict=True):
+        mine[...] = theirs
+
+
+def _arrays(values: Any) -> list[np.ndarray]:
+    """Return `values`, which must be a list of arrays."""
+    if not isinstance(values, list) or not all(isinstance(value, np.ndarray) for value in values):
+        raise ValueError("there is something else where arrays should be")
+    return values
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def _write(path: str | os.PathLike, overwrite: bool, kind: str, content: Mapping[str, Any]) -> None:
+    if not overwrite and os.path.exists(path):
+        raise FileExistsError(f"{path} is there already, and overwrite is False")
+    archive.write(path, {"format": "rnncore", "version": VERSION, "kind": kind, **content})
+
+
+def _read(path: str | os.PathLike, *kinds: str) -> dict[str, Any]:
+    content = archive.read(path)
+    if content.get("format") != "rnncore":
+        raise ValueError(f"{path}: its format is {content.get('format')!r:.100}; expected 'rnncore'")
+    if type(content.get("version")) is not int or content["version"] != VERSION:
+        raise ValueError(
+            f"{path}: its version is {content.get('version')!r:.100}; this rnncore reads version {VERSION}"
+        )
+    if content.get("kind") not in kinds:
+        raise ValueError(f"{path}: it holds a {content.get('kind')!r:.100}; expected {' or '.join(map(repr, kinds))}")
+    return content
+
+
+@contextmanager
+def _refusing(path: str | os.PathLike) -> Iterator[None]:
+    """Turn what goes wrong in the block into a ValueError that names the file."""
+    try:
+        yield
+    except Exception as error:  # constructors that are given anything may raise anything
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+        raise ValueError(f"{path}: {what:.500}") from error
+
+
+def _check_number_of_objects(content: Any) -> None:
+    count, ahead = 0, [content]
+    while ahead:
+        value = ahead.pop()
+        if isinstance(value, dict):
+            count += "class_name" in value
+            ahead += value.values()
+        elif isinstance(value, list):
+            ahead += value
+    if count > OBJECT_LIMIT:
+        raise ValueError(f"it describes {count:,} objects; at most {OBJECT_LIMIT:,} are allowed")

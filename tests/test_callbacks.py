@@ -1,0 +1,212 @@
+"""Callbacks: what they do to training, and that they do as Keras's."""
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import rnncore
+from rnncore.callbacks import (
+    BackupAndRestore,
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateScheduler,
+    ReduceLROnPlateau,
+    TerminateOnNaN,
+)
+from rnncore.layers import Dense, Input
+from rnncore.models import Sequential
+
+
+@pytest.fixture(autouse=True)
+def numpy_backend(settings):
+    rnncore.set_backend("numpy")
+
+
+def fit(callbacks, epochs=4, x=None, **options):
+    rnncore.config.set_seed(3)
+    model = Sequential([Input((3,)), Dense(2, kernel_initializer="ones")])
+    model.compile("sgd", "mse")
+    x = np.linspace(-1, 1, 24).reshape(8, 3) if x is None else x
+    options = {"batch_size": 4, "verbose": 0} | options
+    return model, model.fit(x, np.ones((8, 2)), epochs=epochs, callbacks=callbacks, **options)
+
+
+class Values(Callback):
+    """Puts values into the logs, an epoch each."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["value"] = self.values[epoch]
+
+
+PLATEAUS = [
+    ({"patience": 1}, [3, 3, 3, 3, 2, 2], [0.1, 0.1, 0.01, 0.001, 1e-4, 1e-4]),
+    ({"patience": 2, "factor": 0.5}, [3, 3, 3, 3, 3, 3], [0.1, 0.1, 0.1, 0.05, 0.05, 0.025]),
+    ({"patience": 1, "cooldown": 2, "min_lr": 0.004}, [3] * 6, [0.1, 0.1, 0.01, 0.01, 0.004, 0.004]),
+    ({"patience": 1, "mode": "max", "min_delta": 0.5}, [3, 4, 4.4, 5, 6, 7], [0.1, 0.1, 0.1, 0.01, 0.01, 0.01]),
+]
+
+
+@pytest.mark.parametrize(("options", "values", "rates"), PLATEAUS)
+def test_the_learning_rate_falls_on_a_plateau(options, values, rates, capsys):
+    callback = ReduceLROnPlateau("value", verbose=1, **options)
+    setting = LambdaCallback(on_train_begin=lambda logs=None: setattr(callback.model.optimizer, "learning_rate", 0.1))
+    _, history = fit([setting, Values(values), callback], epochs=6)
+    assert history.history["learning_rate"] == pytest.approx(rates)
+    lines = [
+        f"Epoch {n + 1}: the learning rate falls to {after:g}"
+        for n, (before, after) in enumerate(pairwise(rates))
+        if after < before
+    ]
+    assert capsys.readouterr().out.splitlines()[: len(lines)] == lines
+
+
+@pytest.mark.keras
+def test_the_plateau_is_keras_s():
+    keras = pytest.importorskip("keras")
+    rng = np.random.default_rng(5)
+    for n in range(60):
+        options = {
+            "patience": int(rng.integers(0, 4)),
+            "cooldown": int(rng.integers(0, 4)),
+            "factor": float(rng.choice([0.1, 0.5])),
+            "min_lr": float(rng.choice([0.0, 1e-3])),
+            "mode": ("min", "max")[n % 2],
+            "min_delta": 0.25,  # between the values: Keras compares in float32
+        }
+        values = rng.integers(0, 30, 20) / 10
+        rates = []
+        for module in (rnncore, keras):
+            callback = module.callbacks.ReduceLROnPlateau("value", **options)
+            model = SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.1), metrics=[])
+            callback.set_model(model) if module is keras else setattr(callback, "model", model)
+            callback.on_train_begin()
+            seen = []
+            for epoch, value in enumerate(values):
+                callback.on_epoch_end(epoch, {"value": float(value)})
+                seen.append(model.optimizer.learning_rate)
+            rates.append(seen)
+        assert rates[0] == pytest.approx(rates[1], rel=1e-6), options
+
+
+def test_a_schedule(capsys):
+    _, history = fit([LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch else 1.0, verbose=1)])
+    assert history.history["learning_rate"] == [1, 0.5, 0.25, 0.125]
+    assert capsys.readouterr().out.splitlines()[1] == "Epoch 2: the learning rate is 0.5"
+    with pytest.raises(ValueError, match="what schedule returned is None; expected a finite number"):
+        fit([LearningRateScheduler(lambda epoch, rate: None)])
+
+
+@pytest.mark.parametrize("validation", [False, True])
+def test_a_table_of_the_logs(validation, tmp_path):
+    path = tmp_path / "log.csv"
+    _, history = fit([CSVLogger(path, ";")], epochs=2, validation_split=0.5 * validation)
+    columns = sorted(history.history) + ([] if validation else ["val_loss"])
+    rows = [[str(history.history[name][n]) if name in history.history else "NA" for name in columns] for n in (0, 1)]
+    lines = [["epoch", *columns], ["0", *rows[0]], ["1", *rows[1]]]
+    assert path.read_bytes().decode() == "".join(";".join(line) + "\r\n" for line in lines)
+    once = path.read_bytes()
+    fit([CSVLogger(path, ";")], epochs=2, validation_split=0.5 * validation)
+    assert path.read_bytes() == once
+    fit([CSVLogger(path, ";", append=True)], epochs=2, validation_split=0.5 * validation)
+    assert path.read_bytes() == once + once.split(b"\r\n", 1)[1]
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("names", [["loss", "accuracy"], ["loss", "val_loss"]])
+def test_the_table_is_keras_s(names, tmp_path):
+    keras = pytest.importorskip("keras")
+    for module in (rnncore, keras):
+        callback = module.callbacks.CSVLogger(str(tmp_path / module.__name__))
+        callback.on_train_begin()
+        for epoch in range(3):
+            callback.on_epoch_end(epoch, {name: epoch + 0.1 * n for n, name in enumerate(names)})
+        callback.on_train_end()
+    assert (tmp_path / "rnncore").read_bytes() == (tmp_path / "keras").read_bytes()
+
+
+class Cut(Exception):
+    """What stands for the end of the process."""
+
+
+def cut_at(epoch):
+    def on_epoch_end(n, logs=None):
+        if n == epoch:
+            raise Cut
+
+    return LambdaCallback(on_epoch_end=on_epoch_end)
+
+
+def test_callbacks_remember(tmp_path):
+    """A run that was cut after the table had its line, and before the backup, has that line once."""
+
+    def callbacks(folder):
+        first = [Values([5, 5, 4, 4, 4, 4, 4, 4]), CSVLogger(folder / "log.csv")]
+        return [*first, ReduceLROnPlateau("value", patience=2), BackupAndRestore(folder / "backup")]
+
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    model, history = fit(callbacks(tmp_path / "whole"), epochs=8)
+    for epoch in (1, 3, 4):
+        *others, backup = callbacks(tmp_path / "cut")
+        with pytest.raises(Cut):
+            fit([*others, cut_at(epoch), backup], epochs=8)
+    again, resumed = fit(callbacks(tmp_path / "cut"), epochs=8)
+    assert resumed.history == history.history
+    assert len(set(history.history["learning_rate"])) > 1
+    assert np.array_equal(again.layers[0].kernel, model.layers[0].kernel)
+    assert (tmp_path / "cut" / "log.csv").read_bytes() == (tmp_path / "whole" / "log.csv").read_bytes()
+
+
+def test_numbers_that_are_not_finite_end_training(capsys):
+    huge = np.full((8, 3), 1e30)  # its square is infinite in float32
+    with pytest.raises(FloatingPointError):
+        fit([], x=huge)
+    begun = []
+    model, history = fit([TerminateOnNaN(), LambdaCallback(on_epoch_begin=lambda *a: begun.append(a))], x=huge)
+    assert np.isnan(history.history["loss"]).all() and history.epoch == [0]
+    assert len(begun) == 1
+    assert np.array_equal(model.layers[0].kernel, np.ones((3, 2)))
+    assert capsys.readouterr().out == "Batch 0: Invalid loss, terminating training\n"
+    with pytest.raises(RuntimeError, match="Batch 0: the loss became inf"):
+        fit([TerminateOnNaN(raise_error=True)], x=huge)
+
+
+def test_functions_as_a_callback():
+    seen = []
+    names = ("on_train_begin", "on_epoch_begin", "on_train_batch_begin", "on_train_batch_end", "on_epoch_end")
+    hooks = {name: lambda *arguments, name=name: seen.append(name) for name in (*names, "on_train_end")}
+    fit([LambdaCallback(**hooks)], epochs=1)
+    begin, epoch, first, last, end = names
+    assert seen == [begin, epoch, first, last, first, last, end, "on_train_end"]
+    seen.clear()
+    fit([LambdaCallback(on_epoch_end=None)])
+    with pytest.raises(ValueError, match=r"unknown hook 'on_epoch_ends' .did you mean 'on_epoch_end'"):
+        LambdaCallback(on_epoch_ends=print)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: ReduceLROnPlateau(factor=1.0), ValueError, "ReduceLROnPlateau: factor is 1.0"),
+        (lambda: ReduceLROnPlateau(patience=-1), ValueError, "ReduceLROnPlateau: patience is -1"),
+        (lambda: ReduceLROnPlateau(3), TypeError, "ReduceLROnPlateau: monitor is 3"),
+        (lambda: LearningRateScheduler(0.1), TypeError, "schedule is 0.1; expected a function"),
+        (lambda: CSVLogger("a", append="yes"), TypeError, "CSVLogger: append is 'yes'"),
+        (lambda: EarlyStopping(min_delta=float("nan")), ValueError, "EarlyStopping: min_delta is nan"),
+    ],
+)
+def test_arguments(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_state_of_another_callback_is_refused():
+    with pytest.raises(ValueError, match=r"EarlyStopping remembers best, .*; got best"):
+        EarlyStopping().set_state({"best": 1.0})

@@ -1,0 +1,436 @@
+"""A run that was cut and started again ends where one in one piece does, bit for bit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import RUN_SEED
+
+import rnncore
+from rnncore import config, saving
+from rnncore.callbacks import BackupAndRestore, Callback, EarlyStopping, ModelCheckpoint
+from rnncore.layers import GRU, LSTM, Dense, Dropout, Embedding, GaussianNoise, Input
+from rnncore.layers.base import reset_names
+from rnncore.models import Sequential, load_model
+
+COUNT, SIZE = 22, 4
+STEPS = 5  # an epoch, a fifth of the samples kept for validation; the last batch has one
+
+
+@pytest.fixture(autouse=True)
+def numpy_backend(settings):
+    rnncore.set_backend("numpy")  # nothing here is about the loop
+
+
+def data(count=COUNT):
+    rng = np.random.default_rng(1)
+    x = rng.integers(0, 9, (count, 5))
+    return x, (x[:, :1] > 4).astype(float)
+
+
+def new_model(optimizer="adam"):
+    """Return the model as a new process would make it."""
+    reset_names()
+    config.set_seed(7)
+    layers = [Embedding(9, 4, mask_zero=True), LSTM(3, dropout=0.2, recurrent_dropout=0.3, return_sequences=True)]
+    model = Sequential([*layers, GaussianNoise(0.1), GRU(2), Dropout(0.2), Dense(1, "sigmoid")])
+    model.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
+    return model
+
+
+class Cut(Exception):
+    """What stands for the end of the process."""
+
+
+class CutAt(Callback):
+    """Raise at a batch, counted through all epochs, or at the end of an epoch."""
+
+    def __init__(self, hook, number):
+        setattr(self, hook, self._count)
+        self.left = number
+
+    def _count(self, *arguments):
+        self.left -= 1
+        if not self.left:
+            raise Cut
+
+
+def stopping():
+    return EarlyStopping("loss", patience=9)
+
+
+def fit(model, folder=None, save_freq="epoch", cut=None, **options):
+    callbacks = [stopping()]
+    if folder is not None:
+        callbacks.append(BackupAndRestore(folder, save_freq=save_freq, delete_checkpoint=False))
+    if cut is not None:
+        callbacks.insert(0, CutAt(*cut))
+    options = {"epochs": 3, "validation_split": 0.2, "batch_size": SIZE, "verbose": 0, "callbacks": callbacks} | options
+    return model.fit(*data(), **options)
+
+
+def same_bits(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("save_freq", ["epoch", 1, 4])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        *(("on_train_batch_end", n) for n in (1, 2, 5, 6, 13)),
+        ("on_train_batch_begin", 5),
+        ("on_epoch_begin", 2),
+        ("on_epoch_end", 1),
+        ("on_epoch_end", 3),
+    ],
+)
+def test_a_cut_run_ends_as_a_whole_one(optimizer, save_freq, cut, tmp_path):
+    whole, model = new_model(optimizer), new_model(optimizer)
+    history = fit(whole)
+    with pytest.raises(Cut):
+        fit(model, tmp_path, save_freq, cut)
+    again = new_model(optimizer)
+    resumed = fit(again, tmp_path, save_freq)
+    assert same_bits(again.get_weights(), whole.get_weights())
+    assert same_bits(again.optimizer.get_state().values(), whole.optimizer.get_state().values())
+    assert (resumed.history, resumed.epoch) == (history.history, history.epoch)
+    assert again.generator.bit_generator.state == whole.generator.bit_generator.state
+    assert whole.optimizer.iterations == 3 * STEPS
+
+
+def test_the_best_weights_come_back_too(tmp_path):
+    best = [EarlyStopping("accuracy", restore_best_weights=True, patience=9) for _ in range(3)]
+    whole, again = new_model(), new_model()
+    fit(whole, epochs=6, callbacks=[best[0]])
+    with pytest.raises(Cut):
+        fit(new_model(), epochs=6, callbacks=[best[1], CutAt("on_epoch_end", 6), BackupAndRestore(tmp_path)])
+    fit(again, epochs=6, callbacks=[best[2], BackupAndRestore(tmp_path)])
+    assert best[0].best_epoch == best[2].best_epoch < 5  # before the cut
+    assert same_bits(again.get_weights(), whole.get_weights())
+
+
+class Hooks(Callback):
+    """Notes down what was called."""
+
+    def __init__(self):
+        self.called = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.called.append(f"begin {epoch}")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.called.append(f"batch {batch}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.called.append(f"end {epoch}")
+
+
+def test_no_hook_is_called_twice(tmp_path):
+    whole, first, second = Hooks(), Hooks(), Hooks()
+    fit(new_model(), callbacks=[whole])
+    backup = BackupAndRestore(tmp_path, save_freq=1)
+    with pytest.raises(Cut):
+        fit(new_model(), callbacks=[first, CutAt("on_train_batch_begin", 8), backup])
+    fit(new_model(), callbacks=[second, BackupAndRestore(tmp_path, save_freq=1)])
+    assert first.called + second.called == whole.called
+    assert len(second.called) < len(whole.called)
+
+
+def test_the_backup_goes_when_training_has_ended(tmp_path):
+    for delete in (True, False):
+        fit(new_model(), callbacks=[BackupAndRestore(tmp_path / "in" / "here", 2, delete_checkpoint=delete)])
+        left = [path.name for path in (tmp_path / "in" / "here").iterdir()]
+        assert left == ([] if delete else ["training.npz"])
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path):
+    done = new_model()
+    history = fit(done, tmp_path)
+    again = new_model()
+    assert fit(again, tmp_path).history == history.history
+    assert same_bits(again.get_weights(), done.get_weights())
+    more = new_model()
+    assert fit(more, tmp_path, epochs=4).epoch == [0, 1, 2, 3]
+    whole = new_model()
+    fit(whole, epochs=4)
+    assert same_bits(more.get_weights(), whole.get_weights())
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_batch_end"])
+def test_a_run_that_was_stopped_stays_stopped(hook, tmp_path):
+    class Stop(Callback):
+        def __init__(self):
+            setattr(self, hook, self.stop)
+
+        def stop(self, number, logs=None):
+            self.model.stop_training = self.model.stop_training or self.model.optimizer.iterations >= 7
+
+    whole, model, again = new_model(), new_model(), new_model()
+    history = fit(whole, callbacks=[Stop()])
+    freq = "epoch" if hook == "on_epoch_end" else 1
+    last = [CutAt("on_train_end", 1), BackupAndRestore(tmp_path, freq)]
+    if hook == "on_train_batch_end":
+        last[0].comes_last = True  # in the validation: after the backup of the batch that stopped training
+    with pytest.raises(Cut):
+        fit(model, callbacks=[Stop(), *last])
+    assert fit(again, callbacks=[Stop(), BackupAndRestore(tmp_path, freq)]).history == history.history
+    assert len(history.epoch) == 2
+    assert same_bits(again.get_weights(), whole.get_weights())
+
+
+def test_an_interrupted_run_keeps_its_backup(tmp_path):
+    class Interrupt(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations == 8:
+                signal.raise_signal(signal.SIGINT)
+
+    whole, again = new_model(), new_model()
+    with pytest.raises(KeyboardInterrupt):
+        fit(new_model(), callbacks=[Interrupt(), BackupAndRestore(tmp_path, 1)])
+    fit(again, callbacks=[BackupAndRestore(tmp_path, 1)])
+    fit(whole, callbacks=[])
+    assert same_bits(again.get_weights(), whole.get_weights())
+    assert list(tmp_path.iterdir()) == []
+
+
+def stateful_model():
+    reset_names()
+    config.set_seed(7)
+    model = Sequential([Input((4, 3), batch_size=SIZE), LSTM(2, stateful=True, dropout=0.1), Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_states_go_on_too(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20, 4, 3)), rng.standard_normal((20, 1))
+    options = {"batch_size": SIZE, "epochs": 2, "shuffle": False, "verbose": 0}
+    whole, again = stateful_model(), stateful_model()
+    whole.fit(x, y, **options)
+    with pytest.raises(Cut):
+        stateful_model().fit(
+            x, y, callbacks=[CutAt("on_train_batch_begin", 8), BackupAndRestore(tmp_path, 3)], **options
+        )
+    again.fit(x, y, callbacks=[BackupAndRestore(tmp_path, 3)], **options)
+    assert same_bits(again.get_weights(), whole.get_weights())
+    assert same_bits(again.layers[0].states[0], whole.layers[0].states[0])
+    again.layers[0].reset_state()
+    again.fit(x, y, **options)  # what is checked before training leaves no states of one row
+    assert again.layers[0].states[0].shape == (2, SIZE, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda: fit_other(count=21), "training was cut with 22 samples; now there are 21"),
+        (lambda: fit_other(batch_size=5), "training was cut with 4 samples a batch; now there are 5"),
+        (lambda: fit_other(units=3), "its weight for lstm"),
+    ],
+)
+def test_another_run_is_refused(change, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Cut):
+        fit_other(cut=True)
+    kept = Path("backup/training.npz").read_bytes()
+    with pytest.raises(ValueError, match=rf"^backup/training.npz: {message}"):
+        change()
+    assert Path("backup/training.npz").read_bytes() == kept
+
+
+def fit_other(count=COUNT, units=2, cut=False, **options):
+    reset_names()
+    model = Sequential([Embedding(9, 2), LSTM(units), Dense(1, "sigmoid")])
+    model.compile("sgd", "binary_crossentropy")
+    callbacks = [BackupAndRestore("backup", 2), *([CutAt("on_epoch_end", 1)] if cut else [])]
+    options = {"epochs": 2, "batch_size": SIZE, "verbose": 0, "callbacks": callbacks} | options
+    return model.fit(*data(count), **options)
+
+
+HOSTILE_PLACES = {
+    "epoch": -1,
+    "batch": 0.5,
+    "order": [np.zeros(COUNT, np.int64), np.arange(COUNT - 1), np.arange(COUNT) * 1.0, 3],
+    "stopped": 1,
+    "metrics": [None, [], [{"total": 0.0}] * 2, [{"total": "0", "count": 0.0}] * 2],
+    "callbacks": [None, {"History": 3}, {"History": [{"epoch": []}]}],
+    "count": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(n, v) for n, values in HOSTILE_PLACES.items() for v in (values if isinstance(values, list) else [values])],
+)
+def test_a_hostile_place(name, value, tmp_path, monkeypatch):
+    backup = BackupAndRestore(tmp_path, 2)
+    with pytest.raises(Cut):
+        new_model().fit(*data(), batch_size=SIZE, verbose=0, callbacks=[backup, CutAt("on_epoch_end", 1)])
+    content = saving.archive.read(backup.path)
+    content["place"][name] = value
+    saving.archive.write(backup.path, content)
+    with pytest.raises(ValueError, match=r"training\.npz: "):
+        new_model().fit(*data(), batch_size=SIZE, verbose=0, callbacks=[backup])
+
+
+# --- a process that is killed -----------------------------------------------------------------------------------------
+
+SCRIPT = """
+import os, signal, sys, zipfile
+sys.path.insert(0, sys.argv[1])
+from test_resume import data, new_model
+from rnncore import config
+from rnncore.callbacks import BackupAndRestore, EarlyStopping, ModelCheckpoint
+config.set_backend("numpy")
+model = new_model()
+if len(sys.argv) > 5:  # be killed in the middle of that call
+    module, name, left = sys.argv[5].split()
+    owner = {"os": os, "ZipFile": zipfile.ZipFile}[module]
+    original, left = getattr(owner, name), int(left)
+    def counted(*arguments, **options):
+        global left
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **options)
+    setattr(owner, name, counted)
+callbacks = [
+    EarlyStopping("loss", patience=50, restore_best_weights=True),
+    ModelCheckpoint(sys.argv[2] + "/best", "loss", save_best_only=True),
+    BackupAndRestore(sys.argv[2] + "/backup", save_freq=int(sys.argv[3])),
+]
+print("begins", flush=True)
+model.fit(*data(), batch_size=4, epochs=int(sys.argv[4]), validation_split=0.2, verbose=0, callbacks=callbacks)
+model.save(sys.argv[2] + "/final")
+"""
+
+
+def start(folder, save_freq, epochs, *more):
+    command = [sys.executable, "-c", SCRIPT, Path(__file__).parent, folder, str(save_freq), str(epochs), *more]
+    environment = os.environ | {"PYTHONPATH": str(Path(rnncore.__file__).parent.parent)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+    assert process.stdout.readline() == b"begins\n"
+    return process
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_kill(kills, tmp_path):
+    epochs, rng = 4 + 12 * kills, random.Random(RUN_SEED)
+    (tmp_path / "whole").mkdir()
+    begin = time.perf_counter()
+    with start(tmp_path / "whole", 1000, epochs) as process:
+        assert process.wait() == 0
+    killed = 0
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    while killed < kills:
+        with start(cut, 1, epochs) as process:  # a backup a step: it spends most of its time writing
+            time.sleep(rng.uniform(0, 0.5))
+            process.kill()
+            process.wait()
+        killed += 1
+        backup = cut / "backup" / "training.npz"
+        if backup.exists():
+            assert saving.archive.read(backup)["kind"] == "checkpoint"
+        if (cut / "best").exists():
+            load_model(cut / "best")
+        if (cut / "final").exists():
+            (cut / "final").unlink()
+    with start(cut, 1, epochs) as process:
+        assert process.wait() == 0
+    one, other = (load_model(tmp_path / name / "final") for name in ("whole", "cut"))
+    assert same_bits(other.get_weights(), one.get_weights())
+    assert same_bits(other.optimizer.get_state().values(), one.optimizer.get_state().values())
+    assert (cut / "best").read_bytes() == (tmp_path / "whole" / "best").read_bytes()
+    assert list((cut / "backup").iterdir()) == []
+    assert time.perf_counter() - begin < 300
+
+
+@pytest.mark.parametrize("call", ["os replace 4", "os fsync 9", "ZipFile open 50", "ZipFile open 51"])
+def test_killed_while_it_writes(call, tmp_path):
+    with start(tmp_path, 1, 2, call) as process:
+        assert process.wait() == -signal.SIGKILL
+    drafts = [path.name for path in (tmp_path / "backup").iterdir() if path.name.startswith(".")]
+    assert len(drafts) == 1
+    with start(tmp_path, 1, 2) as process:
+        assert process.wait() == 0
+    assert list((tmp_path / "backup").iterdir()) == []
+    whole = new_model()
+    fit(whole, epochs=2, callbacks=[EarlyStopping("loss", patience=50, restore_best_weights=True)])
+    assert same_bits(load_model(tmp_path / "final").get_weights(), whole.get_weights())
+
+
+# --- ModelCheckpoint --------------------------------------------------------------------------------------------------
+
+
+class Loss(Callback):
+    """Puts values into the logs, an epoch each."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["value"] = self.values[epoch]
+
+
+@pytest.mark.parametrize(
+    ("options", "saved"),
+    [
+        ({}, [1, 2, 3, 4]),
+        ({"save_best_only": True}, [1, 3]),
+        ({"save_best_only": True, "mode": "max"}, [1, 2, 4]),
+        ({"save_best_only": True, "initial_value_threshold": 2.5}, [3]),
+    ],
+)
+def test_which_epochs_are_saved(options, saved, tmp_path, capsys):
+    checkpoint = ModelCheckpoint(tmp_path / "{epoch:02d}-{value:.1f}", "value", **options, verbose=1)
+    values = [3, 4, 2, 5]
+    fit(new_model(), epochs=4, callbacks=[Loss(values), checkpoint])
+    names = [f"{epoch:02d}-{values[epoch - 1]:.1f}" for epoch in saved]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert capsys.readouterr().out.splitlines() == [
+        f"Epoch {epoch}: saved {tmp_path / name}" for epoch, name in zip(saved, names, strict=True)
+    ]
+
+
+def test_batches_are_counted_through_all_epochs(tmp_path):
+    checkpoint = ModelCheckpoint(tmp_path / "{epoch}-{batch}", save_freq=4, save_weights_only=True)
+    model = new_model()
+    fit(model, epochs=2, validation_split=0.0, callbacks=[checkpoint])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1-4", "2-2", "2-6"]
+    again = new_model()
+    again.load_weights(tmp_path / "2-6")
+    assert same_bits(again.get_weights(), model.get_weights())
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: ModelCheckpoint("a", save_freq="batch"), ValueError, "ModelCheckpoint: save_freq is 'batch'"),
+        (lambda: BackupAndRestore("a", 0), ValueError, "BackupAndRestore: save_freq is 0"),
+        (lambda: BackupAndRestore(""), ValueError, "backup_dir is empty"),
+        (lambda: ModelCheckpoint("a", 3), TypeError, "ModelCheckpoint: monitor is 3"),
+        (lambda: ModelCheckpoint("a", mode="up"), ValueError, "unknown mode 'up'"),
+    ],
+)
+def test_arguments(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("{val_los}", {}, r"filepath is .*\{val_los\}', but 'val_los' is not among epoch, loss"),
+        ("a", {"save_best_only": True, "monitor": "val_los"}, "monitor is 'val_los'; the logs have"),
+    ],
+)
+def test_what_is_not_in_the_logs(name, options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        fit(new_model(), epochs=1, callbacks=[ModelCheckpoint(tmp_path / name, **options)])
