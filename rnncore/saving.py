@@ -143,7 +143,7 @@ def model_state(model: Any) -> dict[str, Any]:
     return {
         "names": weight_names(model),
         "weights": model.weights,
-        "optimizer": optimizer.get_state() if optimizer is not None and optimizer.iterations else None,
+        "optimizer": optimizer.get_state() if optimizer is not None and optimizer.built else None,
         "generators": np.array([_from_generator(g) for g in model.generators()], np.uint64).reshape(-1, 6),
         "states": [layer.states for layer in stateful_layers(model)],
     }
