@@ -13,6 +13,7 @@ from . import (
     models,
     optimizers,
     regularizers,
+    saving,
     utils,
 )
 from .config import set_backend, set_floatx, set_threads
@@ -36,6 +37,7 @@ __all__ = [
     "models",
     "optimizers",
     "regularizers",
+    "saving",
     "set_backend",
     "set_floatx",
     "set_threads",

@@ -103,6 +103,11 @@ class Optimizer(Configured):
     def learning_rate(self, value: float) -> None:
         self._learning_rate = _number("learning_rate", value)
 
+    @property
+    def built(self) -> bool:
+        """Whether it has slots."""
+        return self._arrays is not None
+
     def slots(self) -> dict[str, float]:
         """Return the names of the arrays kept beside each weight, and what fills them at first."""
         raise NotImplementedError

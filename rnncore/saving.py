@@ -22,7 +22,7 @@ from .layers.recurrent import RNN
 from .utils import archive
 
 VERSION = 1
-OBJECT_LIMIT = 10_000  # classes named in a file
+OBJECT_LIMIT = 2000  # classes named in a file
 
 _WORD = (1 << 64) - 1
 
@@ -143,7 +143,7 @@ def model_state(model: Any) -> dict[str, Any]:
     return {
         "names": weight_names(model),
         "weights": model.weights,
-        "optimizer": optimizer.get_state() if optimizer is not None and optimizer.iterations else None,
+        "optimizer": optimizer.get_state() if optimizer is not None and optimizer.built else None,
         "generators": np.array([_from_generator(g) for g in model.generators()], np.uint64).reshape(-1, 6),
         "states": [layer.states for layer in stateful_layers(model)],
     }

@@ -217,6 +217,32 @@ def test_custom_objects(tmp_path):
         load_model(tmp_path / "a", {"Times": Times})
 
 
+class OwnLoss(losses.MeanSquaredError):
+    pass
+
+
+class OwnMetric(metrics.MeanSquaredError):
+    pass
+
+
+class OwnOptimizer(optimizers.SGD):
+    pass
+
+
+def test_custom_objects_of_training(tmp_path):
+    model = Sequential([Input((3,)), Dense(1)])
+    model.compile(OwnOptimizer(0.5), OwnLoss(), metrics=[OwnMetric()])
+    model.save(tmp_path / "a")
+    own = {cls.__name__: cls for cls in (OwnLoss, OwnMetric, OwnOptimizer)}
+    again = load_model(tmp_path / "a", own)
+    assert [type(part) for part in (again.loss, again.optimizer)] == [OwnLoss, OwnOptimizer]
+    assert again.get_compile_config() == model.get_compile_config()
+    assert load_model(tmp_path / "a", compile=False).optimizer is None
+    for missing in own:
+        with pytest.raises(ValueError, match=f"unknown class '{missing}'"):
+            load_model(tmp_path / "a", {name: cls for name, cls in own.items() if name != missing})
+
+
 def test_what_cannot_be_written_leaves_the_old_file(tmp_path):
     (tmp_path / "a").write_text("old")
     model = Sequential([Times(len)])
