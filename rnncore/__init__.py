@@ -12,18 +12,20 @@ from . import (
     metrics,
     models,
     optimizers,
+    preprocessing,
     regularizers,
     saving,
     utils,
 )
 from .config import set_backend, set_floatx, set_threads
-from .layers.core import Input
-from .models import Sequential
+from .layers.chain import Input
+from .models import Model, Sequential
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Input",
+    "Model",
     "Sequential",
     "activations",
     "callbacks",
@@ -36,6 +38,7 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "preprocessing",
     "regularizers",
     "saving",
     "set_backend",

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import saving
 from .configured import look_up
-from .layers.base import finite, flag, fraction, positive, whole
+from .layers.checks import finite, flag, fraction, positive, whole
 
 
 class Callback:

@@ -26,6 +26,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -48,6 +49,105 @@ def squared_error(y, p):
 
 def squared_error_gradient(y, p):
     return 2 * (p - y) / p.shape[-1]
+
+
+def absolute_error(y, p):
+    return np.mean(np.abs(p - y), axis=-1)
+
+
+def absolute_error_gradient(y, p):
+    return np.sign(p - y) / p.shape[-1]
+
+
+def percentage_error(y, p):
+    return 100 * np.mean(np.abs(p - y) / np.maximum(np.abs(y), EPSILON), axis=-1)
+
+
+def percentage_error_gradient(y, p):
+    return 100 * np.sign(p - y) / np.maximum(np.abs(y), EPSILON) / p.shape[-1]
+
+
+def squared_logarithmic_error(y, p):
+    return np.mean((_log_after_one(p) - _log_after_one(y)) ** 2, axis=-1)
+
+
+def squared_logarithmic_error_gradient(y, p):
+    error = _log_after_one(p) - _log_after_one(y)
+    return np.where(p < EPSILON, 0, 2 * error / (np.maximum(p, EPSILON) + 1) / p.shape[-1])
+
+
+def huber_error(y, p, delta):
+    error = np.abs(p - y)
+    return np.mean(np.where(error <= delta, error**2 / 2, delta * error - delta**2 / 2), axis=-1)
+
+
+def huber_error_gradient(y, p, delta):
+    return np.clip(p - y, -delta, delta) / p.shape[-1]
+
+
+def log_cosh_error(y, p):
+    # log cosh e = log(exp(e) + exp(-e)) - log 2
+    return np.mean(np.logaddexp(p - y, y - p) - math.log(2), axis=-1)
+
+
+def log_cosh_error_gradient(y, p):
+    return np.tanh(p - y) / p.shape[-1]
+
+
+def negative_cosine(y, p):
+    return -np.sum(_unit(y) * _unit(p), axis=-1)
+
+
+def negative_cosine_gradient(y, p):
+    # q = p/|p|; d(-y·q)/dp = (q (y·q) - y) / |p|, y of length 1. A p shorter than EPSILON is divided by that instead.
+    length, y, q = _length(p), _unit(y), _unit(p)
+    along = np.where(length > EPSILON, np.sum(y * q, axis=-1, keepdims=True), 0)
+    return (q * along - y) / np.maximum(length, EPSILON)
+
+
+def divergence(y, p):
+    y, p = _clipped(y, most=1), _clipped(p, most=1)
+    return np.sum(y * np.log(y / p), axis=-1)
+
+
+def divergence_gradient(y, p):
+    return _through_clip(p, -_clipped(y, most=1) / _clipped(p, most=1), most=1)
+
+
+def poisson_likelihood(y, p):
+    return np.mean(p - y * np.log(p + EPSILON), axis=-1)
+
+
+def poisson_likelihood_gradient(y, p):
+    return (1 - y / (p + EPSILON)) / p.shape[-1]
+
+
+def margin(y, p):
+    return np.mean(np.maximum(1 - y * p, 0), axis=-1)
+
+
+def margin_gradient(y, p):
+    return np.where(y * p <= 1, -y, 0) / p.shape[-1]
+
+
+def squared_margin(y, p):
+    return np.mean(np.maximum(1 - y * p, 0) ** 2, axis=-1)
+
+
+def squared_margin_gradient(y, p):
+    return -2 * y * np.maximum(1 - y * p, 0) / p.shape[-1]
+
+
+def categorical_margin(y, p):
+    return np.maximum(np.max((1 - y) * p, axis=-1) - np.sum(y * p, axis=-1) + 1, 0)
+
+
+def categorical_margin_gradient(y, p):
+    wrong = (1 - y) * p
+    worst = wrong.max(axis=-1, keepdims=True)
+    share = (wrong == worst).astype(p.dtype)  # of equal ones each takes its part, as TensorFlow's maximum
+    share /= share.sum(axis=-1, keepdims=True)
+    return np.where(worst - np.sum(y * p, axis=-1, keepdims=True) + 1 >= 0, (1 - y) * share - y, 0)
 
 
 def binary_from_probabilities(y, p):
@@ -114,12 +214,24 @@ def _log_softmax(z):
     return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
 
-def _clipped(p):
-    return np.clip(p, EPSILON, 1 - EPSILON)
+def _clipped(p, most=1 - EPSILON):
+    return np.clip(p, EPSILON, most)
 
 
-def _through_clip(p, gradient):
-    return np.where((p < EPSILON) | (p > 1 - EPSILON), 0, gradient)
+def _through_clip(p, gradient, most=1 - EPSILON):
+    return np.where((p < EPSILON) | (p > most), 0, gradient)
+
+
+def _log_after_one(x):
+    return np.log(np.maximum(x, EPSILON) + 1)
+
+
+def _length(x):
+    return np.sqrt(np.sum(x * x, axis=-1, keepdims=True))
+
+
+def _unit(x):
+    return x / np.maximum(_length(x), EPSILON)
 
 
 def _chosen(ids, p):
@@ -266,14 +378,123 @@ class MeanSquaredError(Loss):
     formulas: ClassVar = {False: (squared_error, squared_error_gradient)}
 
 
+class MeanAbsoluteError(Loss):
+    """The mean over the last axis of |y_pred - y_true|."""
+
+    formulas: ClassVar = {False: (absolute_error, absolute_error_gradient)}
+
+
+class MeanAbsolutePercentageError(Loss):
+    """100 times the mean over the last axis of |y_pred - y_true| / |y_true|, which counts as at least 1e-7."""
+
+    formulas: ClassVar = {False: (percentage_error, percentage_error_gradient)}
+
+
+class MeanSquaredLogarithmicError(Loss):
+    """The mean over the last axis of (log(1 + y_pred) - log(1 + y_true))², both taken as at least 1e-7."""
+
+    formulas: ClassVar = {False: (squared_logarithmic_error, squared_logarithmic_error_gradient)}
+
+
+class Huber(Loss):
+    """The mean over the last axis of e²/2 where |e| <= delta, and delta*|e| - delta²/2 beyond; e = y_pred - y_true.
+
+    P. Huber, "Robust estimation of a location parameter", 1964.
+
+    Parameters
+    ----------
+    delta : float
+        Above 0.
+    reduction, name
+        See `Loss`.
+    """
+
+    def __init__(
+        self, delta: float = 1.0, reduction: str | None = "sum_over_batch_size", name: str | None = "huber_loss"
+    ):
+        super().__init__(reduction, name)
+        if not delta > 0:
+            raise ValueError(f"delta is {delta!r}; expected a number above 0")
+        self.delta = float(delta)
+        self.formulas = {
+            False: (partial(huber_error, delta=self.delta), partial(huber_error_gradient, delta=self.delta))
+        }
+
+
+class LogCosh(Loss):
+    """The mean over the last axis of log cosh(y_pred - y_true): e²/2 for a small error e, |e| - log 2 for a large."""
+
+    formulas: ClassVar = {False: (log_cosh_error, log_cosh_error_gradient)}
+
+
+class CosineSimilarity(Loss):
+    """Minus the cosine of the angle between y_true and y_pred, vectors along the last axis: -1 when they agree.
+
+    Parameters
+    ----------
+    axis : int
+        -1; there for Keras's signature.
+    reduction, name
+        See `Loss`.
+    """
+
+    formulas: ClassVar = {False: (negative_cosine, negative_cosine_gradient)}
+
+    def __init__(self, axis: int = -1, reduction: str | None = "sum_over_batch_size", name: str | None = None):
+        super().__init__(reduction, name)
+        self.axis = _last_axis(axis)
+
+
+class KLDivergence(Loss):
+    """sum(y log(y / p)) over the last axis, y and p clipped to [1e-7, 1]."""
+
+    formulas: ClassVar = {False: (divergence, divergence_gradient)}
+
+
+class Poisson(Loss):
+    """The mean over the last axis of p - y log(p + 1e-7): a count y expected to be p, constants left out."""
+
+    formulas: ClassVar = {False: (poisson_likelihood, poisson_likelihood_gradient)}
+
+
+class _Margin(Loss):
+    """A hinge whose targets are -1 or 1; where all of a batch are 0 or 1 they stand for these."""
+
+    def targets(self, y_true, y_pred):
+        y, _ = super().targets(y_true, y_pred)
+        return 2 * y - 1 if ((y == 0) | (y == 1)).all() else y, None
+
+
+class Hinge(_Margin):
+    """The mean over the last axis of max(1 - y*p, 0), y being -1 or 1 (0 and 1 are understood)."""
+
+    formulas: ClassVar = {False: (margin, margin_gradient)}
+
+
+class SquaredHinge(_Margin):
+    """The mean over the last axis of max(1 - y*p, 0)², y being -1 or 1 (0 and 1 are understood)."""
+
+    formulas: ClassVar = {False: (squared_margin, squared_margin_gradient)}
+
+
+class CategoricalHinge(Loss):
+    """max(1 + the largest wrong entry - the right one, 0), y one-hot over the last axis."""
+
+    formulas: ClassVar = {False: (categorical_margin, categorical_margin_gradient)}
+
+
+def _last_axis(axis: int) -> int:
+    if axis != -1:
+        raise ValueError(f"axis is {axis!r}; the loss is taken along the last axis: only -1 is allowed")
+    return axis
+
+
 class _Crossentropy(Loss):
     """What the crossentropies share: `from_logits`, and the last axis as the only one they work on."""
 
     def __init__(self, from_logits, axis, reduction, name):
         super().__init__(reduction, name)
-        if axis != -1:
-            raise ValueError(f"axis is {axis!r}; classes stand on the last axis: only -1 is allowed")
-        self.from_logits, self.axis = bool(from_logits), axis
+        self.from_logits, self.axis = bool(from_logits), _last_axis(axis)
 
 
 class _DenseCrossentropy(_Crossentropy):
@@ -416,9 +637,29 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 # Keras's functions: the loss of each position, shape (B, ...)
 
 
-def mean_squared_error(y_true: Any, y_pred: Any) -> np.ndarray:
-    """Return `MeanSquaredError` a position, not reduced."""
-    return MeanSquaredError(reduction=None)(y_true, y_pred)
+def _a_position(cls: type[Loss]) -> Callable[..., np.ndarray]:
+    """Return Keras's function for a loss; what follows y_true and y_pred are the class's first arguments."""
+
+    def function(y_true: Any, y_pred: Any, *arguments: Any, **options: Any) -> np.ndarray:
+        return cls(*arguments, reduction=None, **options)(y_true, y_pred)
+
+    function.__name__ = function.__qualname__ = snake_case(cls.__name__)
+    function.__doc__ = f"Return `{cls.__name__}` a position, not reduced."
+    return function
+
+
+mean_squared_error = _a_position(MeanSquaredError)
+mean_absolute_error = _a_position(MeanAbsoluteError)
+mean_absolute_percentage_error = _a_position(MeanAbsolutePercentageError)
+mean_squared_logarithmic_error = _a_position(MeanSquaredLogarithmicError)
+huber = _a_position(Huber)
+log_cosh = _a_position(LogCosh)
+cosine_similarity = _a_position(CosineSimilarity)
+kl_divergence = _a_position(KLDivergence)
+poisson = _a_position(Poisson)
+hinge = _a_position(Hinge)
+squared_hinge = _a_position(SquaredHinge)
+categorical_hinge = _a_position(CategoricalHinge)
 
 
 def binary_crossentropy(
@@ -521,14 +762,38 @@ def merged_weights(
     return kept if weights is None else weights * kept
 
 
-_NAMES = {
-    **{
-        name: cls
-        for cls in (BinaryCrossentropy, CategoricalCrossentropy, MeanSquaredError, SparseCategoricalCrossentropy)
-        for name in (cls.__name__, cls().name)
-    },
-    "BCE": BinaryCrossentropy,
-    "bce": BinaryCrossentropy,
-    "MSE": MeanSquaredError,
-    "mse": MeanSquaredError,
+_CLASSES = (
+    MeanSquaredError,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredLogarithmicError,
+    Huber,
+    LogCosh,
+    CosineSimilarity,
+    KLDivergence,
+    Poisson,
+    Hinge,
+    SquaredHinge,
+    CategoricalHinge,
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
+)
+SHORT_NAMES = {
+    "bce": "BinaryCrossentropy",
+    "mse": "MeanSquaredError",
+    "mae": "MeanAbsoluteError",
+    "mape": "MeanAbsolutePercentageError",
+    "msle": "MeanSquaredLogarithmicError",
+    "kld": "KLDivergence",
 }
+
+
+def named(classes: tuple[type, ...]) -> dict[str, type]:
+    """Return classes by all their Keras names: their own, that in snake case, a short one small and large."""
+    table = {name: cls for cls in classes for name in (cls.__name__, snake_case(cls.__name__))}
+    short = {key: table[name] for key, name in SHORT_NAMES.items() if name in table}
+    return {**table, **short, **{key.upper(): cls for key, cls in short.items()}}
+
+
+_NAMES = named(_CLASSES)

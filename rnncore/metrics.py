@@ -1,24 +1,28 @@
-"""Metrics: running means over batches, under Keras's names and with its arithmetic.
+"""Metrics: running means and counts over batches, under Keras's names and with its arithmetic.
 
-A metric takes one value a position, shape (B, ...), and keeps two numbers: the total of each sample's weighted mean
-over its positions, and the count, the total of each sample's mean weight. The mask counts as weights of 0 and 1.
-Within a batch of sequences this is the mean over kept steps. Over batches of different lengths T a kept step
-weighs 1/T of its batch: that is Keras's arithmetic too.
+Most are means. A mean takes one value a position, shape (B, ...), and keeps two numbers: the total of each sample's
+weighted mean over its positions, and the count, the total of each sample's mean weight. The mask counts as weights
+of 0 and 1. Within a batch of sequences this is the mean over kept steps. Over batches of different lengths T a kept
+step weighs 1/T of its batch: that is Keras's arithmetic too.
 
-Totals are Python floats, so a long epoch does not lose counts as float32 totals would.
+Precision, recall, F1 and the areas under curves count instead: how much weight of true and of false labels lies
+between each two thresholds. All positions count alike there, whatever the length of their batch.
+
+The mask holds for every metric. (Keras's counting metrics and its root of the mean squared error overlook it.)
+Totals are float64, so a long epoch does not lose counts as float32 totals would.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import losses
-from .configured import Configured, resolve, snake_case
+from .activations import sigmoid
+from .configured import Configured, look_up, resolve, snake_case
 
 
 class Metric(Configured):
@@ -28,7 +32,14 @@ class Metric(Configured):
     ----------
     name : str, optional
         What it is called in logs; the class's name in snake case when not given.
+
+    Attributes
+    ----------
+    remembers : tuple of str
+        A class states here the attributes that `reset_state` sets, for the backup of a training under way.
     """
+
+    remembers: tuple[str, ...] = ()
 
     def __init__(self, name: str | None = None):
         self.name = name or snake_case(type(self).__name__)
@@ -38,8 +49,8 @@ class Metric(Configured):
         """Take in a batch; arguments as in `rnncore.losses.Loss`."""
         raise NotImplementedError
 
-    def result(self) -> float:
-        """Return the value over all batches since the last `reset_state`."""
+    def result(self) -> float | np.ndarray:
+        """Return the value over all batches since the last `reset_state`; some metrics have several."""
         raise NotImplementedError
 
     def reset_state(self) -> None:
@@ -47,24 +58,24 @@ class Metric(Configured):
         raise NotImplementedError
 
     def get_state(self) -> dict[str, Any]:
-        """Return what the metric has taken in: its attributes that are no constructor's arguments."""
-        return {
-            name: value for name, value in vars(self).items() if name not in inspect.signature(type(self)).parameters
-        }
+        """Return what the metric has taken in, in plain values and arrays."""
+        return {name: getattr(self, name) for name in self.remembers}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` returned, or raise ValueError if it is not of such a metric."""
         own = self.get_state()
-        kinds, given = ({name: (type(v), np.shape(v)) for name, v in each.items()} for each in (own, state))
-        if kinds != given:
-            raise ValueError(
-                f"metric {self.name!r}: its state has {', '.join(own)}; got {', '.join(state)}, or other shapes"
-            )
+        if {name: type(value) for name, value in own.items()} != {name: type(value) for name, value in state.items()}:
+            raise ValueError(f"metric {self.name!r}: its state has {', '.join(own)}, of other types than came")
+        for name, value in own.items():
+            if np.broadcast_shapes(np.shape(value), np.shape(state[name])) != np.shape(state[name]):
+                raise ValueError(f"metric {self.name!r}: {name} has shape {np.shape(state[name])}")
         vars(self).update(state)
 
 
 class Mean(Metric):
     """The weighted mean of values; 0 before there are any."""
+
+    remembers = ("total", "count")
 
     def reset_state(self) -> None:
         self.total, self.count = 0.0, 0.0
@@ -137,11 +148,433 @@ class SparseCategoricalAccuracy(_MeanOf):
         return y_pred.argmax(axis=-1) == losses.fitted_classes(y_true, y_pred)
 
 
-class MeanSquaredError(_MeanOf):
-    """The mean of (y_pred - y_true)²."""
+class TopKCategoricalAccuracy(_MeanOf):
+    """How often fewer than `k` entries of y_pred are larger than the one that a one-hot y_true says.
+
+    Parameters
+    ----------
+    k : int
+        At least 1.
+    name : str, optional
+    """
+
+    def __init__(self, k: int = 5, name: str | None = None):
+        super().__init__(name)
+        if k < 1:
+            raise ValueError(f"k is {k!r}; expected a whole number of at least 1")
+        self.k = int(k)
 
     def values(self, y_true, y_pred):
-        return losses.mean_squared_error(y_true, y_pred)
+        return self._among_the_first(losses.fitted(y_true, y_pred).argmax(axis=-1), y_pred)
+
+    def _among_the_first(self, ids, y_pred):
+        known = (ids >= 0) & (ids < y_pred.shape[-1])
+        own = np.take_along_axis(y_pred, np.where(known, ids, 0).astype(np.int64)[..., None], axis=-1)
+        return known & np.isfinite(own[..., 0]) & ((y_pred > own).sum(axis=-1) < self.k)
+
+
+class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
+    """How often fewer than `k` entries of y_pred are larger than that of y_true, a class by its number.
+
+    Parameters
+    ----------
+    k : int
+        At least 1.
+    name : str, optional
+    from_sorted_ids : bool
+        y_pred holds classes by number, the likeliest first, and y_true is looked for among the first `k`.
+    """
+
+    def __init__(self, k: int = 5, name: str | None = None, *, from_sorted_ids: bool = False):
+        super().__init__(k, name)
+        self.from_sorted_ids = bool(from_sorted_ids)
+
+    def values(self, y_true, y_pred):
+        ids = losses.fitted_classes(y_true, y_pred)
+        if self.from_sorted_ids:
+            return (y_pred[..., : self.k] == ids[..., None]).any(axis=-1)
+        return self._among_the_first(ids, y_pred)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Losses as metrics: the mean of what one of Keras's functions gives for a position
+
+
+class _MeanLoss(_MeanOf):
+    """A subclass says which function."""
+
+    function: ClassVar[Callable[..., np.ndarray]]
+
+    def values(self, y_true, y_pred):
+        return self.function(y_true, y_pred)
+
+
+class MeanSquaredError(_MeanLoss):
+    """The mean of (y_pred - y_true)²."""
+
+    function = staticmethod(losses.mean_squared_error)
+
+
+class RootMeanSquaredError(MeanSquaredError):
+    """The root of the mean of (y_pred - y_true)² over all batches."""
+
+    def result(self):
+        return math.sqrt(super().result())
+
+
+class MeanAbsoluteError(_MeanLoss):
+    """The mean of |y_pred - y_true|."""
+
+    function = staticmethod(losses.mean_absolute_error)
+
+
+class MeanAbsolutePercentageError(_MeanLoss):
+    """See the loss of that name."""
+
+    function = staticmethod(losses.mean_absolute_percentage_error)
+
+
+class MeanSquaredLogarithmicError(_MeanLoss):
+    """See the loss of that name."""
+
+    function = staticmethod(losses.mean_squared_logarithmic_error)
+
+
+class KLDivergence(_MeanLoss):
+    """See the loss of that name."""
+
+    function = staticmethod(losses.kl_divergence)
+
+
+class Poisson(_MeanLoss):
+    """See the loss of that name."""
+
+    function = staticmethod(losses.poisson)
+
+
+class _MeanCrossentropy(_MeanLoss):
+    """A crossentropy from probabilities, or with ``from_logits=True`` from logits."""
+
+    def __init__(self, name: str | None = None, *, from_logits: bool = False):
+        super().__init__(name)
+        self.from_logits = bool(from_logits)
+
+    def values(self, y_true, y_pred):
+        return self.function(y_true, y_pred, from_logits=self.from_logits)
+
+
+class BinaryCrossentropy(_MeanCrossentropy):
+    """See the loss of that name; `from_logits` is the only option."""
+
+    function = staticmethod(losses.binary_crossentropy)
+
+
+class CategoricalCrossentropy(_MeanCrossentropy):
+    """See the loss of that name; `from_logits` is the only option."""
+
+    function = staticmethod(losses.categorical_crossentropy)
+
+
+class SparseCategoricalCrossentropy(_MeanCrossentropy):
+    """See the loss of that name; `from_logits` is the only option."""
+
+    function = staticmethod(losses.sparse_categorical_crossentropy)
+
+
+class Perplexity(SparseCategoricalCrossentropy):
+    """exp of the mean of -log p of the true class, which y_true gives by its number; for text: e to the loss.
+
+    Keras has none among its metrics. Here, as in KerasHub, each position that the mask keeps counts alike, whatever
+    the length of its batch: the mean is over tokens. 1 before there are any.
+    """
+
+    def update_state(self, y_true, y_pred, sample_weight=None, mask=None):
+        y_pred = losses.as_floats(y_pred)
+        values = self.values(y_true, y_pred)
+        weights = losses.merged_weights(sample_weight, mask, values.shape, values.dtype, rescaled=False)
+        weights = None if weights is None else np.broadcast_to(weights, values.shape).ravel()
+        Mean.update_state(self, values.ravel(), weights)
+
+    def result(self):
+        return math.exp(super().result())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Counts of true and false, positives and negatives
+
+
+class _Counts(Metric):
+    """Base of what counts predictions above thresholds.
+
+    K  thresholds    L  labels that are counted apart
+
+    The state is two histograms (K + 1, L): the weight of true and of false labels by the number of thresholds that
+    their prediction is above. From it come, for each threshold and label, the four counts.
+    """
+
+    # What the predictions are compared with, in any order; set before the base's constructor is called.
+    limits: Sequence[float]
+    remembers = ("true", "false")
+
+    def reset_state(self) -> None:
+        self.true = self.false = np.zeros((len(self.limits) + 1, 1))
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        y_pred = losses.as_floats(y_pred)
+        if y_pred.ndim == 1:
+            y_pred = y_pred[:, None]
+        y_true = losses.fitted(y_true, y_pred)
+        weights = losses.merged_weights(sample_weight, mask, y_pred.shape[:-1], y_pred.dtype, rescaled=False)
+        weights = np.ones(y_pred.shape) if weights is None else np.broadcast_to(weights[..., None], y_pred.shape)
+        y_true, y_pred, weights = self.counted(y_true, y_pred, weights)
+        labels = y_pred.shape[-1]
+        limits = np.asarray(self.limits, y_pred.dtype)
+        order = np.sort(limits)
+        size = len(limits) + 1
+        places = np.searchsorted(order, y_pred, side="left") * labels + np.arange(labels)
+        for name, kept in (("true", y_true != 0), ("false", y_true == 0)):
+            histogram = np.bincount(places[kept], weights[kept], size * labels).reshape(size, labels)
+            setattr(self, name, getattr(self, name) + histogram)
+
+    def counted(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the three, each (B, ..., L), as they are counted; by default all of a batch as one label."""
+        return tuple(array.reshape(-1, 1) for array in (y_true, y_pred, weights))
+
+    def counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return true positives, false positives, true and false negatives, each (K, L) in the order of `limits`."""
+        places = np.argsort(np.argsort(self.limits))
+        above, total = [], []
+        for histogram in (self.true, self.false):
+            upward = np.cumsum(histogram[::-1], axis=0)[::-1]
+            above.append(upward[1:][places])
+            total.append(upward[0])
+        return above[0], above[1], total[1] - above[1], total[0] - above[0]
+
+
+class _Share(_Counts):
+    """True positives divided by them and what a subclass says."""
+
+    def __init__(
+        self,
+        thresholds: float | Sequence[float] | None = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+    ):
+        default = 0.5 if top_k is None else -math.inf
+        self.limits = np.atleast_1d(default if thresholds is None else thresholds).astype(float)
+        super().__init__(name)
+        if thresholds is not None and not ((self.limits >= 0) & (self.limits <= 1)).all():
+            raise ValueError(f"thresholds is {thresholds!r}; expected numbers from 0 to 1")
+        self.thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
+
+    def counted(self, y_true, y_pred, weights):
+        classes = y_pred.shape[-1]
+        if self.top_k is not None:
+            if not 1 <= self.top_k <= classes:
+                raise ValueError(f"top_k is {self.top_k!r}; y_pred has {classes} entries a position")
+            place = np.argsort(np.argsort(-y_pred, axis=-1, kind="stable"), axis=-1, kind="stable")
+            y_pred = np.where(place < self.top_k, y_pred, -np.inf)
+        if self.class_id is not None:
+            if not 0 <= self.class_id < classes:
+                raise ValueError(f"class_id is {self.class_id!r}; y_pred has {classes} entries a position")
+            y_true, y_pred, weights = (array[..., self.class_id] for array in (y_true, y_pred, weights))
+        return super().counted(y_true, y_pred, weights)
+
+    def result(self):
+        right, others = self.parts()
+        shares = _divided(right[:, 0], right[:, 0] + others[:, 0])
+        return float(shares[0]) if len(shares) == 1 else shares
+
+    def parts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the true positives, and what else they are a share of."""
+        raise NotImplementedError
+
+
+class Precision(_Share):
+    """The share of true labels among what is predicted positive; 0 where nothing is.
+
+    Parameters
+    ----------
+    thresholds : float or sequence of float, optional
+        From 0 to 1; a prediction counts as positive above it. Several give as many values. Default 0.5, or with
+        `top_k` none.
+    top_k : int, optional
+        Only the `top_k` largest entries of each position can count as positive.
+    class_id : int, optional
+        Look at this entry of the last axis only.
+    name : str, optional
+    """
+
+    def parts(self):
+        right, wrong, _, _ = self.counts()
+        return right, wrong
+
+
+class Recall(_Share):
+    """The share of what is predicted positive among true labels; 0 where there are none. Parameters: `Precision`'s."""
+
+    def parts(self):
+        right, _, _, missed = self.counts()
+        return right, missed
+
+
+class F1Score(_Counts):
+    """2 * precision * recall / (precision + recall), for each entry of the last axis.
+
+    Parameters
+    ----------
+    average : {None, "micro", "macro", "weighted"}
+        None: one value a class, an ndarray of shape (C,). "micro" adds up all classes' counts, "macro" takes the mean
+        of the classes' values, "weighted" weighs them by how often they are true.
+    threshold : float, optional
+        From above 0 to 1. When not given the largest entry counts as positive and no other.
+    name : str, optional
+    """
+
+    def __init__(self, average: str | None = None, threshold: float | None = None, name: str | None = None):
+        self.limits = (0.5 if threshold is None else threshold,)
+        super().__init__(name)
+        self._averaged = look_up(average or "none", _AVERAGES, "average")
+        if threshold is not None and not 0 < threshold <= 1:
+            raise ValueError(f"threshold is {threshold!r}; expected a number above 0 and at most 1")
+        self.average, self.threshold = average, threshold
+
+    def counted(self, y_true, y_pred, weights):
+        if self.threshold is None:
+            # All equal ones, as Keras; but nothing where the largest is 0.
+            largest = (y_pred == y_pred.max(axis=-1, keepdims=True)) & (np.abs(y_pred) > 1e-9)
+            y_pred = largest.astype(y_pred.dtype)
+        return y_true, y_pred, weights
+
+    def result(self):
+        right, wrong, _, missed = (counts[0] for counts in self.counts())
+        return self._averaged(right, wrong, missed)
+
+
+def _f1(right, wrong, missed):
+    # Keras adds 1e-7 to each divisor.
+    precision = right / (right + wrong + losses.EPSILON)
+    recall = right / (right + missed + losses.EPSILON)
+    return 2 * precision * recall / (precision + recall + losses.EPSILON)
+
+
+def _weighted_f1(right, wrong, missed):
+    true = right + missed
+    return float(np.sum(_f1(right, wrong, missed) * true / (true.sum() + losses.EPSILON)))
+
+
+_AVERAGES = {
+    "none": _f1,
+    "micro": lambda *counts: float(_f1(*(count.sum() for count in counts))),
+    "macro": lambda *counts: float(_f1(*counts).mean()),
+    "weighted": _weighted_f1,
+}
+
+
+class AUC(_Counts):
+    """The area under a curve through one point a threshold.
+
+    Parameters
+    ----------
+    num_thresholds : int
+        At least 2, spread evenly over [0, 1]; the outer ones lie 1e-7 outside.
+    curve : {"ROC", "PR"}
+        Recall over the share of false labels predicted positive, or precision over recall.
+    summation_method : {"interpolation", "minoring", "majoring"}
+        Heights between two points: their mean (for "PR" the counts go straight from one to the other, not the precision
+        [1]_), the lower one or the higher one.
+    name : str, optional
+    thresholds : sequence of float, optional
+        Instead of `num_thresholds`, without the outer two.
+    multi_label : bool
+        Take the area of each entry of the last axis by itself, and their mean.
+    num_labels : int, optional
+        There for Keras's signature: the first batch tells.
+    label_weights : sequence of float, optional
+        Weights of the entries of the last axis: in the mean of their areas, or in the counts.
+    from_logits : bool
+        Predictions are logits.
+
+    References
+    ----------
+    .. [1] J. Davis, M. Goadrich, "The relationship between precision-recall and ROC curves", 2006, section 4
+    """
+
+    def __init__(
+        self,
+        num_thresholds: int = 200,
+        curve: str = "ROC",
+        summation_method: str = "interpolation",
+        name: str | None = None,
+        *,
+        thresholds: Sequence[float] | None = None,
+        multi_label: bool = False,
+        num_labels: int | None = None,
+        label_weights: Sequence[float] | None = None,
+        from_logits: bool = False,
+    ):
+        if num_thresholds < 2:
+            raise ValueError(f"num_thresholds is {num_thresholds!r}; expected a whole number of at least 2")
+        self._points = look_up(curve, _CURVES, "curve")
+        self._heights = look_up(summation_method, _HEIGHTS, "summation_method")
+        self.num_thresholds, self.thresholds = num_thresholds, None if thresholds is None else sorted(thresholds)
+        inner = np.arange(1, num_thresholds - 1) / (num_thresholds - 1) if thresholds is None else self.thresholds
+        self.limits = np.array([-losses.EPSILON, *inner, 1 + losses.EPSILON])
+        super().__init__(name)
+        self.curve, self.summation_method = curve, summation_method
+        self.multi_label, self.num_labels = bool(multi_label), num_labels
+        self.label_weights = None if label_weights is None else [float(weight) for weight in label_weights]
+        self.from_logits = bool(from_logits)
+
+    def counted(self, y_true, y_pred, weights):
+        y_pred = np.clip(sigmoid(y_pred) if self.from_logits else y_pred, 0, 1)
+        if self.multi_label:
+            return y_true, y_pred, weights
+        if self.label_weights is not None:
+            weights = weights * np.asarray(self.label_weights)
+        return super().counted(y_true, y_pred, weights)
+
+    def result(self):
+        counts = self.counts()
+        if (self.curve, self.summation_method) == ("PR", "interpolation"):
+            areas = _interpolated_precision(*counts)
+        else:
+            x, y = self._points(*counts)
+            areas = np.sum((x[:-1] - x[1:]) * self._heights(y[:-1], y[1:]), axis=0)
+        labels = self.label_weights if self.multi_label else None
+        return float(np.average(np.broadcast_to(areas, np.shape(labels) or areas.shape), weights=labels))
+
+
+def _interpolated_precision(right, wrong, right_not, missed):
+    """Return the area under precision over recall, where between two thresholds the counts change linearly.
+
+    With P = right + wrong, d for a difference and slope = d right / dP, precision is slope + intercept / P; its
+    integral over right, d right = slope dP, is slope * (d right + intercept * d log P).
+    """
+    positive = right + wrong
+    change = right[:-1] - right[1:]
+    slope = _divided(change, positive[:-1] - positive[1:])
+    intercept = right[1:] - slope * positive[1:]
+    both = (positive[:-1] > 0) & (positive[1:] > 0)
+    ratio = np.where(both, _divided(positive[:-1], positive[1:]), 1)
+    return np.sum(_divided(slope * (change + intercept * np.log(ratio)), (right + missed)[1:]), axis=0)
+
+
+def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return a / b, 0 where b is 0."""
+    return np.divide(a, b, out=np.zeros_like(a), where=b != 0)
+
+
+# The points (x, y) of a curve from true and false positives, true and false negatives.
+_CURVES = {
+    "ROC": lambda right, wrong, right_not, missed: (
+        _divided(wrong, wrong + right_not),
+        _divided(right, right + missed),
+    ),
+    "PR": lambda right, wrong, right_not, missed: (_divided(right, right + missed), _divided(right, right + wrong)),
+}
+_HEIGHTS = {"interpolation": lambda a, b: (a + b) / 2, "minoring": np.minimum, "majoring": np.maximum}
 
 
 def get(
@@ -181,12 +614,27 @@ def get(
     return metric
 
 
-_NAMES = {
-    **{
-        name: cls
-        for cls in (BinaryAccuracy, CategoricalAccuracy, Mean, MeanSquaredError, SparseCategoricalAccuracy)
-        for name in (cls.__name__, snake_case(cls.__name__))
-    },
-    "MSE": MeanSquaredError,
-    "mse": MeanSquaredError,
-}
+_CLASSES = (
+    AUC,
+    BinaryAccuracy,
+    BinaryCrossentropy,
+    CategoricalAccuracy,
+    CategoricalCrossentropy,
+    F1Score,
+    KLDivergence,
+    Mean,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Perplexity,
+    Poisson,
+    Precision,
+    Recall,
+    RootMeanSquaredError,
+    SparseCategoricalAccuracy,
+    SparseCategoricalCrossentropy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+)
+_NAMES = losses.named(_CLASSES)

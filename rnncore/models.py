@@ -15,13 +15,15 @@ from . import config, losses, optimizers
 from . import metrics as metric_classes
 from .callbacks import Callback, History
 from .configured import custom_object_scope, described, look_up, revived
-from .layers.base import Layer, flag, fraction, inspected, not_finite, positive, whole
-from .layers.core import Activated, InputLayer
+from .layers.base import Layer
+from .layers.chain import Chain, InputLayer
+from .layers.checks import flag, fraction, inspected, not_finite, positive, whole
+from .layers.core import Activated
 from .saving import load_model, load_weights, save_model, save_weights, stateful_layers
 from .utils.interrupt import deferred_interrupt
 from .utils.progress import Progress
 
-__all__ = ["Sequential", "load_model"]
+__all__ = ["Model", "Sequential", "load_model"]
 
 
 class Sequential(Layer):
@@ -91,7 +93,7 @@ class Sequential(Layer):
 
     def _build_from_input(self):
         if self.input is not None and self.layers:
-            self.build(self.input.shape)
+            self.build(self.input.input_shape)
 
     def pop(self) -> Layer:
         """Take the last layer away and return it."""
@@ -346,6 +348,7 @@ class Sequential(Layer):
                         raise KeyboardInterrupt(f"stopped after epoch {epoch + 1}")
                     if self.stop_training:
                         break
+                self.optimizer.finalize_variable_values(self.trainable_weights)
             finally:
                 _call(callbacks, "on_train_end", logs)
         return self.history
@@ -620,6 +623,36 @@ class Sequential(Layer):
         for kind, arrays in {"Total": [*chain(*kinds.values())], **kinds}.items():
             count, size = sum(array.size for array in arrays), sum(array.nbytes for array in arrays)
             print_fn(f" {kind} params: {count:,} ({_bytes(size)})")
+
+
+def Model(inputs: InputLayer, outputs: Chain, name: str | None = None) -> Sequential:
+    """Return the model of a chain described in the functional style.
+
+    Parameters
+    ----------
+    inputs : InputLayer
+        What `Input` returned.
+    outputs : Chain
+        The last of the layers called on it, one on the other.
+    name : str, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        Several inputs or outputs, or outputs that do not come from `inputs`: rnncore has models of one chain only.
+    """
+    for argument, given in (("inputs", inputs), ("outputs", outputs)):
+        if not isinstance(given, Chain):
+            raise TypeError(
+                f"Model: {argument} is {given!r}; expected one Input, and what the layers called on it return: "
+                "rnncore has models of one chain, and Sequential"
+            )
+    if outputs.head is not inputs:
+        raise ValueError("Model: outputs does not begin at inputs")
+    model = Sequential(name=name)
+    for layer in (inputs, *outputs.layers):
+        model.add(layer)
+    return model
 
 
 class _Running:

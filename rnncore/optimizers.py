@@ -19,6 +19,10 @@ References
 .. [4] S. Reddi et al., "On the convergence of Adam and beyond", 2018
 .. [5] I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", 2019
 .. [6] J. Duchi et al., "Adaptive subgradient methods", 2011
+.. [7] M. Zeiler, "ADADELTA: an adaptive learning rate method", 2012
+.. [8] T. Dozat, "Incorporating Nesterov momentum into Adam", 2016
+.. [9] X. Chen et al., "Symbolic discovery of optimization algorithms", 2023
+.. [10] B. Polyak, A. Juditsky, "Acceleration of stochastic approximation by averaging", 1992
 """
 
 from __future__ import annotations
@@ -26,13 +30,19 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .configured import Configured, resolve, snake_case
+from . import schedules
+from .configured import Configured, described, resolve, snake_case
 from .sparse import RowGradient
+
+# ``from rnncore.optimizers.schedules import …``, as Keras has it, though this is one file.
+sys.modules[f"{__name__}.schedules"] = schedules
 
 # Entries updated at a time: a block of the weight, its slots and temporaries fits a core's second-level cache.
 BLOCK = 32768
@@ -43,8 +53,10 @@ class Optimizer(Configured):
 
     Parameters
     ----------
-    learning_rate : float
-        At least 0; may be set later (``optimizer.learning_rate = 1e-4``).
+    learning_rate : float, LearningRateSchedule or callable
+        At least 0; may be set later (``optimizer.learning_rate = 1e-4``). A schedule (see `schedules`) or a plain
+        function takes the number of steps before this one, batches that were only accumulated included. (Keras
+        calls a plain function with nothing; one without parameters is called so here too.)
     weight_decay : float, optional
         Decoupled [5]_, in every optimizer: before the update w shrinks by ``w * weight_decay * lr``.
     clipnorm : float, optional
@@ -54,12 +66,17 @@ class Optimizer(Configured):
     global_clipnorm : float, optional
         All gradients are scaled down together so that their common norm is no more than this. At most one
         of the three may be given.
+    use_ema : bool
+        Keep an exponential moving average of every array [10]_, ``a = ema_momentum * a + (1 - ema_momentum) * w``
+        after each call, from the first weights that a step left. `finalize_variable_values` puts it in their place.
+    ema_momentum : float
+        From 0 to 1.
+    ema_overwrite_frequency : int, optional
+        After every so many updates the arrays become their averages.
+    gradient_accumulation_steps : int, optional
+        At least 2: only every so manieth call updates, with the mean of the gradients since the last update. Clips
+        apply to that mean, averages are still taken at each call. A `RowGradient` is added up densely.
     name : str, optional
-
-    Attributes
-    ----------
-    iterations : int
-        Steps taken.
 
     Raises
     ------
@@ -69,18 +86,24 @@ class Optimizer(Configured):
 
     # Whether a gradient of 0 leaves weight and slots as they are, so that untouched rows need no work.
     ignores_zeros = False
-    # Whether `update` takes the square of the gradient.
-    uses_squares = True
+    # What `update` takes in beside the gradient: an elementwise function of it, or None for nothing.
+    moment: ClassVar[Callable[[np.ndarray], np.ndarray] | None] = staticmethod(np.square)
 
     def __init__(
         self,
-        learning_rate: float,
+        learning_rate: float | Callable[[int], float],
         weight_decay: float | None = None,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = None,
     ):
+        self._calls = 0
+        self._learning_rate: float | Callable[[int], float] = 0.0
         self.learning_rate = learning_rate
         self.weight_decay = None if weight_decay is None else _number("weight_decay", weight_decay)
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
@@ -89,19 +112,44 @@ class Optimizer(Configured):
         given = {clip: limit for clip, limit in clips.items() if limit is not None}
         if len(given) > 1:
             raise ValueError(f"of clipnorm, clipvalue and global_clipnorm one may be given; got {given}")
+        self.use_ema, self.ema_momentum = bool(use_ema), _number("ema_momentum", ema_momentum, most=1.0)
+        self.ema_overwrite_frequency = _count("ema_overwrite_frequency", ema_overwrite_frequency, 1)
+        self.gradient_accumulation_steps = _count("gradient_accumulation_steps", gradient_accumulation_steps, 2)
         self.name = name or snake_case(type(self).__name__)
-        self.iterations = 0
         self._arrays: list[np.ndarray] | None = None
         self._slots: list[dict[str, np.ndarray]] = []
+        self._kept: list[dict[str, np.ndarray]] = []  # the base's own: "average", "gradient_accumulator"
+
+    @property
+    def iterations(self) -> int:
+        """Updates taken; calls that only accumulated are not counted."""
+        return self._calls // (self.gradient_accumulation_steps or 1)
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the next step."""
+        """The learning rate of the next step.
+
+        Raises
+        ------
+        TypeError
+            A number is set where a schedule or function was given.
+        ValueError
+            A number below 0, also if a schedule returns it.
+        """
+        if callable(self._learning_rate):
+            value = schedules.at(self._learning_rate, self._calls)
+            return _number(f"learning_rate at step {self._calls}", value)
         return self._learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self._learning_rate = _number("learning_rate", value)
+    def learning_rate(self, value: float | Callable[[int], float] | Mapping[str, Any]) -> None:
+        if isinstance(value, Mapping):
+            value = schedules.deserialize(value)
+        if not callable(value):
+            value = _number("learning_rate", value)
+            if callable(self._learning_rate):
+                raise TypeError(f"learning_rate is {self._learning_rate!r} and cannot be set to the number {value!r}")
+        self._learning_rate = value
 
     @property
     def built(self) -> bool:
@@ -115,7 +163,7 @@ class Optimizer(Configured):
     def update(
         self,
         gradient: np.ndarray,
-        square: np.ndarray | None,
+        moment: np.ndarray | None,
         array: np.ndarray,
         slots: Mapping[str, np.ndarray],
         lr: float,
@@ -123,9 +171,16 @@ class Optimizer(Configured):
     ) -> None:
         """Change `array` and `slots` in place; all have one shape and dtype, and only elementwise work is allowed.
 
-        `square` is what a second moment takes in (see `RowGradient.squares`), for classes with `uses_squares`.
+        `moment` is the class's `moment` of the gradient, added up over look-ups (see `RowGradient.sums`).
         """
         raise NotImplementedError
+
+    def counters(self) -> dict[str, float]:
+        """Return the names of attributes that are numbers changed by `advance`, and what they start from."""
+        return {}
+
+    def advance(self, t: int) -> None:
+        """Go on to update number `t`, once for all arrays: before the first of them is updated."""
 
     def build(self, arrays: Iterable[np.ndarray]) -> None:
         """Make the slots of `arrays`; the first `apply_gradients` does it where this was not called.
@@ -137,7 +192,15 @@ class Optimizer(Configured):
         """
         arrays = list(arrays)
         _check_usable(arrays)
-        self._slots = [{name: np.full_like(a, fill) for name, fill in self.slots().items()} for a in arrays]
+        kept = {"average": self.use_ema, "gradient_accumulator": self.gradient_accumulation_steps}
+        kept = {name: 0.0 for name, use in kept.items() if use}
+        self._slots, self._kept = (
+            [{name: np.full_like(a, fill) for name, fill in fills.items()} for a in arrays]
+            for fills in (self.slots(), kept)
+        )
+        dtype = arrays[0].dtype if arrays else np.dtype(float)
+        for name, start in self.counters().items():
+            setattr(self, name, dtype.type(start))
         self._arrays = arrays
 
     def apply_gradients(
@@ -166,16 +229,37 @@ class Optimizer(Configured):
             self._check_same(arrays)
         else:
             _check_usable(arrays)
-        gradients = _checked_gradients(pairs)
+        gradients, lr = _checked_gradients(pairs), self.learning_rate
         if not built:
             self.build(arrays)
-        t = self.iterations + 1
-        for gradient, array, slots in zip(self._clipped(gradients), arrays, self._slots, strict=True):
-            if isinstance(gradient, RowGradient):
-                self._step_rows(gradient, array, slots, t)
-            elif gradient is not None:
-                self._step(gradient, None, array, slots, t)
-        self.iterations = t
+        t, steps = self.iterations + 1, self.gradient_accumulation_steps
+        if steps:
+            gradients = self._accumulated(gradients)
+        if not steps or (self._calls + 1) % steps == 0:
+            self.advance(t)
+            for gradient, array, slots in zip(self._clipped(gradients), arrays, self._slots, strict=True):
+                if isinstance(gradient, RowGradient):
+                    self._step_rows(gradient, array, slots, lr, t)
+                elif gradient is not None:
+                    self._step(gradient, None, array, slots, lr, t)
+            for kept in self._kept if steps else ():
+                kept["gradient_accumulator"][...] = 0
+        if self.use_ema:
+            self._average(t)
+        self._calls += 1
+
+    def finalize_variable_values(self, arrays: Iterable[np.ndarray]) -> None:
+        """Put the moving averages in the arrays' place, as `fit` does at its end; without `use_ema` do nothing.
+
+        Raises
+        ------
+        ValueError
+            The arrays are not those of the steps.
+        """
+        if self.use_ema and self._calls:
+            self._check_same(list(arrays))
+            for array, kept in zip(self._arrays, self._kept, strict=True):
+                array[...] = kept["average"]
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Return all that a step depends on beside the arguments of the constructor, as copies.
@@ -183,12 +267,15 @@ class Optimizer(Configured):
         Returns
         -------
         dict
-            ``"iterations"`` (int64), ``"learning_rate"`` (float64) and a ``"{slot}/{i}"`` for each slot of
-            array i, of that array's shape and dtype.
+            ``"iterations"`` (int64, calls that only accumulated included), ``"learning_rate"`` (float64; not for
+            a schedule or function, which the step determines), the class's counters, and a ``"{slot}/{i}"`` for
+            each slot of array i, moving average and accumulator included, of that array's shape and dtype.
         """
+        rate = {} if callable(self._learning_rate) else {"learning_rate": np.array(self.learning_rate, np.float64)}
         return {
-            "iterations": np.array(self.iterations, np.int64),
-            "learning_rate": np.array(self.learning_rate, np.float64),
+            "iterations": np.array(self._calls, np.int64),
+            **rate,
+            **({name: np.array(getattr(self, name)) for name in self.counters()} if self._arrays is not None else {}),
             **{key: slot.copy() for key, slot in self._named_slots()},
         }
 
@@ -211,18 +298,22 @@ class Optimizer(Configured):
             new = np.asarray(state[key])
             if new.shape != mine.shape or new.dtype != mine.dtype:
                 raise ValueError(f"state[{key!r}] is {new.dtype} {new.shape}; expected {mine.dtype} {mine.shape}")
-        self.learning_rate = float(state["learning_rate"])
-        self.iterations = int(state["iterations"])
+        if "learning_rate" in expected:
+            self.learning_rate = float(state["learning_rate"])
+        self._calls = int(state["iterations"])
+        for name in self.counters():
+            setattr(self, name, expected[name].dtype.type(state[name]))
         for key, slot in self._named_slots():
             slot[...] = state[key]
 
     def get_config(self) -> dict[str, Any]:
         # The classes hand these on as keywords, out of sight of their own signature.
         common = {name: getattr(self, name) for name in inspect.signature(Optimizer).parameters}
-        return {**super().get_config(), **common}
+        return {**super().get_config(), **common, "learning_rate": described(self._learning_rate)}
 
     def _named_slots(self) -> Iterator[tuple[str, np.ndarray]]:
-        return ((f"{name}/{i}", slot) for i, slots in enumerate(self._slots) for name, slot in slots.items())
+        both = zip(self._slots, self._kept, strict=True)
+        return ((f"{name}/{i}", slot) for i, pair in enumerate(both) for name, slot in chain(*map(dict.items, pair)))
 
     def _check_same(self, arrays: list[np.ndarray]) -> None:
         if len(arrays) != len(self._arrays):
@@ -246,23 +337,43 @@ class Optimizer(Configured):
             return [_scaled(g, self.global_clipnorm, norm) for g in added]
         return gradients
 
-    def _step(self, gradient, square, array, slots, t) -> None:
-        for block in _blocks(array):
-            w = array[block]
-            if self.weight_decay:
-                w -= w * self.weight_decay * self.learning_rate
-            g2 = square[block] if square is not None else gradient[block] ** 2 if self.uses_squares else None
-            self.update(
-                gradient[block], g2, w, {name: slot[block] for name, slot in slots.items()}, self.learning_rate, t
-            )
+    def _accumulated(self, gradients: list[np.ndarray | RowGradient | None]) -> list[np.ndarray | None]:
+        """Add gradients to what came since the last update, and return the sums' share of a call."""
+        for gradient, kept in zip(gradients, self._kept, strict=True):
+            if isinstance(gradient, RowGradient):
+                kept["gradient_accumulator"][gradient.unique] += gradient.sums()
+            elif gradient is not None:
+                kept["gradient_accumulator"] += gradient
+        return [
+            None if gradient is None else kept["gradient_accumulator"] / self.gradient_accumulation_steps
+            for gradient, kept in zip(gradients, self._kept, strict=True)
+        ]
 
-    def _step_rows(self, gradient: RowGradient, array: np.ndarray, slots: Mapping[str, np.ndarray], t: int) -> None:
+    def _average(self, t: int) -> None:
+        overwrite = self.ema_overwrite_frequency and t % self.ema_overwrite_frequency == 0
+        for array, kept in zip(self._arrays, self._kept, strict=True):
+            momentum = array.dtype.type(self.ema_momentum if t > 1 else 0)
+            for block in _blocks(array):
+                average, w = kept["average"][block], array[block]
+                average[...] = momentum * average + (1 - momentum) * w
+                if overwrite:
+                    w[...] = average
+
+    def _step(self, gradient, moment, array, slots, lr, t) -> None:
+        for block in _blocks(array):
+            g, w = gradient[block], array[block]
+            if self.weight_decay:
+                w -= w * self.weight_decay * lr
+            taken = moment[block] if moment is not None else self.moment and self.moment(g)
+            self.update(g, taken, w, {name: slot[block] for name, slot in slots.items()}, lr, t)
+
+    def _step_rows(self, gradient: RowGradient, array: np.ndarray, slots: Mapping[str, np.ndarray], lr, t) -> None:
         ids = gradient.unique
         rows, row_slots = array[ids], {name: slot[ids] for name, slot in slots.items()}
-        self._step(gradient.sums(), gradient.squares() if self.uses_squares else None, rows, row_slots, t)
+        self._step(gradient.sums(), self.moment and gradient.sums(self.moment), rows, row_slots, lr, t)
         if self.weight_decay or not self.ignores_zeros:
             # The touched rows come out wrong here and are put right below.
-            self._step(np.broadcast_to(array.dtype.type(0), array.shape), None, array, slots, t)
+            self._step(np.broadcast_to(array.dtype.type(0), array.shape), None, array, slots, lr, t)
         array[ids] = rows
         for name, slot in slots.items():
             slot[ids] = row_slots[name]
@@ -286,7 +397,7 @@ class SGD(Optimizer):
         super().__init__(learning_rate, **kwargs)
         self.momentum, self.nesterov = _number("momentum", momentum, most=1.0), bool(nesterov)
 
-    uses_squares = False
+    moment = None
 
     def slots(self):
         return {"momentum": 0.0} if self.momentum else {}
@@ -459,6 +570,170 @@ class Adagrad(Optimizer):
         array -= lr * gradient / np.sqrt(a + self.epsilon)
 
 
+class Adadelta(Optimizer):
+    """A step of the ratio of two running means: of changes d² and of gradients [7]_.
+
+        v = rho*v + (1-rho)*g²
+        d = -sqrt(u + epsilon) / sqrt(v + epsilon) * g
+        u = rho*u + (1-rho)*d²
+        w += lr*d
+
+    Parameters
+    ----------
+    learning_rate : float
+        1 is the paper's.
+    rho : float
+        From 0 to below 1.
+    epsilon : float
+        Above 0.
+    **kwargs
+        See `Optimizer`.
+    """
+
+    def __init__(self, learning_rate: float = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **kwargs: Any):
+        super().__init__(learning_rate, **kwargs)
+        self.rho, self.epsilon = _rate("rho", rho), _number("epsilon", epsilon, above_zero=True)
+
+    def slots(self):
+        return {"accumulated_grad": 0.0, "accumulated_delta_var": 0.0}
+
+    def update(self, gradient, square, array, slots, lr, t):
+        v, u = slots["accumulated_grad"], slots["accumulated_delta_var"]
+        v[...] = self.rho * v + (1 - self.rho) * square
+        ratio = np.sqrt(u + self.epsilon) / np.sqrt(v + self.epsilon)
+        u[...] = self.rho * u + (1 - self.rho) * (ratio * ratio * square)
+        array -= lr * (ratio * gradient)
+
+
+class Adamax(Optimizer):
+    """Adam with the largest size of recent gradients for the root of v (section 7 of [3]_).
+
+        m += (1-beta_1) * (g - m)
+        u = max(beta_2*u, |g|)
+        w -= lr / (1-beta_1^t) * m / (u + epsilon)
+
+    Parameters
+    ----------
+    learning_rate : float
+    beta_1, beta_2 : float
+        From 0 to below 1.
+    epsilon : float
+        Above 0.
+    **kwargs
+        See `Optimizer`.
+    """
+
+    moment = staticmethod(np.abs)
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **kwargs: Any,
+    ):
+        super().__init__(learning_rate, **kwargs)
+        self.beta_1, self.beta_2 = _rate("beta_1", beta_1), _rate("beta_2", beta_2)
+        self.epsilon = _number("epsilon", epsilon, above_zero=True)
+
+    def slots(self):
+        return {"momentum": 0.0, "norm": 0.0}
+
+    def update(self, gradient, size, array, slots, lr, t):
+        m, u = slots["momentum"], slots["norm"]
+        m += (gradient - m) * (1 - self.beta_1)
+        u[...] = np.maximum(self.beta_2 * u, size)
+        array -= lr * m / ((1 - array.dtype.type(self.beta_1) ** t) * (u + self.epsilon))
+
+
+class Nadam(Optimizer):
+    """Adam that goes by the momentum which the next step will have [8]_.
+
+        b(t) = beta_1 * (1 - 0.96^t / 2),  the momentum of step t;  B = b(1) * ... * b(t)
+        m += (1-beta_1) * (g - m)
+        v += (1-beta_2) * (g² - v)
+        w -= lr * (b(t+1) / (1 - B*b(t+1)) * m + (1-b(t)) / (1-B) * g) / (sqrt(v / (1-beta_2^t)) + epsilon)
+
+    Parameters
+    ----------
+    learning_rate : float
+    beta_1, beta_2 : float
+        From 0 to below 1.
+    epsilon : float
+        Above 0.
+    **kwargs
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **kwargs: Any,
+    ):
+        super().__init__(learning_rate, **kwargs)
+        self.beta_1, self.beta_2 = _rate("beta_1", beta_1), _rate("beta_2", beta_2)
+        self.epsilon = _number("epsilon", epsilon, above_zero=True)
+
+    def slots(self):
+        return {"momentum": 0.0, "velocity": 0.0}
+
+    def counters(self):
+        return {"u_product": 1.0}
+
+    def advance(self, t):
+        self.u_product = self.u_product * self._momentum(t, self.u_product.dtype)
+
+    def _momentum(self, t: int, dtype: np.dtype) -> np.floating:
+        return dtype.type(self.beta_1) * (1 - dtype.type(0.5) * dtype.type(0.96) ** t)
+
+    def update(self, gradient, square, array, slots, lr, t):
+        m, v = slots["momentum"], slots["velocity"]
+        exact = array.dtype.type
+        beta_1, beta_2, product = exact(self.beta_1), exact(self.beta_2), exact(self.u_product)
+        now, next_ = self._momentum(t, array.dtype), self._momentum(t + 1, array.dtype)
+        m += (gradient - m) * (1 - beta_1)
+        v += (square - v) * (1 - beta_2)
+        ahead = next_ * m / (1 - product * next_) + (1 - now) * gradient / (1 - product)
+        array -= lr * ahead / (np.sqrt(v / (1 - beta_2**t)) + self.epsilon)
+
+
+class Lion(Optimizer):
+    """w -= lr * sign(beta_1*m + (1-beta_1)*g), then m = beta_2*m + (1-beta_2)*g [9]_.
+
+    Every entry moves by lr, so lr is smaller than Adam's by three to ten times, and a weight decay larger.
+
+    Parameters
+    ----------
+    learning_rate : float
+    beta_1 : float
+        Above 0 to 1.
+    beta_2 : float
+        From 0 to 1.
+    **kwargs
+        See `Optimizer`.
+    """
+
+    moment = None
+
+    def __init__(self, learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **kwargs: Any):
+        super().__init__(learning_rate, **kwargs)
+        self.beta_1 = _number("beta_1", beta_1, most=1.0, above_zero=True)
+        self.beta_2 = _number("beta_2", beta_2, most=1.0)
+
+    def slots(self):
+        return {"momentum": 0.0}
+
+    def update(self, gradient, moment, array, slots, lr, t):
+        m = slots["momentum"]
+        beta_1, beta_2 = array.dtype.type(self.beta_1), array.dtype.type(self.beta_2)
+        array -= lr * np.sign(m * beta_1 + gradient * (1 - beta_1))
+        m[...] = m * beta_2 + gradient * (1 - beta_2)
+
+
 def get(identifier: str | Mapping[str, Any] | type | Optimizer) -> Optimizer:
     """Return an optimizer from itself, its class, a Keras name or a ``{"class_name", "config"}``.
 
@@ -537,5 +812,14 @@ def _rate(name: str, value: Any) -> float:
     return float(value)
 
 
-_CLASSES = (SGD, RMSprop, Adam, AdamW, Adagrad)
+def _count(name: str, value: Any, least: int) -> int | None:
+    """Return `value` as an int of at least `least`, or None; raise ValueError for anything else."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"{name} is {value!r}; expected None or a whole number of at least {least}")
+    return int(value)
+
+
+_CLASSES = (SGD, RMSprop, Adam, AdamW, Adagrad, Adadelta, Adamax, Nadam, Lion)
 _NAMES = {**{cls.__name__: cls for cls in _CLASSES}, **{cls.__name__.lower(): cls for cls in _CLASSES}}

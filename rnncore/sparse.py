@@ -40,19 +40,15 @@ class RowGradient:
         """The ids, ascending, each once."""
         return self._groups[0]
 
-    def sums(self) -> np.ndarray:
-        """Return the gradients of the rows `unique`, look-ups of one id added up, in their order."""
-        _, order, first = self._groups
-        return np.add.reduceat(self.rows[order], first, axis=0)
+    def sums(self, of: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+        """Return the gradients of the rows `unique`, look-ups of one id added up, in their order.
 
-    def squares(self) -> np.ndarray:
-        """Return, for each of `unique`, the sum of the squares of its look-ups' gradients, not the sum's square.
-
-        So do Keras's optimizers on TensorFlow take the second moment of an embedding's gradient.
+        With `of`, an elementwise function, that of each look-up is added up: the sum of the squares, say, not the
+        sum's square. So do Keras's optimizers on TensorFlow take the moments of an embedding's gradient.
         """
         _, order, first = self._groups
         rows = self.rows[order]
-        return np.add.reduceat(rows * rows, first, axis=0)
+        return np.add.reduceat(of(rows) if of else rows, first, axis=0)
 
     def added_up(self) -> RowGradient:
         """Return the gradient with each id once."""

@@ -7,16 +7,45 @@ import numpy as np
 import pytest
 
 from rnncore import losses
+from rnncore.configured import snake_case
 from rnncore.losses import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
+    CategoricalHinge,
+    CosineSimilarity,
+    Hinge,
+    Huber,
+    KLDivergence,
+    LogCosh,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
     MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Poisson,
     SparseCategoricalCrossentropy,
+    SquaredHinge,
     get,
 )
 
 REDUCTIONS = ["sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none", None]
 NAMES = ["mean_squared_error", "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy"]
+# Losses without a form from logits, each with the options of its own.
+PLAIN = [
+    ("MeanAbsoluteError", {}),
+    ("MeanAbsolutePercentageError", {}),
+    ("MeanSquaredLogarithmicError", {}),
+    ("Huber", {}),
+    ("Huber", {"delta": 0.3}),
+    ("LogCosh", {}),
+    ("CosineSimilarity", {}),
+    ("KLDivergence", {}),
+    ("Poisson", {}),
+    ("Hinge", {}),
+    ("SquaredHinge", {}),
+    ("CategoricalHinge", {}),
+]
+REAL = ("MeanAbsoluteError", "MeanAbsolutePercentageError", "Huber", "LogCosh", "CosineSimilarity")  # y from -2 to 2
+ALL_NAMES = NAMES + list({snake_case(name): None for name, _ in PLAIN})
 
 # Each loss with each of its options, by name and arguments.
 CASES = [
@@ -33,6 +62,7 @@ CASES = [
     ("SparseCategoricalCrossentropy", {"from_logits": True}),
     ("SparseCategoricalCrossentropy", {"ignore_class": 2}),
     ("SparseCategoricalCrossentropy", {"from_logits": True, "ignore_class": -1}),
+    *PLAIN,
 ]
 IDS = [f"{name}-{'-'.join(options)}" for name, options in CASES]
 
@@ -40,11 +70,14 @@ IDS = [f"{name}-{'-'.join(options)}" for name, options in CASES]
 def batch(name, options, shape, seed, dtype="float64"):
     """Return y_true and y_pred (not normalised, where probabilities) of `shape`."""
     rng = np.random.default_rng(seed)
-    y_pred = rng.normal(0, 2, shape) if options.get("from_logits") else rng.uniform(0.05, 0.95, shape)
-    if name == "SparseCategoricalCrossentropy":
+    any_number = options.get("from_logits") or "Hinge" in name or name in REAL
+    y_pred = rng.normal(0, 2, shape) if any_number else rng.uniform(0.05, 0.95, shape)
+    if name in REAL:
+        y_true = rng.uniform(-2, 2, shape)
+    elif name == "SparseCategoricalCrossentropy":
         y_true = rng.integers(0, shape[-1], shape[:-1])
         y_true[rng.random(shape[:-1]) < 0.2] = options.get("ignore_class", 0)
-    elif name == "CategoricalCrossentropy":
+    elif name.startswith("Categorical"):
         y_true = np.eye(shape[-1])[rng.integers(0, shape[-1], shape[:-1])]
     else:
         y_true = rng.integers(0, 2, shape) * 1.0
@@ -111,6 +144,41 @@ def test_categorical_crossentropy_by_hand():
         assert gradient == pytest.approx(np.array([[0.25, -0.25]]))
 
 
+@pytest.mark.parametrize(
+    ("loss", "y", "p", "value", "gradient"),
+    [
+        # errors 1 and -3
+        (MeanAbsoluteError(), [0, 1], [1, -2], 2, [0.5, -0.5]),
+        # 1/2 and 3/4 of the target: 62.5 %
+        (MeanAbsolutePercentageError(), [2, -4], [3, -1], 62.5, [25, 12.5]),
+        # log 2 - log 1 and log 4 - log 4; (log 2)² / 2 and 2 log 2 / 2 / 2
+        (MeanSquaredLogarithmicError(), [0, 3], [1, 3], math.log(2) ** 2 / 2, [math.log(2) / 2, 0]),
+        # 0.5 within delta, 3 beyond: 0.125 and 3 - 0.5; with delta 2 6 - 2
+        (Huber(), [0, 0], [0.5, -3], 1.3125, [0.25, -0.5]),
+        (Huber(2.0), [0, 0], [0.5, -3], 2.0625, [0.25, -1]),
+        (LogCosh(), [0, 0], [1, -1000], (math.log(math.cosh(1)) + 1000 - math.log(2)) / 2, [math.tanh(1) / 2, -0.5]),
+        # (3, 4) and the first axis: cosine 0.6; moving along the first brings p closer, 1 - 0.36 of 1/5
+        (CosineSimilarity(), [2, 0], [3, 4], -0.6, [-0.128, 0.096]),
+        # 0.25 log(0.25 / 0.5) + 0.75 log(0.75 / 0.5)
+        (KLDivergence(), [0.25, 0.75], [0.5, 0.5], 0.75 * math.log(3) - math.log(2), [-0.5, -1.5]),
+        (Poisson(), [2, 0], [4, 1], (5 - 2 * math.log(4)) / 2, [0.25, 0.5]),
+        # targets 0 and 1 stand for -1 and 1: margins 1 + 0.5 and 1 - 3, below 0
+        (Hinge(), [0, 1], [0.5, 3], 0.75, [0.5, 0]),
+        (Hinge(), [-1, 1], [0.5, 0.5], 1, [0.5, -0.5]),
+        (SquaredHinge(), [0, 1], [0.5, 3], 1.125, [1.5, 0]),
+        # the largest wrong one 2, the right one 0.5
+        (CategoricalHinge(), [0, 1, 0], [1, 0.5, 2], 2.5, [0, -1, 1]),
+        (CategoricalHinge(), [0, 1, 0], [1, 3.5, 2], 0, [0, 0, 0]),
+        (CategoricalHinge(), [0, 1, 0], [2, 0.5, 2], 2.5, [0.5, -1, 0.5]),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, losses.Loss) else "",
+)
+def test_other_losses_by_hand(loss, y, p, value, gradient):
+    found, found_gradient = loss.value_and_gradient([y], np.array([p], float))
+    assert found == pytest.approx(value, abs=1e-6)
+    assert found_gradient[0] == pytest.approx(gradient, abs=1e-6)
+
+
 def test_label_smoothing_by_hand():
     # binary, s = 0.2: y 1 -> 0.9. p = 0.5: -0.9 log 0.5 - 0.1 log 0.5 = log 2
     assert BinaryCrossentropy(label_smoothing=0.2)([[1]], [[0.5]]) == pytest.approx(math.log(2))
@@ -167,7 +235,8 @@ def test_gradient(name, options, shape, reduction):
         value, gradient = loss.value_and_gradient(y, p, weights, mask)
         assert np.array_equal(value, loss(y, p, weights, mask))
         numerical = numerical_gradient(lambda x: loss(y, x, weights, mask), p)  # noqa: B023
-        np.testing.assert_allclose(gradient, numerical, rtol=1e-7, atol=2e-8, err_msg=kind)
+        rounding = 2e-8 * max(1, np.abs(value).max())  # what the difference of two values loses
+        np.testing.assert_allclose(gradient, numerical, rtol=1e-7, atol=rounding, err_msg=kind)
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
@@ -275,24 +344,35 @@ def test_targets_may_lack_a_last_axis_of_one():
 
 
 def test_functions_return_the_loss_of_each_position():
-    for name in NAMES:
+    for name in ALL_NAMES:
         y, p = batch(type(get(name)).__name__, {}, (3, 4, 3), 11)
         found = getattr(losses, name)(y, p)
         assert found.shape == (3, 4)
         assert found.mean() == pytest.approx(get(name)(y, p))
+        assert getattr(losses, name).__name__ == name
+    y, z = batch("Huber", {}, (3, 3), 12)
+    assert np.array_equal(losses.huber(y, z, 0.5), Huber(0.5, None)(y, z))
+    assert np.array_equal(losses.huber(y, z, delta=0.5), Huber(0.5, None)(y, z))
     y, z = batch("BinaryCrossentropy", {"from_logits": True}, (3, 3), 12)
     smoothed = BinaryCrossentropy(True, 0.1)(y, z)
     assert losses.binary_crossentropy(y, z, from_logits=True, label_smoothing=0.1).mean() == pytest.approx(smoothed)
 
 
 def test_get_and_config():
-    for name in NAMES:
+    for name in ALL_NAMES:
         loss = get(name)
-        assert loss.name == name
+        assert loss.name == {"huber": "huber_loss"}.get(name, name)
         assert type(get(type(loss).__name__)) is type(get(type(loss))) is type(loss)
         assert get(loss) is loss
         assert get({"class_name": type(loss).__name__, "config": loss.get_config()}).get_config() == loss.get_config()
-    for short, cls in (("bce", BinaryCrossentropy), ("mse", MeanSquaredError)):
+    for short, cls in (
+        ("bce", BinaryCrossentropy),
+        ("mse", MeanSquaredError),
+        ("mae", MeanAbsoluteError),
+        ("mape", MeanAbsolutePercentageError),
+        ("msle", MeanSquaredLogarithmicError),
+        ("kld", KLDivergence),
+    ):
         assert type(get(short)) is type(get(short.upper())) is cls
     assert BinaryCrossentropy(True, 0.1, reduction="sum", name="b").get_config() == {
         "from_logits": True,
@@ -312,6 +392,8 @@ P = np.full((4, 3, 2), 0.5)
         (lambda: MeanSquaredError("avg"), "unknown reduction 'avg'.*mean_with_sample_weight, none, sum, sum_over"),
         (lambda: BinaryCrossentropy(label_smoothing=1.5), "label_smoothing is 1.5.*from 0 to 1"),
         (lambda: CategoricalCrossentropy(axis=1), "axis is 1.*only -1"),
+        (lambda: CosineSimilarity(axis=0), "axis is 0.*only -1"),
+        (lambda: Huber(0), "delta is 0; expected a number above 0"),
         (lambda: get("crossentropie"), "unknown loss 'crossentropie'"),
         (lambda: MeanSquaredError()(P[:, :, 0], P), r"y_true has shape \(4, 3\), y_pred \(4, 3, 2\)"),
         (lambda: BinaryCrossentropy()(P[:3], P), r"y_true has shape \(3, 3, 2\), y_pred \(4, 3, 2\)"),
@@ -367,6 +449,8 @@ def keras_loss(keras, loss, y, p, weights, mask):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_against_keras(keras, name, options, shape, dtype):
     tolerance = {"float32": 3e-6, "float64": 1e-12}[dtype]
+    if name == "LogCosh":
+        tolerance = max(tolerance, 1e-8)  # Keras's log 2 is a float32
     for seed, (kind, reduction) in enumerate(itertools.product(WEIGHTINGS, REDUCTIONS)):
         y, p = batch(name, options, shape, seed, dtype)
         p[0, 0] *= 1e-9  # clipped, where a probability
@@ -382,7 +466,7 @@ def test_against_keras(keras, name, options, shape, dtype):
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL_NAMES)
 def test_functions_against_keras(keras, name):
     y, p = batch(type(get(name)).__name__, {}, (6, 5, 4), 1, "float32")
     expected = np.asarray(getattr(keras.losses, name)(y, p))
@@ -414,8 +498,11 @@ def test_fusion_against_a_keras_model(keras, activation, name):
 def test_names_and_defaults_against_keras(keras):
     for name in losses._NAMES:
         found = keras.losses.get(name)
-        assert getattr(found, "__name__", type(found).__name__) in (type(get(name)).__name__, get(name).name)
-    for name in NAMES:
+        assert getattr(found, "__name__", type(found).__name__) in (
+            type(get(name)).__name__,
+            snake_case(type(get(name)).__name__),
+        )
+    for name in ALL_NAMES:
         theirs = getattr(keras.losses, type(get(name)).__name__)().get_config()
         ours = get(name).get_config()
         assert {key: ours[key] for key in theirs} == theirs

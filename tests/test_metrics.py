@@ -1,11 +1,12 @@
 """Metrics: hand-worked numbers, masks and weights of sequences, the choice of "accuracy", Keras's values."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
 
-from rnncore import losses, metrics
+from rnncore import Input, Sequential, layers, losses, metrics
 from rnncore.metrics import (
     BinaryAccuracy,
     CategoricalAccuracy,
@@ -26,6 +27,79 @@ def batch(cls, shape, seed):
     if cls is CategoricalAccuracy:
         return np.eye(shape[-1], dtype="float32")[rng.integers(0, shape[-1], shape[:-1])], p
     return rng.integers(0, 2, shape).astype("float32"), p
+
+
+# Every other metric with each of its options; "one" sees one output a position, 2-D or longer as the test says.
+MEANS = [
+    ("TopKCategoricalAccuracy", {"k": 2}),
+    ("SparseTopKCategoricalAccuracy", {"k": 2}),
+    ("SparseTopKCategoricalAccuracy", {"k": 2, "from_sorted_ids": True}),
+    ("MeanAbsoluteError", {}),
+    ("MeanAbsolutePercentageError", {}),
+    ("MeanSquaredLogarithmicError", {}),
+    ("KLDivergence", {}),
+    ("Poisson", {}),
+    ("BinaryCrossentropy", {}),
+    ("BinaryCrossentropy", {"from_logits": True}),
+    ("CategoricalCrossentropy", {}),
+    ("CategoricalCrossentropy", {"from_logits": True}),
+    ("SparseCategoricalCrossentropy", {}),
+    ("SparseCategoricalCrossentropy", {"from_logits": True}),
+]
+COUNTS = [
+    ("RootMeanSquaredError", {}),
+    *[
+        (name, options)
+        for name in ("Precision", "Recall")
+        for options in (
+            {},
+            {"thresholds": 0.3},
+            {"thresholds": [0.8, 0.2, 0.5]},
+            {"top_k": 2},
+            {"top_k": 2, "thresholds": 0.4},
+            {"class_id": 1},
+            {"class_id": 1, "top_k": 1},
+        )
+    ],
+    *[
+        ("AUC", {"curve": curve, "summation_method": method, "num_thresholds": 50})
+        for curve in ("ROC", "PR")
+        for method in ("interpolation", "minoring", "majoring")
+    ],
+    ("AUC", {"num_thresholds": 200}),
+    ("AUC", {"thresholds": [0.7, 0.1, 0.3]}),
+    ("AUC", {"from_logits": True}),
+    ("AUC", {"label_weights": [0.5, 2.0, 1.0]}),
+    ("AUC", {"multi_label": True}),
+    ("AUC", {"multi_label": True, "curve": "PR", "label_weights": [0.5, 2.0, 1.0]}),
+]
+F1 = [
+    ("F1Score", {"average": average, "threshold": threshold})
+    for average in (None, "micro", "macro", "weighted")
+    for threshold in (None, 0.4)
+]
+
+
+def batch_of(name, options, shape, seed):
+    rng = np.random.default_rng(seed)
+    p = rng.random(shape, dtype="float32")
+    if options.get("from_logits"):
+        p = 6 * p - 3
+    if options.get("from_sorted_ids"):
+        p = p.argsort(axis=-1).astype("float32")
+    if name.startswith("Sparse") or name == "Perplexity":
+        return rng.integers(0, shape[-1], shape[:-1]), p
+    if "Categorical" in name:
+        return np.eye(shape[-1], dtype="float32")[rng.integers(0, shape[-1], shape[:-1])], p
+    return rng.integers(0, 2, shape).astype("float32"), p
+
+
+def made(name, options):
+    return getattr(metrics, name)(**options)
+
+
+def names(cases):
+    return [f"{name}-{'-'.join(map(str, options.values()))}" for name, options in cases]
 
 
 def value_of(metric, *batches, **weighting):
@@ -93,6 +167,111 @@ def test_mask_by_hand():
     assert metric.result() == 1.5 / 2.5
 
 
+def test_top_k_by_hand():
+    p = [[0.1, 0.6, 0.3], [0.5, 0.5, 0.0]]
+    for k, expected in ((1, 0.5), (2, 1.0)):  # of equal entries both are among the first
+        assert value_of(metrics.SparseTopKCategoricalAccuracy(k), ([2, 1], p)) == expected
+        assert value_of(metrics.TopKCategoricalAccuracy(k), ([[0, 0, 1], [0, 1, 0]], p)) == expected
+    assert value_of(metrics.SparseTopKCategoricalAccuracy(3), ([-1, 7], p)) == 0  # no such classes
+    assert value_of(metrics.SparseTopKCategoricalAccuracy(1, from_sorted_ids=True), ([2, 1], [[2, 1], [2, 1]])) == 0.5
+
+
+def test_precision_and_recall_by_hand():
+    # Above 0.5: a right one and a wrong one; of two true ones one is missed. Above 0.2: 2 right, 1 wrong
+    pair = ([[1], [0], [1], [0]], [[0.9], [0.8], [0.3], [0.1]])
+    assert value_of(metrics.Precision(), pair) == 0.5 == value_of(metrics.Recall(), pair)
+    assert value_of(metrics.Precision([0.5, 0.2, 0.95]), pair) == pytest.approx([1 / 2, 2 / 3, 0])
+    assert value_of(metrics.Recall([0.5, 0.2, 0.95]), pair) == pytest.approx([1 / 2, 1, 0])
+    assert value_of(metrics.Precision(), pair, sample_weight=[3, 1, 1, 1]) == 0.75
+    assert value_of(metrics.Precision(0.8), pair) == 1  # 0.8 itself is not above it
+    assert value_of(metrics.Precision(), ([1, 0], [0.9, 0.8]), sample_weight=[1, 0]) == 0.5 * 2  # plain vectors
+    # Of each row the largest: of the first row right, of the second wrong; the one true label of row 2 is missed
+    pair = ([[1, 0, 1], [0, 1, 0]], [[0.9, 0.2, 0.8], [0.3, 0.2, 0.1]])
+    assert value_of(metrics.Precision(top_k=1), pair) == 0.5
+    assert value_of(metrics.Recall(top_k=1), pair) == pytest.approx(1 / 3)
+    assert value_of(metrics.Recall(top_k=1, class_id=2), pair) == 0
+    assert metrics.Precision().result() == 0 and (metrics.Recall([0.1, 0.2]).result() == [0, 0]).all()
+
+
+def test_auc_by_hand():
+    # Keras's example: at -, 0.5 and + recall 1, 0.5, 0 and false positives' share 1, 0, 0: (1 + 0.5) / 2
+    pair = ([0, 0, 1, 1], [0, 0.5, 0.3, 0.9])
+    assert value_of(metrics.AUC(num_thresholds=3), pair) == pytest.approx(0.75)
+    assert value_of(metrics.AUC(num_thresholds=3, summation_method="majoring"), pair) == pytest.approx(1.0)
+    assert value_of(metrics.AUC(num_thresholds=3, summation_method="minoring"), pair) == pytest.approx(0.5)
+    assert value_of(metrics.AUC(num_thresholds=3), pair, sample_weight=[1, 0, 0, 1]) == pytest.approx(1.0)
+    # Precision over recall: (1, 1/2), (0.5, 1), (0, 0); straight counts from (2, 4) to (1, 1): slope 1/3,
+    # intercept 1 - 1/3: (1/3) (1 + 2/3 log 4) / 2, and 1 * 1 / 2
+    expected = (1 + 2 / 3 * np.log(4)) / 6 + 0.5
+    assert value_of(metrics.AUC(num_thresholds=3, curve="PR"), pair) == pytest.approx(expected)
+    # Enough thresholds: the share of pairs (true, false) in the right order, 3 of 4.
+    assert value_of(metrics.AUC(), pair) == pytest.approx(0.75)
+
+
+def test_f1_by_hand():
+    # Largest: classes 0, 1, 1 for the true 0, 0, 1. Class 0: precision 1, recall 1/2; class 1: 1/2, 1; class 2: none
+    pair = (np.eye(3)[[0, 0, 1]], [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.3, 0.7, 0.0]])
+    assert value_of(metrics.F1Score(), pair) == pytest.approx([2 / 3, 2 / 3, 0], abs=1e-6)
+    assert value_of(metrics.F1Score("micro"), pair) == pytest.approx(2 / 3, abs=1e-6)
+    assert value_of(metrics.F1Score("macro"), pair) == pytest.approx(4 / 9, abs=1e-6)
+    assert value_of(metrics.F1Score("weighted"), pair) == pytest.approx(2 / 3, abs=1e-6)
+    # Above 0.15 also class 0 in the last two rows: 2 right, 1 wrong
+    assert value_of(metrics.F1Score(threshold=0.15), pair)[0] == pytest.approx(2 * (2 / 3) / (2 / 3 + 1), abs=1e-6)
+
+
+def test_perplexity_by_hand():
+    # Probabilities 1/2, 1/4 and, in a batch of another length, 1/8: the cube root of 64
+    p = np.array([[[0.5, 0.5], [0.75, 0.25]]])
+    last = np.array([[[0.125, 0.875]]])
+    metric = metrics.Perplexity()
+    assert metric.result() == 1
+    assert value_of(metric, ([[0, 1]], p), ([[0]], last)) == pytest.approx(4)
+    assert value_of(metrics.Perplexity(), ([[0, 1]], p), mask=[[False, True]]) == pytest.approx(4)
+    assert value_of(metrics.Perplexity(), ([[0, 1]], p), sample_weight=[[2, 1]]) == pytest.approx(16 ** (1 / 3))
+    logits = metrics.Perplexity(from_logits=True)
+    assert value_of(logits, ([[0, 1]], np.log(p))) == pytest.approx(8**0.5)
+    # e to the loss of one batch
+    y, p = batch_of("Perplexity", {}, (4, 5, 3), 0)
+    mask = np.tri(4, 5, dtype=bool)
+    loss = losses.SparseCategoricalCrossentropy()(y, p, mask=mask)
+    assert value_of(metrics.Perplexity(), (y, p), mask=mask) == pytest.approx(np.exp(loss), rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "options"), MEANS + COUNTS + F1, ids=names(MEANS + COUNTS + F1))
+def test_masks_and_weights_of_the_others(name, options):
+    y, p = batch_of(name, options, (6, 5, 3), 10)
+    rng = np.random.default_rng(5)
+    mask, weights = rng.random((6, 5)) < 0.5, rng.uniform(0, 2, (6, 5))
+    changed = np.where(mask[..., None], p, p[..., ::-1])
+    changed_y = np.where(mask.reshape(mask.shape + (1,) * (y.ndim - 2)), y, y[::-1])
+    kept = value_of(made(name, options), (y, p), mask=mask)
+    assert np.array_equal(kept, value_of(made(name, options), (changed_y, changed), mask=mask))
+    assert kept == pytest.approx(value_of(made(name, options), (y[mask], p[mask])), rel=1e-6)
+    assert not np.allclose(kept, value_of(made(name, options), (y, p)), rtol=1e-9)
+    both = value_of(made(name, options), (y, p), sample_weight=weights, mask=mask)
+    assert both == pytest.approx(value_of(made(name, options), (y, p), sample_weight=weights * mask), rel=1e-6)
+    metric = made(name, options)
+    fresh = metric.result()
+    value_of(metric, (y, p))
+    metric.reset_state()
+    assert np.array_equal(metric.result(), fresh)
+    again = get({"class_name": name, "config": metric.get_config()})
+    assert again.get_config() == metric.get_config()
+    assert np.array_equal(value_of(again, (y, p)), value_of(made(name, options), (y, p)))
+
+
+def test_values_a_class_in_a_model(capsys):
+    x = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+    model = Sequential([Input((4,)), layers.Dense(3, activation="softmax")])
+    model.compile(
+        "sgd", "categorical_crossentropy", metrics=[metrics.F1Score(), metrics.AUC(), "top_k_categorical_accuracy"]
+    )
+    history = model.fit(x, np.eye(3)[np.arange(12) % 3], epochs=1, verbose=2).history
+    assert history["f1_score"][0].shape == (3,) and 0 < history["auc"][0] < 1
+    assert history["top_k_categorical_accuracy"] == [1.0]
+    assert "f1_score: [" in capsys.readouterr().out
+
+
 def test_everything_masked_counts_for_nothing():
     metric = BinaryAccuracy()
     metric.update_state(np.ones((2, 3, 1)), np.ones((2, 3, 1)), mask=np.zeros((2, 3), bool))
@@ -151,6 +330,15 @@ def test_accuracy_is_chosen_by_the_shapes(name):
     ("make", "message"),
     [
         (lambda: get("acuracy"), "unknown metric 'acuracy'"),
+        (lambda: metrics.TopKCategoricalAccuracy(0), "k is 0; expected a whole number of at least 1"),
+        (lambda: metrics.Precision(1.5), "thresholds is 1.5; expected numbers from 0 to 1"),
+        (lambda: value_of(metrics.Recall(top_k=4), (np.ones((2, 3)), np.ones((2, 3)))), "top_k is 4; y_pred has 3"),
+        (lambda: value_of(metrics.Recall(class_id=3), (np.ones((2, 3)), np.ones((2, 3)))), "class_id is 3; y_pred has"),
+        (lambda: metrics.F1Score("mean"), "unknown average 'mean'; known: macro, micro, none, weighted"),
+        (lambda: metrics.F1Score(threshold=0.0), "threshold is 0.0; expected a number above 0"),
+        (lambda: metrics.AUC(1), "num_thresholds is 1; expected a whole number of at least 2"),
+        (lambda: metrics.AUC(curve="PRGAIN"), "unknown curve 'PRGAIN'.*known: PR, ROC"),
+        (lambda: metrics.AUC(summation_method="mid"), "unknown summation_method 'mid'"),
         (lambda: get("accuracy"), "output_shape is None; 'accuracy' needs the shape"),
         (lambda: value_of(BinaryAccuracy(), (np.ones((2, 3)), np.ones((2, 1)))), r"y_true has shape \(2, 3\)"),
         (lambda: value_of(SparseCategoricalAccuracy(), (np.ones((2, 3)), np.ones((2, 3)))), r"\(2,\) or \(2, 1\)"),
@@ -172,12 +360,16 @@ def keras():
     return pytest.importorskip("keras")
 
 
-def theirs_after(keras, metric, batches):
+def updated(keras, metric, batches):
     for y, p, weights, mask in batches:
         y_pred = keras.ops.convert_to_tensor(p)
         if mask is not None:
             keras.src.backend.set_keras_mask(y_pred, keras.ops.convert_to_tensor(mask))
         metric.update_state(y, y_pred, weights)
+
+
+def theirs_after(keras, metric, batches):
+    updated(keras, metric, batches)
     return float(metric.result())
 
 
@@ -200,6 +392,30 @@ def test_against_keras(keras, cls, shapes):
             ours.update_state(*one)
         assert ours.result() == pytest.approx(theirs_after(keras, theirs, batches), rel=1e-6), (weighted, masked)
         assert ours.name == theirs.name
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize(("name", "options"), MEANS + COUNTS + F1, ids=names(MEANS + COUNTS + F1))
+@pytest.mark.parametrize("shapes", [[(8, 3), (1, 3), (5, 3)], [(6, 7, 3), (3, 2, 3)]], ids=["vectors", "sequences"])
+def test_the_others_against_keras(keras, name, options, shapes):
+    if len(shapes[0]) == 3 and (name == "F1Score" or options.get("multi_label")):
+        shapes = [shape[1:] for shape in shapes]  # Keras takes these two-dimensional only
+    rng = np.random.default_rng(4)
+    for weighted, masked in itertools.product([False, True], [False, True]):
+        ours, theirs, batches = made(name, options), getattr(keras.metrics, name)(**options), []
+        for seed, shape in enumerate(shapes):
+            weights = rng.uniform(0, 2, shape[:-1]).astype("float32") if weighted else None
+            mask = rng.random(shape[:-1]) < 0.6 if masked else None
+            y, p = batch_of(name, options, shape, seed)
+            ours.update_state(y, p, weights, mask)
+            if masked and (name, options) not in MEANS:  # Keras overlooks the mask there: it gets weights of 0
+                weights, mask = mask * (np.float32(1) if weights is None else weights), None
+            batches.append((y, p, weights, mask))
+        updated(keras, theirs, batches)
+        np.testing.assert_allclose(ours.result(), np.asarray(theirs.result()), rtol=2e-5, atol=1e-6)
+        config = theirs.get_config()
+        for key in options:
+            assert np.array_equal(np.asarray(config[key]), np.asarray(ours.get_config()[key]))
 
 
 @pytest.mark.keras
@@ -245,5 +461,10 @@ def test_choice_of_accuracy_against_keras(keras, loss, y_shape, p_shape):
 
 @pytest.mark.keras
 def test_names_against_keras(keras):
-    for name in metrics._NAMES:
-        assert type(keras.metrics.get(name)).__name__ == type(get(name)).__name__
+    for name, cls in metrics._NAMES.items():
+        if cls is not metrics.Perplexity and name.lower() != "kld":  # which Keras has not
+            assert type(keras.metrics.get(name)).__name__ == cls.__name__
+    for name, options in MEANS + COUNTS + F1:
+        assert (
+            re.sub(r"(?<=[a-z])_[0-9]+$", "", getattr(keras.metrics, name)(**options).name) == made(name, options).name
+        )

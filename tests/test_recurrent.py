@@ -175,3 +175,14 @@ def test_stacked_cells_are_seen_by_name():
     seen = study.trace(layer, np.ones((2, 5, 3)))[layer.name]
     assert seen["below.f"].shape == (2, 5, 3)
     assert seen["above.c"].shape == (2, 5, 2)
+
+
+def test_two_kinds_of_layers_in_two_directions():
+    rng = np.random.default_rng(SEED)
+    layer = Bidirectional(LSTM(3, return_state=True), backward_layer=GRU(3, go_backwards=True, return_state=True))
+    x, states = rng.standard_normal((2, 4, 3)), [rng.standard_normal((2, 3)) for _ in range(3)]
+    assert gradcheck.check_layer(layer, x, initial_state=states).worst < 1e-7
+    with pytest.raises(ValueError, match="must be a list of 3: 2 of the forward layer, then 1 of the backward"):
+        layer(x, initial_state=states[:2])
+    with pytest.raises(ValueError, match=r"'sum' needs the same units both ways; got \[3, 1\]"):
+        Bidirectional(LSTM(3), "sum", LSTM(1, go_backwards=True))

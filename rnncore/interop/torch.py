@@ -53,12 +53,12 @@ def weights_from_torch(state: Mapping[str, Any], prefix: str = "") -> list[list[
 
     Examples
     --------
-    For ``module = torch.nn.LSTM(8, 16, num_layers=2, bidirectional=True, batch_first=True)``:
+    With ``module = torch.nn.LSTM(8, 16, num_layers=2, bidirectional=True, batch_first=True)``::
 
-    >>> layers = [Bidirectional(LSTM(16, return_sequences=True)) for _ in range(2)]  # doctest: +SKIP
-    >>> model = Sequential([Input((None, 8)), *layers])  # doctest: +SKIP
-    >>> for layer, weights in zip(layers, weights_from_torch(module.state_dict())):  # doctest: +SKIP
-    ...     layer.set_weights(weights)
+        layers = [Bidirectional(LSTM(16, return_sequences=True)) for _ in range(2)]
+        model = Sequential([Input((None, 8)), *layers])
+        for layer, weights in zip(layers, weights_from_torch(module.state_dict())):
+            layer.set_weights(weights)
     """
     if not isinstance(state, Mapping):
         raise TypeError(f"state is a {type(state).__name__}; expected a mapping, module.state_dict()")

@@ -1,7 +1,8 @@
 """What a user stacks."""
 
 from .base import Layer
-from .core import Activation, Dense, Dropout, Input, InputLayer
+from .chain import Input, InputLayer
+from .core import Activation, Dense, Dropout
 from .embedding import Embedding
 from .masking import Masking
 from .noise import GaussianDropout, GaussianNoise, SpatialDropout1D

@@ -13,7 +13,8 @@ import numpy as np
 
 from .. import config, regularizers
 from ..configured import Configured, snake_case
-from ..sparse import RowGradient
+from .chain import Chain
+from .checks import checked_array, checked_mask, checked_shape, flag, inspected, not_finite
 
 _names: Counter[str] = Counter()
 _expected: ContextVar[Counter | None] = ContextVar("expected", default=None)  # see expected_weights
@@ -80,7 +81,7 @@ class Layer(Configured):
     trainable : bool
         Whether its weights have gradients.
     activity_regularizer : str, Regularizer or None
-        A penalty on the output, divided by the number of rows.
+        A penalty on the output (on each, where states are returned too), divided by the number of rows.
 
     Attributes
     ----------
@@ -162,6 +163,8 @@ class Layer(Configured):
             Of the layer's dtype; what else a layer takes and returns stands with that layer. `backward` goes by it
             and by x: copy what you want to write into before that.
         """
+        if isinstance(x, Chain):
+            return x.then(self)
         x = self.checked_input(x)
         mask = checked_mask(mask, x.shape[:2] if self.input_kind == "integer" else x.shape[:-1][:2], self.name)
         flag(training, f"{self.name}: training")
@@ -206,11 +209,7 @@ class Layer(Configured):
         `through` is `call_backward`, or what stands for it where dy is the gradient of something else.
         """
         if self.activity_regularizer is not None:
-            y, *rest = self.output if isinstance(self.output, list) else [self.output]
-            own = self.activity_regularizer.gradient(y) / np.asarray(len(y), y.dtype)
-            first, *others = dy if rest else [dy]
-            first = own if first is None else first + own
-            dy = [first, *others] if rest else first
+            dy = self._with_activity_gradient(self.output, dy)
         dx = (through or self.call_backward)(dy)
         self.add_penalty_gradients()
         return dx
@@ -220,6 +219,12 @@ class Layer(Configured):
         for name, regularizer in self.regularizers.items() if self.trainable else ():
             self.gradients[name] = np.asarray(self.gradients[name]) + regularizer.gradient(getattr(self, name))
 
+    def _with_activity_gradient(self, y, dy):
+        if isinstance(y, list):
+            return [self._with_activity_gradient(*pair) for pair in zip(y, dy or [None] * len(y), strict=True)]
+        own = self.activity_regularizer.gradient(y) / np.asarray(len(y), y.dtype)
+        return own if dy is None else dy + own
+
     def penalty(self) -> float:
         """Return what the regularizers of the layer and its parts add to the loss, given the last output."""
         total = 0.0
@@ -227,8 +232,7 @@ class Layer(Configured):
             for name, regularizer in part.regularizers.items() if part.trainable else ():
                 total += regularizer(getattr(part, name))
             if part.activity_regularizer is not None and part.output is not None:
-                y = part.output[0] if isinstance(part.output, list) else part.output
-                total += part.activity_regularizer(y) / len(y)
+                total += sum(part.activity_regularizer(y) / len(y) for y in _flat(part.output))
         return total
 
     def constrain(self) -> None:
@@ -391,140 +395,13 @@ class Layer(Configured):
         return [part.generator for part in self.walk() if "generator" in vars(part)]
 
 
-# --- arguments: a check returns the value in its final form, or says its name, what came and what is allowed ---------
-
-
-def checked_array(value: Any, label: str, kind: str, dtype: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """Return `value` as an array of `dtype` (integers as they are); see `inspected`."""
-    array = inspected(value, label, kind, dtype, shape)
-    return array if kind == "integer" else array.astype(dtype, copy=False)
-
-
-def inspected(
-    value: Any,
-    label: str,
-    kind: str,
-    dtype: Any,
-    shape: tuple[int, ...] | None = None,
-    filled: bool = False,
-) -> np.ndarray:
-    """Return `value` as an array, not copied, or say in one sentence what is wrong with it.
-
-    Parameters
-    ----------
-    value : array_like
-    label : str
-        What it is, for the message.
-    kind : {"float", "integer"}
-        "float" takes all finite numbers; "integer" integers, or floats that stand for integers.
-    dtype : dtype_like
-        What the numbers are going to be: they must fit.
-    shape : tuple of int, optional
-        The exact shape.
-    filled : bool
-        Whether no axis may be empty.
-    """
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(
-            f"{label} is ragged, its rows have different lengths; pad them first (pad_sequences)"
-        ) from error
-    if kind == "integer" and array.dtype.kind == "f" and np.all((abs(array) < 2**53) & (array == np.floor(array))):
-        array = array.astype(np.int64)
-    complex_too = "c" if np.dtype(dtype).kind == "c" else ""
-    if array.dtype.kind not in ("iu" if kind == "integer" else "biuf" + complex_too):
-        wanted = "integers" if kind == "integer" else "numbers"
-        hint = "; lists of different lengths are padded first (pad_sequences)" if array.dtype == object else ""
-        raise TypeError(f"{label} has dtype {array.dtype}; expected {wanted}{hint}")
-    if shape is not None and array.shape != tuple(shape):
-        raise ValueError(f"{label} has shape {array.shape}; expected {tuple(shape)}")
-    if filled and 0 in array.shape:
-        raise ValueError(f"{label} has shape {array.shape}: axis {array.shape.index(0)} is empty; expected 1 or more")
-    where = None if kind == "integer" else not_finite(array, dtype)
-    if where is not None:
-        raise ValueError(f"{label} is not finite in {np.dtype(dtype)}: {array[where]} at {where}")
-    return array
-
-
-def not_finite(array: np.ndarray | RowGradient, dtype: Any = None) -> tuple[int, ...] | None:
-    """Return the place of the first entry that is NaN, infinite or too large for `dtype`; None if there is none.
-
-    Of a `RowGradient`, the place in its rows. Nothing is copied unless there is such an entry.
-    """
-    array = array.rows if isinstance(array, RowGradient) else array
-    if array.dtype.kind not in "fc" or not array.size:
-        return None
-    limit = np.finfo(array.dtype if dtype is None else dtype).max
-    parts = (array.real, array.imag) if array.dtype.kind == "c" else (array,)
-    if all(-limit <= part.min() and part.max() <= limit for part in parts):  # NaN is neither
-        return None
-    bad = np.logical_or.reduce([~(abs(part) <= limit) for part in parts])
-    return tuple(int(n) for n in np.argwhere(bad)[0])
-
-
-def checked_mask(mask: Any, shape: tuple[int, ...], owner: str) -> np.ndarray | None:
-    """Return the mask as a bool array of `shape`, or None."""
-    if mask is None:
-        return None
-    mask = inspected(mask, f"{owner}: mask", "float", "float64", shape)
-    if not (mask.dtype == bool or np.isin(mask, (0, 1)).all()):
-        raise TypeError(
-            f"{owner}: mask has dtype {mask.dtype}; expected bool or zeros and ones (True: the step counts)"
-        )
-    return mask.astype(bool, copy=False)
-
-
-def checked_shape(shape: Any, label: str) -> tuple[int | None, ...]:
-    """Return an input's shape, None for any size, as a tuple."""
-    if not isinstance(shape, (tuple, list)) or not all(n is None or (_is_whole(n) and n > 0) for n in shape):
-        raise ValueError(f"{label} is {shape!r}; expected a tuple of whole numbers above 0, None for any size")
-    return tuple(shape)
-
-
-def whole(value: Any, label: str, least: int = 0) -> int:
-    """Return a whole number of at least `least`, or raise ValueError."""
-    if not _is_whole(value) or value < least:
-        raise ValueError(f"{label} is {value!r}; expected a whole number of at least {least}")
-    return int(value)
-
-
-def positive(value: Any, label: str) -> int:
-    """Return a whole number above 0, or raise ValueError."""
-    return whole(value, label, least=1)
-
-
-def seed_or_none(value: Any, label: str) -> int | None:
-    """Return what a generator can be seeded with, a whole number of at least 0, or None."""
-    return None if value is None else whole(value, label)
-
-
-def fraction(value: Any, label: str) -> float:
-    """Return a share in [0, 1), or raise ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < 1:
-        raise ValueError(f"{label} is {value!r}; expected a number in [0, 1)")
-    return float(value)
-
-
-def finite(value: Any, label: str) -> float:
-    """Return a number that is neither NaN nor infinite, or raise ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
-        raise ValueError(f"{label} is {value!r}; expected a finite number")
-    return float(value)
-
-
-def flag(value: Any, label: str) -> bool:
-    """Return True or False, or raise TypeError: a string would count as true whatever it says."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{label} is {value!r}; expected True or False")
-    return bool(value)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
+def _flat(output: Any) -> Iterator[np.ndarray]:
+    """Yield the arrays of an output, nested as it may be."""
+    if isinstance(output, list):
+        for part in output:
+            yield from _flat(part)
+    else:
+        yield output
 
 
 def dropout_mask(rate: float, shape: Sequence[int], generator: np.random.Generator, dtype: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Input, Dense, Activation and Dropout."""
+"""Dense, Activation and Dropout."""
 
 from __future__ import annotations
 
@@ -8,44 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import activations, config, constraints, initializers, regularizers
-from ..configured import Configured
-from .base import Layer, checked_shape, dropout_mask, flag, fraction, positive, seed_or_none
-
-
-class InputLayer(Configured):
-    """The shape of a model's input, said before there is one: first in a `Sequential`, which then builds at once.
-
-    Parameters
-    ----------
-    shape : sequence of int or None
-        Without the batch axis; None for any size.
-    batch_size : int, optional
-    dtype : str, optional
-        Accepted; each layer takes what it needs.
-    name : str, optional
-    """
-
-    def __init__(
-        self,
-        shape: Sequence[int | None],
-        batch_size: int | None = None,
-        dtype: str | None = None,
-        name: str | None = None,
-    ):
-        label = "Input: shape"
-        self.shape = (batch_size, *checked_shape((shape,) if isinstance(shape, int) else shape, label))
-        self.dtype, self.name = dtype, name or "input_layer"
-        self.batch_size = batch_size
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "shape": list(self.shape[1:])}
-
-
-def Input(
-    shape: Sequence[int | None], batch_size: int | None = None, dtype: str | None = None, name: str | None = None
-) -> InputLayer:
-    """Return an `InputLayer`."""
-    return InputLayer(shape, batch_size, dtype, name)
+from .base import Layer, dropout_mask
+from .checks import checked_shape, flag, fraction, positive, seed_or_none
 
 
 class Activated(Layer):

@@ -6,7 +6,8 @@ from typing import Any
 
 from .. import constraints, initializers, regularizers
 from ..sparse import RowGradient
-from .base import Layer, flag, positive
+from .base import Layer
+from .checks import flag, positive
 
 
 class Embedding(Layer):
@@ -25,6 +26,7 @@ class Embedding(Layer):
     embeddings_constraint : str, Constraint or None
     mask_zero : bool
         Whether id 0 is padding. Row 0 is an ordinary row of the table all the same.
+    activity_regularizer : str, Regularizer or None
     name, dtype, trainable
         See `Layer`.
 
@@ -48,8 +50,9 @@ class Embedding(Layer):
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
+        activity_regularizer: Any = None,
     ):
-        super().__init__(name, dtype, trainable)
+        super().__init__(name, dtype, trainable, activity_regularizer)
         self.input_dim = positive(input_dim, f"{self.name}: input_dim")
         self.output_dim = positive(output_dim, f"{self.name}: output_dim")
         self.embeddings_initializer = initializers.get(embeddings_initializer)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Layer, finite
+from .base import Layer
+from .checks import finite
 
 
 class Masking(Layer):

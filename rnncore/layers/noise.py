@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import config
-from .base import Layer, finite, fraction, seed_or_none
+from .base import Layer
+from .checks import finite, fraction, seed_or_none
 from .core import Dropout
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import initializers
-from .base import Layer, finite, flag
+from .base import Layer
+from .checks import finite, flag
 
 
 class LayerNormalization(Layer):

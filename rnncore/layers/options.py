@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from .. import activations, constraints, initializers, regularizers
-from .base import flag, fraction, positive, seed_or_none
+from .checks import flag, fraction, positive, seed_or_none
 
 REQUIRED = inspect.Parameter.empty
 ABSENT = object()  # in a class's changes: it has no such option
@@ -78,9 +78,19 @@ def options_of(*owners: str) -> dict[str, Option]:
     return {name: option for name, option in OPTIONS.items() if option.owner in (*owners, "both")}
 
 
-def signature_of(options: Mapping[str, Option], changes: Mapping[str, Any]) -> inspect.Signature:
-    """Return the signature of a constructor; `changes` are the defaults of a class that differ (ABSENT: has not)."""
-    defaults = {name: changes.get(name, option.default) for name, option in options.items()}
+def signature_of(
+    options: Mapping[str, Option], changes: Mapping[str, Any], moves: Mapping[str, str] | None = None
+) -> inspect.Signature:
+    """Return the signature of a constructor.
+
+    `changes` are the defaults of a class that differ (ABSENT: has not); `moves` say behind which other argument one
+    stands, where Keras's order is not that of its other layers.
+    """
+    names = list(options)
+    for name, other in (moves or {}).items():
+        names.remove(name)
+        names.insert(names.index(other) + 1, name)
+    defaults = {name: changes.get(name, options[name].default) for name in names}
     keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return inspect.Signature(
         [

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .base import Layer, flag
+from .base import Layer
+from .checks import flag
 
 
 class _GlobalPooling(Layer):

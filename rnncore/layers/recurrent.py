@@ -171,6 +171,10 @@ class RNN(Layer):
     def state_gradients(self):
         return self._by_cell([cell.state_gradients for cell in self.cells])
 
+    def count_states(self) -> int:
+        """Return how many entries a list of the layer's states has."""
+        return len(self._by_cell([cell.state_size for cell in self.cells]))
+
     def reset_state(self) -> None:
         """Forget the states of the batch before (`stateful`): the next one starts from zeros."""
         self.states = None
@@ -247,10 +251,11 @@ class CellRNN(RNN):
     """
 
     cell_class: ClassVar[type[RecurrentCell]]
+    moves: ClassVar[dict[str, str]] = {}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        cls.__signature__ = signature_of(OPTIONS, cls.cell_class.changes)
+        cls.__signature__ = signature_of(OPTIONS, cls.cell_class.changes, cls.moves)
         cls.__doc__ = with_options(with_options(cls.__doc__, cls.cell_class.__doc__), RNN.__doc__)
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -270,6 +275,7 @@ class SimpleRNN(CellRNN):
     """The plain recurrent layer, ``h_t = tanh(x_t W + h_{t-1} U + b)``: see cells/simple_rnn.py."""
 
     cell_class = SimpleRNNCell
+    moves = {"seed": "unroll"}
 
 
 class LSTM(CellRNN):

@@ -16,7 +16,8 @@ from ..cells import Cell
 from ..configured import resolve
 from ..kernels.products import products_for
 from ..kernels.time_loop import Plan, loop_for
-from .base import Layer, checked_array, dropout_mask
+from .base import Layer, dropout_mask
+from .checks import checked_array
 from .options import ABSENT, OPTIONS, bound, options_of, signature_of, with_options
 
 
@@ -71,11 +72,12 @@ class RecurrentCell(Layer):
 
     equations: ClassVar[Cell]
     changes: ClassVar[dict[str, Any]] = {}  # defaults that differ from those in options.py
+    moves: ClassVar[dict[str, str]] = {}
     input_ranks = (2, 2)
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        cls.__signature__ = signature_of(options_of("cell"), cls.changes)
+        cls.__signature__ = signature_of(options_of("cell"), cls.changes, cls.moves)
         cls.__doc__ = with_options(cls.__doc__, RecurrentCell.__doc__)
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -355,6 +357,7 @@ class GRUCell(RecurrentCell):
 
     equations = cells.GRU
     changes = {"reset_after": True}
+    moves = {"reset_after": "recurrent_dropout"}
 
     def chosen_equations(self):
         return cells.GRU if self.reset_after else cells.GRU_RESET_BEFORE

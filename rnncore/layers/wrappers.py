@@ -72,7 +72,7 @@ class Bidirectional(Layer):
             made |= {"go_backwards": not layer.go_backwards, "name": f"backward_{layer.name}"}
             self.backward_layer = layer.clone(**made)
         else:
-            self.backward_layer = backward_layer.clone(**made)
+            self.backward_layer = backward_layer
         self._check_pair()
         for child in self.children():
             child.zero_output_for_mask = child.return_sequences
@@ -87,6 +87,9 @@ class Bidirectional(Layer):
                     f"{self.name}: {option} is {getattr(one, option)} in layer and {getattr(other, option)} "
                     "in backward_layer; expected the same"
                 )
+        units = [child.cells[-1].units for child in (one, other)]
+        if self.merge_mode in ("sum", "mul", "ave") and units[0] != units[1]:
+            raise ValueError(f"{self.name}: merge_mode {self.merge_mode!r} needs the same units both ways; got {units}")
 
     def children(self):
         return [self.forward_layer, self.backward_layer]
@@ -102,12 +105,13 @@ class Bidirectional(Layer):
     def call(self, x, mask=None, training=False, initial_state=None):
         states = [None, None]
         if initial_state is not None:
-            if not isinstance(initial_state, (list, tuple)) or len(initial_state) % 2:
+            first, second = (child.count_states() for child in self.children())
+            if not isinstance(initial_state, (list, tuple)) or len(initial_state) != first + second:
                 raise ValueError(
-                    f"{self.name}: initial_state must be a list, the forward states, then the backward ones"
+                    f"{self.name}: initial_state must be a list of {first + second}: "
+                    f"{first} of the forward layer, then {second} of the backward one"
                 )
-            half = len(initial_state) // 2
-            states = [initial_state[:half], initial_state[half:]]
+            states = [initial_state[:first], initial_state[first:]]
         outputs = [
             child.forward(x, mask, training, initial_state=own)
             for child, own in zip(self.children(), states, strict=True)
@@ -129,7 +133,7 @@ class Bidirectional(Layer):
         one, other = (None, None) if dy is None else self._merge_backward(dy, *self._pair)
         pair = [one, None if other is None else self._turned(other)]
         if self.forward_layer.return_state:
-            half = len(dafter) // 2
+            half = self.forward_layer.count_states()  # an LSTM has more states than a GRU
             pair = [[pair[0], *dafter[:half]], [pair[1], *dafter[half:]]]
         return sum(child.pull_back(own) for child, own in zip(self.children(), pair, strict=True))
 

@@ -1,5 +1,7 @@
 """Helpers around training."""
 
+from ..config import set_seed as set_random_seed
+from .numeric import to_categorical
 from .sequence import pad_sequences
 
-__all__ = ["pad_sequences"]
+__all__ = ["pad_sequences", "set_random_seed", "to_categorical"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy as np
+
 
 class Progress:
     """A bar over the batches of an epoch, with loss, metrics and the time left; in the end one line an epoch.
@@ -54,11 +56,15 @@ class Progress:
             print(f"{self.label} - {seconds:.1f}s - {written(logs)}", flush=True)
 
 
-def written(logs: dict[str, float]) -> str:
-    """Return ``loss: 0.4321 - accuracy: 0.8123``."""
-    return " - ".join(
-        f"{name}: {value:.4f}" if abs(value) >= 1e-3 else f"{name}: {value:.4e}" for name, value in logs.items()
-    )
+def written(logs: dict[str, Any]) -> str:
+    """Return ``loss: 0.4321 - accuracy: 0.8123``; an array's values in brackets."""
+    return " - ".join(f"{name}: {_written_value(value)}" for name, value in logs.items())
+
+
+def _written_value(value: Any) -> str:
+    if np.ndim(value):
+        return f"[{' '.join(map(_written_value, value))}]"
+    return f"{value:.4f}" if abs(value) >= 1e-3 else f"{value:.4e}"
 
 
 def _lively() -> bool:

@@ -1,0 +1,88 @@
+"""Scripts in Keras's functional style, as long as they are one chain; names that older scripts use."""
+
+import numpy as np
+import pytest
+
+import rnncore as keras
+from rnncore import config
+from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Embedding
+
+
+def test_a_chain_is_a_sequential():
+    config.set_seed(3)
+    inputs = keras.Input(shape=(None,), dtype="int32")
+    x = keras.layers.Embedding(50, 8)(inputs)
+    x = Bidirectional(LSTM(4, return_sequences=True))(x)
+    x = Dropout(0.5)(x)
+    x = Bidirectional(GRU(3))(x)
+    outputs = Dense(1, activation="sigmoid")(x)
+    assert (x.shape, outputs.shape) == ((None, 6), (None, 1))
+    model = keras.Model(inputs, outputs)
+    assert [type(layer).__name__ for layer in model.layers] == [
+        "Embedding",
+        "Bidirectional",
+        "Dropout",
+        "Bidirectional",
+        "Dense",
+    ]
+    assert len(model.get_weights()) == 1 + 6 + 6 + 2
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+    ids = np.random.default_rng(0).integers(1, 50, (12, 7))
+    model.fit(ids, np.arange(12) % 2, epochs=1, verbose=0)
+
+    config.set_seed(3)
+    same = keras.Sequential(
+        [Embedding(50, 8), Bidirectional(LSTM(4, return_sequences=True)), Dropout(0.5), Bidirectional(GRU(3))]
+    )
+    same.add(Dense(1, activation="sigmoid"))
+    same.build((None, 7))
+    same.set_weights(model.get_weights())
+    np.testing.assert_array_equal(same.predict(ids), model.predict(ids))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x, y: keras.Model([x, x], y), TypeError, "expected one Input"),
+        (lambda x, y: keras.Model(x, [y, y]), TypeError, "models of one chain"),
+        (lambda x, y: keras.Model(keras.Input((3, 2)), y), ValueError, "does not begin at inputs"),
+        (lambda x, y: Dense(1)(LSTM(2, return_state=True)(x)), ValueError, "one chain only"),
+        (lambda x, y: LSTM(2)(y), ValueError, "2 axes; expected 3"),
+        (lambda x, y: keras.Input((0,)), ValueError, "Input: shape"),
+    ],
+)
+def test_what_is_no_chain_is_refused(call, error, message):
+    x = keras.Input((3, 2))
+    with pytest.raises(error, match=message):
+        call(x, Dense(1)(LSTM(2)(x)))
+
+
+def test_names_of_older_scripts():
+    from rnncore.preprocessing import sequence
+
+    assert sequence.pad_sequences([[1, 2], [3]], maxlen=3).tolist() == [[0, 1, 2], [0, 0, 3]]
+    keras.utils.set_random_seed(5)
+    first = Dense(3)
+    first.build((None, 2))
+    keras.utils.set_random_seed(5)
+    second = Dense(3)
+    second.build((None, 2))
+    np.testing.assert_array_equal(first.kernel, second.kernel)
+
+
+def test_to_categorical():
+    expected = [[0, 1, 0], [0, 0, 1]]
+    for x in ([1, 2], [[1], [2]], np.array([1.0, 2.0])):
+        assert keras.utils.to_categorical(x).tolist() == expected
+    assert keras.utils.to_categorical([[0]], 2).tolist() == [[1, 0]]
+    for bad in ([-1], [3], [0.5], ["a"]):
+        with pytest.raises(ValueError, match="from 0 to 2"):
+            keras.utils.to_categorical(bad, 3)
+
+
+@pytest.mark.keras
+def test_to_categorical_as_keras():
+    import keras as theirs
+
+    x = np.random.default_rng(0).integers(0, 5, (4, 3, 1))
+    np.testing.assert_array_equal(keras.utils.to_categorical(x, 6), theirs.utils.to_categorical(x, 6))
