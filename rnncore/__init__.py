@@ -14,6 +14,7 @@ from . import (
     optimizers,
     preprocessing,
     regularizers,
+    saving,
     utils,
 )
 from .config import set_backend, set_floatx, set_threads
@@ -39,6 +40,7 @@ __all__ = [
     "optimizers",
     "preprocessing",
     "regularizers",
+    "saving",
     "set_backend",
     "set_floatx",
     "set_threads",

@@ -14,7 +14,6 @@ Totals are float64, so a long epoch does not lose counts as float32 totals would
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -33,7 +32,14 @@ class Metric(Configured):
     ----------
     name : str, optional
         What it is called in logs; the class's name in snake case when not given.
+
+    Attributes
+    ----------
+    remembers : tuple of str
+        A class states here the attributes that `reset_state` sets, for the backup of a training under way.
     """
+
+    remembers: tuple[str, ...] = ()
 
     def __init__(self, name: str | None = None):
         self.name = name or snake_case(type(self).__name__)
@@ -52,24 +58,24 @@ class Metric(Configured):
         raise NotImplementedError
 
     def get_state(self) -> dict[str, Any]:
-        """Return what the metric has taken in: its attributes that are no constructor's arguments."""
-        return {
-            name: value for name, value in vars(self).items() if name not in inspect.signature(type(self)).parameters
-        }
+        """Return what the metric has taken in, in plain values and arrays."""
+        return {name: getattr(self, name) for name in self.remembers}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` returned, or raise ValueError if it is not of such a metric."""
         own = self.get_state()
-        kinds, given = ({name: (type(v), np.shape(v)) for name, v in each.items()} for each in (own, state))
-        if kinds != given:
-            raise ValueError(
-                f"metric {self.name!r}: its state has {', '.join(own)}; got {', '.join(state)}, or other shapes"
-            )
+        if {name: type(value) for name, value in own.items()} != {name: type(value) for name, value in state.items()}:
+            raise ValueError(f"metric {self.name!r}: its state has {', '.join(own)}, of other types than came")
+        for name, value in own.items():
+            if np.broadcast_shapes(np.shape(value), np.shape(state[name])) != np.shape(state[name]):
+                raise ValueError(f"metric {self.name!r}: {name} has shape {np.shape(state[name])}")
         vars(self).update(state)
 
 
 class Mean(Metric):
     """The weighted mean of values; 0 before there are any."""
+
+    remembers = ("total", "count")
 
     def reset_state(self) -> None:
         self.total, self.count = 0.0, 0.0
@@ -308,6 +314,7 @@ class _Counts(Metric):
 
     # What the predictions are compared with, in any order; set before the base's constructor is called.
     limits: Sequence[float]
+    remembers = ("true", "false")
 
     def reset_state(self) -> None:
         self.true = self.false = np.zeros((len(self.limits) + 1, 1))

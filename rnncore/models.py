@@ -23,7 +23,7 @@ from .saving import load_model, load_weights, save_model, save_weights, stateful
 from .utils.interrupt import deferred_interrupt
 from .utils.progress import Progress
 
-__all__ = ["Sequential", "load_model"]
+__all__ = ["Model", "Sequential", "load_model"]
 
 
 class Sequential(Layer):

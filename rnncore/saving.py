@@ -22,7 +22,7 @@ from .layers.recurrent import RNN
 from .utils import archive
 
 VERSION = 1
-OBJECT_LIMIT = 10_000  # classes named in a file
+OBJECT_LIMIT = 2000  # classes named in a file
 
 _WORD = (1 << 64) - 1
 

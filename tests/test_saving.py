@@ -16,7 +16,7 @@ from test_layers import LAYERS
 import rnncore
 from rnncore import losses, metrics, optimizers, regularizers
 from rnncore.activations import Activation
-from rnncore.configured import Configured, described, revived
+from rnncore.configured import Configured, described, revived, subclasses
 from rnncore.layers import (
     GRU,
     LSTM,
@@ -127,6 +127,12 @@ def test_numpy_reads_the_file(tmp_path):
     ]
 
 
+OPTIMIZERS = [cls.__name__ for cls in optimizers.Optimizer.__subclasses__() if cls.__module__ == optimizers.__name__]
+METRICS = {
+    cls.__name__: cls
+    for cls in subclasses(metrics.Metric)
+    if cls.__module__ == metrics.__name__ and not cls.__name__.startswith("_") and cls is not metrics.Mean
+}
 STACKED = {name: case[:2] for name, case in LAYERS.items() if not isinstance(case[2], list)}  # one output
 
 
@@ -143,17 +149,48 @@ def test_every_layer(make, x, dtype, tmp_path):
     assert again.optimizer is None
 
 
-@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam", "AdamW", "Adagrad"])
-def test_every_optimizer(name, tmp_path):
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"use_ema": True, "ema_momentum": 0.5}, {"gradient_accumulation_steps": 2}, {"global_clipnorm": 0.1}],
+    ids=lambda options: "-".join(options) or "plain",
+)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer(name, options, tmp_path):
     model = small_model()
-    model.compile(name, "binary_crossentropy")
+    model.compile(getattr(optimizers, name)(0.1, **options), "binary_crossentropy")
     trained(model)
     model.optimizer.learning_rate = 0.02
     model.save(tmp_path / "a")
     again = load_model(tmp_path / "a")
-    assert again.optimizer.iterations == 3
+    assert again.optimizer.iterations == model.optimizer.iterations > 0
     assert same_bits(list(again.optimizer.get_state().values()), list(model.optimizer.get_state().values()))
     assert same_bits(trained(again).get_weights(), trained(model).get_weights())
+
+
+def test_a_schedule(tmp_path):
+    model = small_model()
+    model.compile(optimizers.SGD(optimizers.schedules.ExponentialDecay(0.1, 5, 0.5)), "binary_crossentropy")
+    trained(model).save(tmp_path / "a")
+    again = load_model(tmp_path / "a")
+    assert again.optimizer.learning_rate == model.optimizer.learning_rate < 0.1
+    assert same_bits(trained(again).get_weights(), trained(model).get_weights())
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_state_of_every_metric(name, tmp_path):
+    one, other = METRICS[name](), METRICS[name]()
+    rng = np.random.default_rng(4)
+    by_number = name.startswith(("Sparse", "Perplexity"))
+    for _ in range(2):
+        y_pred = rng.random((6, 3)) if "Binary" not in name else rng.random((6, 1))
+        y = rng.integers(0, 3, 6) if by_number else (y_pred > rng.random(y_pred.shape)).astype(float)
+        one.update_state(y, y_pred)
+        archive.write(tmp_path / "a", {"state": one.get_state()})
+        other.set_state(archive.read(tmp_path / "a")["state"])
+        assert np.array_equal(other.result(), one.result())
+    assert not np.array_equal(one.result(), METRICS[name]().result())
+    with pytest.raises(ValueError, match="its state has"):
+        one.set_state({})
 
 
 def test_metrics_by_name_class_and_object(tmp_path):
@@ -217,6 +254,32 @@ def test_custom_objects(tmp_path):
         load_model(tmp_path / "a", {"Times": Times})
 
 
+class OwnLoss(losses.MeanSquaredError):
+    pass
+
+
+class OwnMetric(metrics.MeanSquaredError):
+    pass
+
+
+class OwnOptimizer(optimizers.SGD):
+    pass
+
+
+def test_custom_objects_of_training(tmp_path):
+    model = Sequential([Input((3,)), Dense(1)])
+    model.compile(OwnOptimizer(0.5), OwnLoss(), metrics=[OwnMetric()])
+    model.save(tmp_path / "a")
+    own = {cls.__name__: cls for cls in (OwnLoss, OwnMetric, OwnOptimizer)}
+    again = load_model(tmp_path / "a", own)
+    assert [type(part) for part in (again.loss, again.optimizer)] == [OwnLoss, OwnOptimizer]
+    assert again.get_compile_config() == model.get_compile_config()
+    assert load_model(tmp_path / "a", compile=False).optimizer is None
+    for missing in own:
+        with pytest.raises(ValueError, match=f"unknown class '{missing}'"):
+            load_model(tmp_path / "a", {name: cls for name, cls in own.items() if name != missing})
+
+
 def test_what_cannot_be_written_leaves_the_old_file(tmp_path):
     (tmp_path / "a").write_text("old")
     model = Sequential([Times(len)])
@@ -252,18 +315,9 @@ def test_weights(tmp_path):
         load_model(tmp_path / "none")
 
 
-def package_classes():
-    found, ahead = set(), [Configured]
-    while ahead:
-        cls = ahead.pop()
-        found.add(cls)
-        ahead += cls.__subclasses__()
-    return found
-
-
 def test_a_class_is_found_by_its_name_only_if_it_is_the_packages():
     assert revived({"class_name": "Dense", "config": {"units": 2}}).units == 2
-    assert Times in package_classes()
+    assert Times in subclasses(Configured)
     with pytest.raises(ValueError, match="unknown class 'Times'"):
         revived(described(Times(2.0)))
     with pytest.raises(ValueError, match=r"unknown class 'os.system'"):

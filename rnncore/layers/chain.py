@@ -42,7 +42,7 @@ class Chain:
         return f"Chain(shape={self.shape}, layers={[layer.name for layer in self.layers]})"
 
 
-class InputLayer(Configured, Chain):
+class InputLayer(Chain, Configured):
     """The shape of a model's input: first in a `Sequential`, which then builds at once, or the head of a chain.
 
     Parameters
@@ -74,8 +74,7 @@ class InputLayer(Configured, Chain):
         self.batch_size, self.dtype, self.name = batch_size, dtype, name or "input_layer"
 
     def get_config(self) -> dict[str, Any]:
-        own = {"batch_size": self.batch_size, "dtype": self.dtype, "name": self.name}
-        return {"shape": list(self.input_shape[1:]), **own}
+        return {**super().get_config(), "shape": list(self.input_shape[1:])}
 
 
 def Input(
