@@ -616,9 +616,10 @@ class Sequential(Layer):
             "Trainable": self.trainable_weights,
             "Non-trainable": [weight for weight in self.weights if id(weight) not in trainable],
         }
-        if self.optimizer is not None and self.optimizer.iterations:
+        if self.optimizer is not None and self.optimizer.built:
             state = self.optimizer.get_state()
-            state["learning_rate"] = state["learning_rate"].astype(config.floatx())  # as Keras keeps it
+            if "learning_rate" in state:  # no schedule's
+                state["learning_rate"] = state["learning_rate"].astype(config.floatx())  # as Keras keeps it
             kinds["Optimizer"] = list(state.values())
         for kind, arrays in {"Total": [*chain(*kinds.values())], **kinds}.items():
             count, size = sum(array.size for array in arrays), sum(array.nbytes for array in arrays)

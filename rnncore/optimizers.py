@@ -121,6 +121,11 @@ class Optimizer(Configured):
         self._kept: list[dict[str, np.ndarray]] = []  # the base's own: "average", "gradient_accumulator"
 
     @property
+    def built(self) -> bool:
+        """Whether there are slots: since `build`, or the first step."""
+        return self._arrays is not None
+
+    @property
     def iterations(self) -> int:
         """Updates taken; calls that only accumulated are not counted."""
         return self._calls // (self.gradient_accumulation_steps or 1)
@@ -150,11 +155,6 @@ class Optimizer(Configured):
             if callable(self._learning_rate):
                 raise TypeError(f"learning_rate is {self._learning_rate!r} and cannot be set to the number {value!r}")
         self._learning_rate = value
-
-    @property
-    def built(self) -> bool:
-        """Whether it has slots."""
-        return self._arrays is not None
 
     def slots(self) -> dict[str, float]:
         """Return the names of the arrays kept beside each weight, and what fills them at first."""
@@ -224,7 +224,7 @@ class Optimizer(Configured):
         """
         pairs = list(gradients_and_arrays)
         arrays = [array for _, array in pairs]
-        built = self._arrays is not None
+        built = self.built
         if built:
             self._check_same(arrays)
         else:
@@ -275,7 +275,7 @@ class Optimizer(Configured):
         return {
             "iterations": np.array(self._calls, np.int64),
             **rate,
-            **({name: np.array(getattr(self, name)) for name in self.counters()} if self._arrays is not None else {}),
+            **({name: np.array(getattr(self, name)) for name in self.counters()} if self.built else {}),
             **{key: slot.copy() for key, slot in self._named_slots()},
         }
 
@@ -288,7 +288,7 @@ class Optimizer(Configured):
             There are no slots yet, or names, shapes or dtypes are not those of this optimizer's. Nothing has
             changed then.
         """
-        if self._arrays is None:
+        if not self.built:
             raise ValueError(f"state: {self.name} has no slots yet; call build(arrays) first")
         expected = self.get_state()
         if set(state) != set(expected):

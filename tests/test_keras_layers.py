@@ -375,7 +375,7 @@ def test_summary_counts_bytes_of_the_layers_dtype():
 
 
 @pytest.mark.usefixtures("terminal")
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "nadam"])
 def test_summary_after_training(optimizer):
     models = compiled(MODELS["lecture"], 7, optimizer)
     for model in models:

@@ -12,7 +12,9 @@ from rnncore.optimizers.schedules import (
     PolynomialDecay,
 )
 
-from rnncore.optimizers import SGD, Adam, get, schedules
+from rnncore import Input, Sequential, layers
+from rnncore.models import load_model
+from rnncore.optimizers import SGD, Adam, Nadam, get, schedules
 
 CASES = [
     ("ExponentialDecay", (0.1, 7, 0.5), {}),
@@ -127,6 +129,28 @@ def test_config(name, arguments, options):
     assert config["learning_rate"] == {"class_name": name, "config": schedule.get_config()}
     restored = get({"class_name": "SGD", "config": config})
     assert restored.get_config() == config and restored.learning_rate == schedule(0)
+
+
+@pytest.mark.parametrize("calls", [1, 4])
+def test_a_saved_model_goes_on(tmp_path, calls):
+    """Also one that has only accumulated so far, as after a single call."""
+    x, y = np.random.default_rng(0).normal(size=(2, 8, 3)).astype("float32")
+    model = Sequential([Input((3,)), layers.Dense(3)])
+    options = {"use_ema": True, "gradient_accumulation_steps": 2}
+    model.compile(Nadam(ExponentialDecay(0.1, 2, 0.5), **options), "huber")
+    for _ in range(calls):
+        model.train_on_batch(x, y)
+    lines = []
+    model.summary(print_fn=lines.append)
+    assert " Optimizer params: 50 (204.00 B)" in lines  # four slots of 12 weights, the step of 8 bytes, the product
+    model.save(tmp_path / "model.rnn")
+    other = load_model(tmp_path / "model.rnn")
+    assert other.optimizer.get_config() == model.optimizer.get_config()
+    for one in (model, other):
+        one.train_on_batch(x[:4], y[:4])
+    states = model.optimizer.get_state(), other.optimizer.get_state()
+    assert states[0].keys() == states[1].keys() and all(np.array_equal(states[0][k], states[1][k]) for k in states[0])
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), other.get_weights(), strict=True))
 
 
 class Own(LearningRateSchedule):

@@ -42,7 +42,7 @@ class Chain:
         return f"Chain(shape={self.shape}, layers={[layer.name for layer in self.layers]})"
 
 
-class InputLayer(Chain, Configured):
+class InputLayer(Configured, Chain):
     """The shape of a model's input: first in a `Sequential`, which then builds at once, or the head of a chain.
 
     Parameters
@@ -68,13 +68,14 @@ class InputLayer(Chain, Configured):
         name: str | None = None,
     ):
         batch_size = None if batch_size is None else positive(batch_size, "Input: batch_size")
-        super().__init__(self)
+        Chain.__init__(self, self)
         shape = (shape,) if isinstance(shape, int) else shape
         self.input_shape = (batch_size, *checked_shape(shape, "Input: shape"))
         self.batch_size, self.dtype, self.name = batch_size, dtype, name or "input_layer"
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "shape": list(self.input_shape[1:])}
+        own = {"batch_size": self.batch_size, "dtype": self.dtype, "name": self.name}
+        return {"shape": list(self.input_shape[1:]), **own}
 
 
 def Input(
