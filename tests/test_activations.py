@@ -165,6 +165,7 @@ def each(z, dy, y, dz):
 """
 
 
+@pytest.mark.slow  # each is compiled
 @elementwise
 def test_compiled_equals_numpy(activation):
     from rnncore._jit import from_source, kernel
