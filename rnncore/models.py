@@ -401,16 +401,17 @@ class Sequential(Layer):
 
     def loss_and_gradient(self, y: Any, y_pred: np.ndarray, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         """Return the loss of the last call's output, and its gradient: see `backward_from_loss`."""
-        fused = self._fused()
-        seen = self.layers[-1].logits if fused else y_pred
-        value, gradient = self.loss.value_and_gradient(y, seen, sample_weight, self._mask, logits=fused)
+        value, gradient = self.loss.value_and_gradient(y, *self._seen(y_pred, sample_weight))
         return value + self.penalty(), gradient
 
     def loss_of(self, y: Any, y_pred: np.ndarray, sample_weight: Any = None) -> float:
         """Return the loss of the last call's output, what the regularizers add included."""
+        return self.loss(y, *self._seen(y_pred, sample_weight)) + self.penalty()
+
+    def _seen(self, y_pred, sample_weight):
+        """Return what the loss takes beside y: predictions or logits, weights, mask, and which of the two it is."""
         fused = self._fused()
-        seen = self.layers[-1].logits if fused else y_pred
-        return self.loss(y, seen, sample_weight, self._mask, logits=fused) + self.penalty()
+        return self.layers[-1].logits if fused else y_pred, sample_weight, self._mask, fused
 
     def backward_from_loss(self, gradient: np.ndarray) -> np.ndarray | None:
         """Go back from what `loss_and_gradient` returned, and return the gradient of x."""

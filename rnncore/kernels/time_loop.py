@@ -222,7 +222,7 @@ class CompiledLoop:
 def _present(blocks, drop, mask):
     """Return room for a dropped source, and empty arrays for what is None: a kernel takes one type an argument."""
     none = np.empty((0, 0, 0), blocks.dtype)
-    scratch = none[0:0].reshape(0, 0) if drop is None else np.empty(blocks.shape[2:], blocks.dtype)
+    scratch = np.empty((0, 0) if drop is None else blocks.shape[2:], blocks.dtype)
     return scratch, none if drop is None else drop, np.empty((0, 0), bool) if mask is None else mask
 
 
@@ -321,12 +321,11 @@ def _product_calls(products: list[PlannedProduct], way: str) -> list[str]:
             for column in zip(*((p.source.index, p.target, p.dtarget, p.weight) for p in chosen), strict=True)
         )
         source, target = f"{array}[{sources}[p], t, r0:r1]", f"blocks[{targets}[p], t, r0:r1]"
-        if way == "backward":
-            source, target = f"d{source}", f"dblocks[{dtargets}[p], t, r0:r1]"
-            source, target = target, source
+        dsource, dtarget = f"d{source}", f"dblocks[{dtargets}[p], t, r0:r1]"
+        added_to, factor = (target, source) if way == "forward" else (dsource, dtarget)
         lines += [
             f"for p in range({len(chosen)}):",
-            f"    product({target}, {source}, weights[{weights}[p]], scratch, drop, {weights}[p], r0)",
+            f"    product({added_to}, {factor}, weights[{weights}[p]], scratch, drop, {weights}[p], r0)",
         ]
     return lines
 
