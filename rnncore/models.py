@@ -158,7 +158,7 @@ class Sequential(Layer):
             mask = layer.compute_mask(x, mask)
             x = y
         self._mask = mask
-        return x
+        return np.asarray(x)  # an embedding at the end gives what it looked up
 
     def call_backward(self, dy):
         return _backward(self.layers, dy)
@@ -795,7 +795,7 @@ def _last_values(layer):
     """Return what the layer's last call computed, for a look where it went wrong."""
     if hasattr(layer, "time_series"):
         return [array for name, array in layer.time_series().items() if not name.startswith("d")]
-    return [layer.logits, layer.output] if isinstance(layer, Activated) else [layer.output]
+    return [layer.logits, layer.output] if isinstance(layer, Activated) else [np.asarray(layer.output)]
 
 
 def _time_step(layer, arrays, back=False):

@@ -1,4 +1,4 @@
-"""The gradient of an embedding table: the looked-up rows only."""
+"""What an embedding hands on and takes back: rows of a table, and the gradient of those rows only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,55 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
+
+
+class LookUps:
+    """Rows of a table, each once however often it was looked up. ``np.asarray`` of it is what was looked up.
+
+    A layer that multiplies them with weights need do so only once a row.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n, D)
+        Copies: a later change of the table does not come through.
+    place : ndarray of int
+        Which row stands where; its shape, and D, is the shape of the whole.
+    """
+
+    def __init__(self, rows: np.ndarray, place: np.ndarray):
+        self.rows, self.place = rows, place
+
+    @classmethod
+    def of(cls, table: np.ndarray, ids: np.ndarray) -> LookUps:
+        """Look up `ids` in `table`."""
+        distinct, place = np.unique(ids, return_inverse=True)
+        return cls(table[distinct], place.reshape(ids.shape))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of what was looked up."""
+        return (*self.place.shape, self.rows.shape[1])
+
+    @property
+    def ndim(self) -> int:
+        """Its number of axes."""
+        return self.place.ndim + 1
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the rows."""
+        return self.rows.dtype
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def arranged(self, change: Callable[[np.ndarray], np.ndarray], dtype: str) -> LookUps:
+        """Return the same rows in other places: where an array of them would be moved by `change`."""
+        return LookUps(self.rows.astype(dtype, copy=False), np.ascontiguousarray(change(self.place)))
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        found = self.rows[self.place]
+        return found if dtype is None else found.astype(dtype, copy=False)
 
 
 class RowGradient:

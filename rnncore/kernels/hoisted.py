@@ -1,32 +1,146 @@
-"""The compiled form of products.py: each kernel fills the rows from `begin` to `end` of its result."""
+"""The compiled form of products.py: each kernel fills its result from row `begin` to row `end`.
+
+Positions are taken a chunk at a time, so that what a chunk needs stays in the first caches. Where rows are looked up,
+dropped or masked, a chunk is put together in scratch memory; else the arrays are used as they lie.
+"""
 
 from __future__ import annotations
+
+import numpy as np
 
 from .._jit import kernel
 from .rows import add_product, add_turned_product, clear_rows
 
-
-def _project(x, weights, bias, out, begin, end):
-    for g in range(out.shape[0]):
-        for i in range(begin, end):
-            for j in range(out.shape[2]):
-                out[g, i, j] = bias[g, j]
-        add_product(out[g], x[g % x.shape[0]], weights[g], begin, end)
+CHUNK = 128  # positions
 
 
-def _weight_gradients(x, dz, out, begin, end):
-    for g in range(out.shape[0]):
-        clear_rows(out[g], begin, end)
-        add_turned_product(out[g], x[g % x.shape[0]], dz[g], begin, end)
+@kernel
+def _position(valid, n):
+    """Return the n-th position taken; an empty `valid` means that all are."""
+    return valid[n] if valid.shape[0] else n
 
 
-def _input_gradients(dz, turned, out, begin, end):
-    for g in range(out.shape[0]):
-        clear_rows(out[g], begin, end)
+@kernel
+def _gathered(scratch, rows, place, drop, g, valid, first, count):
+    """Put the rows of `count` positions together, dropped, and return them; what lies there already is not copied."""
+    if place.shape[0] == 0 and drop.shape[0] == 0 and valid.shape[0] == 0:
+        return rows[first : first + count]
+    for i in range(count):
+        l = _position(valid, first + i)
+        row = place[l] if place.shape[0] else l
+        if drop.shape[0]:
+            b = l % drop.shape[1]
+            for j in range(rows.shape[1]):
+                scratch[i, j] = rows[row, j] * drop[g, b, j]
+        else:
+            for j in range(rows.shape[1]):
+                scratch[i, j] = rows[row, j]
+    return scratch[:count]
+
+
+@kernel
+def _scattered(out, scratch, valid, first, count):
+    """Put the rows of `count` positions where they belong."""
+    for i in range(count):
+        l = valid[first + i]
+        for j in range(out.shape[1]):
+            out[l, j] = scratch[i, j]
+
+
+def _project(rows, place, drop, weights, bias, valid, out, begin, end):
+    inputs = np.empty((CHUNK, rows.shape[1]), rows.dtype)
+    results = np.empty((CHUNK, out.shape[2]), out.dtype)
+    for first in range(begin, end, CHUNK):
+        count = min(CHUNK, end - first)
+        for g in range(out.shape[0]):
+            taken = _gathered(inputs, rows, place, drop, g % max(1, drop.shape[0]), valid, first, count)
+            target = results[:count] if valid.shape[0] else out[g, first : first + count]
+            for i in range(count):
+                for j in range(out.shape[2]):
+                    target[i, j] = bias[g, j]
+            add_product(target, taken, weights[g], 0, count)
+            if valid.shape[0]:
+                _scattered(out[g], target, valid, first, count)
+
+
+def _weight_gradients(rows, place, drop, dz, valid, out, begin, end):
+    inputs = np.empty((CHUNK, rows.shape[1]), rows.dtype)
+    outputs = np.empty((CHUNK, dz.shape[2]), dz.dtype)
+    positions = valid.shape[0] if valid.shape[0] else dz.shape[1]
     for g in range(dz.shape[0]):
-        add_product(out[g % out.shape[0]], dz[g], turned[g], begin, end)
+        clear_rows(out[g], begin, end)
+    for first in range(0, positions, CHUNK):
+        count = min(CHUNK, positions - first)
+        for g in range(dz.shape[0]):
+            taken = _gathered(inputs, rows, place, drop, g % max(1, drop.shape[0]), valid, first, count)
+            gradient = _gathered(outputs, dz[g], valid[:0], drop[:0], 0, valid, first, count)
+            add_turned_product(out[g], taken, gradient, begin, end)
 
 
-project = kernel(_project, "project")
-weight_gradients = kernel(_weight_gradients, "weight_gradients")
-input_gradients = kernel(_input_gradients, "input_gradients")
+def _input_gradients(dz, turned, drop, valid, out, begin, end):
+    outputs = np.empty((CHUNK, dz.shape[2]), dz.dtype)
+    results = np.empty((CHUNK, out.shape[1]), out.dtype)
+    product = np.empty((CHUNK if drop.shape[0] else 0, out.shape[1]), out.dtype)
+    for first in range(begin, end, CHUNK):
+        count = min(CHUNK, end - first)
+        target = results[:count] if valid.shape[0] else out[first : first + count]
+        clear_rows(target, 0, count)
+        for g in range(dz.shape[0]):
+            gradient = _gathered(outputs, dz[g], valid[:0], drop[:0], 0, valid, first, count)
+            if drop.shape[0] == 0:
+                add_product(target, gradient, turned[g], 0, count)
+                continue
+            clear_rows(product, 0, count)
+            add_product(product, gradient, turned[g], 0, count)
+            for i in range(count):
+                b = _position(valid, first + i) % drop.shape[1]
+                for j in range(out.shape[1]):
+                    target[i, j] += product[i, j] * drop[g % drop.shape[0], b, j]
+        if valid.shape[0]:
+            _scattered(out, target, valid, first, count)
+
+
+@kernel
+def _columns(g, units, begin, end):
+    """Return which columns of gate g lie between two of all gates' columns; unsigned, or loops would not vectorise."""
+    return range(np.uint64(max(begin - g * units, 0)), np.uint64(min(end - g * units, units)))
+
+
+def _bias_gradients(dz, valid, out, begin, end):
+    units = dz.shape[2]
+    chunk = np.empty(units, dz.dtype)
+    positions = valid.shape[0] if valid.shape[0] else dz.shape[1]
+    for g in range(begin // units, (end - 1) // units + 1):
+        columns = _columns(g, units, begin, end)
+        for j in columns:
+            out[g, j] = 0
+        for first in range(0, positions, CHUNK):  # sums of sums: the error grows more slowly
+            for j in columns:
+                chunk[j] = 0
+            for n in range(first, min(first + CHUNK, positions)):
+                l = _position(valid, n)
+                for j in columns:
+                    chunk[j] += dz[g, l, j]
+            for j in columns:
+                out[g, j] += chunk[j]
+
+
+def _added_up(dz, place, valid, out, begin, end):
+    units = dz.shape[2]
+    positions = valid.shape[0] if valid.shape[0] else dz.shape[1]
+    for g in range(begin // units, (end - 1) // units + 1):
+        columns = _columns(g, units, begin, end)
+        for row in range(out.shape[1]):
+            for j in columns:
+                out[g, row, j] = 0
+        for n in range(positions):
+            l = _position(valid, n)
+            row = place[l]
+            for j in columns:
+                out[g, row, j] += dz[g, l, j]
+
+
+project, weight_gradients, input_gradients, bias_gradients, added_up = (
+    kernel(function, function.__name__[1:])
+    for function in (_project, _weight_gradients, _input_gradients, _bias_gradients, _added_up)
+)

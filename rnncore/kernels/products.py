@@ -1,69 +1,167 @@
 """The products that are hoisted out of the time loop, over all steps at once.
 
-N = T*B rows, D inputs, H units, G gates. `x` comes once for all gates, (1, N, D), or once a gate, (G, N, D), where
-each gate's input was dropped by itself. Compiled, the rows of the result are split over the threads.
+N = T*B positions, step by step; D inputs, H units, G gates. A product is a `Job`: `threads.run` does several together.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from .. import config
-from . import threads
+from .threads import Job
+
+
+class Inputs(NamedTuple):
+    """What is multiplied at each position l: ``rows[place[l]] * drop[g, l % B]``.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n, D)
+    place : ndarray of shape (N,), int, or None
+        None: position l has row l.
+    drop : ndarray of shape (G or 1, B, D) or None
+        Dropout, constant over time; by gate where the gates have draws of their own.
+    """
+
+    rows: np.ndarray
+    place: np.ndarray | None = None
+    drop: np.ndarray | None = None
+
+    def at(self, valid: np.ndarray | None) -> np.ndarray:
+        """Return what is multiplied at some positions, (G or 1, M, D)."""
+        rows = self.rows if self.place is None else self.rows[self.place]
+        found = _taken(rows[None], valid)
+        return found if self.drop is None else found * _steps(self.drop, found.shape[1], valid)
 
 
 class NumpyProducts:
-    """The products by NumPy: the readable twin, in any dtype."""
+    """The products by NumPy: the readable twin, in any dtype.
+
+    Only the positions in `valid`, an array (M,) of int, or None for all, are computed; what a result has elsewhere is
+    0 in `input_gradients` and left alone in `project`.
+    """
 
     @staticmethod
-    def project(x: np.ndarray, weights: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
+    def project(inputs: Inputs, weights: np.ndarray, bias: np.ndarray, valid: Any, out: np.ndarray) -> Job:
         """``out[g] = x[g] @ weights[g] + bias[g]``: (G, N, H) from weights (G, D, H) and bias (G, H)."""
-        np.matmul(x, weights, out=out)
-        out += bias[:, None]
+        out[:, slice(None) if valid is None else valid] = np.matmul(inputs.at(valid), weights) + bias[:, None]
+        return _done(out)
 
     @staticmethod
-    def weight_gradients(x: np.ndarray, dz: np.ndarray) -> np.ndarray:
-        """Return ``x[g].T @ dz[g]``: (G, D, H) from dz (G, N, H)."""
-        return np.matmul(x.transpose(0, 2, 1), dz)
+    def weight_gradients(inputs: Inputs, dz: np.ndarray, valid: Any) -> Job:
+        """``x[g].T @ dz[g]``: (G, D, H) from dz (G, N, H)."""
+        return _done(np.matmul(inputs.at(valid).transpose(0, 2, 1), _taken(dz, valid)))
 
     @staticmethod
-    def input_gradients(dz: np.ndarray, weights: np.ndarray, parts: int) -> np.ndarray:
-        """Return ``dz[g] @ weights[g].T``, (G, N, D); with `parts` 1 the sum over the gates, (1, N, D)."""
-        dx = np.matmul(dz, weights.transpose(0, 2, 1))
-        return dx.sum(axis=0, keepdims=True) if parts == 1 else dx
+    def bias_gradients(dz: np.ndarray, valid: Any) -> Job:
+        """``dz[g]`` added up over the positions: (G, H)."""
+        return _done(_taken(dz, valid).sum(axis=1))
+
+    @staticmethod
+    def input_gradients(dz: np.ndarray, weights: np.ndarray, drop: np.ndarray | None, valid: Any) -> Job:
+        """``dz[g] @ weights[g].T * drop[g]`` added up over the gates: (N, D)."""
+        dx = np.matmul(_taken(dz, valid), weights.transpose(0, 2, 1))
+        out = np.zeros((dz.shape[1], weights.shape[1]), dx.dtype)
+        out[slice(None) if valid is None else valid] = (
+            dx if drop is None else dx * _steps(drop, dx.shape[1], valid)
+        ).sum(axis=0)
+        return _done(out)
+
+    @staticmethod
+    def added_up(dz: np.ndarray, place: np.ndarray, rows: int, valid: Any) -> Job:
+        """``dz[:, l]`` added up over the positions l with one place: (G, rows, H)."""
+        out = np.zeros((len(dz), rows, dz.shape[2]), dz.dtype)
+        np.add.at(out, (slice(None), _taken(place[None], valid)[0]), _taken(dz, valid))
+        return _done(out)
 
 
 class CompiledProducts:
-    """The same products by our own kernel, on the threads of the time loop and not on those of a BLAS."""
+    """The same products by our own kernels, on the threads of the time loop and not on those of a BLAS."""
 
     @staticmethod
-    def project(x, weights, bias, out) -> None:
+    def project(inputs, weights, bias, valid, out) -> Job:
         """As `NumpyProducts.project`."""
         from .hoisted import project
 
-        threads.over_rows(project, x.shape[1], 2 * weights.size)(x, weights, bias, out)
+        count = _count(out, valid)
+        arrays = (*_present(inputs), weights, bias, _indices(valid), out)
+        return Job(project, arrays, count, 2 * count * weights.size, out)
 
     @staticmethod
-    def weight_gradients(x, dz) -> np.ndarray:
+    def weight_gradients(inputs, dz, valid) -> Job:
         """As `NumpyProducts.weight_gradients`."""
         from .hoisted import weight_gradients
 
-        out = np.empty((len(dz), x.shape[2], dz.shape[2]), dz.dtype)
-        threads.over_rows(weight_gradients, x.shape[2], 2 * dz.size)(x, dz, out)
-        return out
+        features = inputs.rows.shape[1]
+        out = np.empty((len(dz), features, dz.shape[2]), dz.dtype)
+        arrays = (*_present(inputs), dz, _indices(valid), out)
+        return Job(weight_gradients, arrays, features, 2 * features * len(dz) * _count(dz, valid) * dz.shape[2], out)
 
     @staticmethod
-    def input_gradients(dz, weights, parts) -> np.ndarray:
+    def bias_gradients(dz, valid) -> Job:
+        """As `NumpyProducts.bias_gradients`."""
+        from .hoisted import bias_gradients
+
+        out = np.empty((len(dz), dz.shape[2]), dz.dtype)
+        return Job(bias_gradients, (dz, _indices(valid), out), out.size, dz.size, out)
+
+    @staticmethod
+    def input_gradients(dz, weights, drop, valid) -> Job:
         """As `NumpyProducts.input_gradients`."""
         from .hoisted import input_gradients
 
-        out = np.empty((parts, dz.shape[1], weights.shape[1]), dz.dtype)
+        count = _count(dz, valid)
+        out = (np.empty if valid is None else np.zeros)((dz.shape[1], weights.shape[1]), dz.dtype)
         turned = np.ascontiguousarray(weights.transpose(0, 2, 1))
-        threads.over_rows(input_gradients, dz.shape[1], 2 * weights.size)(dz, turned, out)
-        return out
+        arrays = (dz, turned, _masks(drop, dz.dtype), _indices(valid), out)
+        return Job(input_gradients, arrays, count, 2 * count * weights.size, out)
+
+    @staticmethod
+    def added_up(dz, place, rows, valid) -> Job:
+        """As `NumpyProducts.added_up`."""
+        from .hoisted import added_up
+
+        out = np.empty((len(dz), rows, dz.shape[2]), dz.dtype)
+        return Job(added_up, (dz, place, _indices(valid), out), len(dz) * dz.shape[2], dz.size, out)
 
 
 def products_for(elementwise: bool, dtype: np.dtype) -> type[NumpyProducts] | type[CompiledProducts]:
     """Return what computes in `dtype` now, for a cell that runs compiled or (not elementwise) does not."""
     by_numpy = np.dtype(dtype).kind == "c" or config.backend() == "numpy" or not elementwise
     return NumpyProducts if by_numpy else CompiledProducts
+
+
+def _done(out: np.ndarray) -> Job:
+    return Job(lambda begin, end: None, (), 0, 0, out)
+
+
+def _taken(array, valid):
+    """Return `array` (G, N, …) at some positions."""
+    return array if valid is None else array[:, valid]
+
+
+def _count(array, valid):
+    """Return how many positions of an array (G, N, …) are computed."""
+    return array.shape[1] if valid is None else len(valid)
+
+
+def _steps(drop, count, valid):
+    """Return masks (G, B, D), the same at every step, at some positions."""
+    return drop[:, (np.arange(count) if valid is None else valid) % drop.shape[1]]
+
+
+# A kernel takes one type an argument: an empty array for what is None.
+
+
+def _present(inputs):
+    return inputs.rows, _indices(inputs.place), _masks(inputs.drop, inputs.rows.dtype)
+
+
+def _indices(positions):
+    return np.empty(0, np.int64) if positions is None else positions
+
+
+def _masks(drop, dtype):
+    return np.empty((0, 0, 0), dtype) if drop is None else drop

@@ -72,6 +72,14 @@ def copy_row(arrays, t, to, r):
 
 
 @kernel
+def copy_rows(target, source, place, begin, end):
+    """Fill rows of a matrix with those of another that `place` names."""
+    for i in range(begin, end):
+        for j in range(target.shape[1]):
+            target[i, j] = source[place[i], j]
+
+
+@kernel
 def add_row(arrays, t, to, r):
     """Add row r at time t to that at time `to` in every one of the arrays."""
     for k in range(arrays.shape[0]):

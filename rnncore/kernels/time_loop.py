@@ -6,6 +6,8 @@ Arrays (T steps, B rows, H units; K blocks, S states, P recurrent products):
 blocks    (K, T, B, H)      one block a gate: its input part before the step, its value after it; then
                             what else the cell remembers
 states    (S, T+1, B, H)    slot 0 the initial state, slot t+1 the state after step t
+projected (G, n, H) | None  the gates' input parts where they are not in `blocks` yet: those of n distinct inputs,
+place     (T, B) | None     and which of them each row takes at each step
 weights   (P, H, H)         the recurrent products' weights
 drop      (P, B, H) | None  recurrent dropout: multiplies a product's source, constant over time
 mask      (T, B) | None     False: the step is not taken, the states are carried over
@@ -27,6 +29,7 @@ import numpy as np
 from .. import config
 from ..cells.cell import Cell, Product, Stage
 from . import threads
+from .threads import Job
 
 
 class Place(NamedTuple):
@@ -124,9 +127,10 @@ class Plan:
         """All products of a step, in the order of their weights."""
         return sorted((p for stage in self.stages for p in stage.products), key=lambda product: product.weight)
 
-    def home(self, gate: str) -> int:
-        """Return the block that holds a gate's input part before the step."""
-        return self.places[f"x_{gate}"].index
+    @property
+    def homes(self) -> list[int]:
+        """The blocks that hold the gates' input parts before the step."""
+        return [self.places[f"x_{gate}"].index for gate in self.cell.gates]
 
     def target(self, gate: str) -> int:
         """Return the block that a gate's recurrent products are added to."""
@@ -149,11 +153,14 @@ class NumpyLoop:
     def __init__(self, plan: Plan):
         self.plan = plan
 
-    def forward(self, blocks, states, weights, drop, mask) -> None:
+    def forward(self, blocks, states, weights, drop, mask, projected=None, place=None) -> None:
         """Take every step: fill `states` from slot 1 on and turn `blocks` into the gates' values."""
         arrays = {"blocks": blocks, "states": states}
         for t in range(blocks.shape[1]):
             taken, idle = _rows(mask, t)
+            if projected is not None:
+                for home, part in zip(self.plan.homes, projected, strict=True):
+                    blocks[home, t, taken] = part[place[t, taken]]
             for stage, products, inputs, outputs, _, _ in self.plan.stages:
                 for source, _, target, _, n in products:
                     value = _read(arrays, source, t, taken)
@@ -202,33 +209,37 @@ class CompiledLoop:
         self.plan = plan
         self._forward, self._backward = _compile(plan)
 
-    def forward(self, blocks, states, weights, drop, mask) -> None:
+    def forward(self, blocks, states, weights, drop, mask, projected=None, place=None) -> None:
         """As `NumpyLoop.forward`."""
-        scratch, drop, mask = _present(blocks, drop, mask)
-        threads.over_rows(self._forward, blocks.shape[2], _work(weights, blocks))(
-            blocks, states, weights, scratch, drop, mask
-        )
+        scratch, drop, ends, mask = _present(blocks, drop, mask)
+        projected = np.empty((0, 0, 0), blocks.dtype) if projected is None else projected
+        place = np.empty((0, 0), np.int64) if place is None else place
+        arrays = (blocks, states, weights, scratch, drop, mask, projected, place)
+        threads.run(Job(self._forward, arrays, blocks.shape[2], _work(weights, blocks), ends=ends))
 
     def backward(self, blocks, states, weights, drop, mask, dblocks, dstates, first=0, end=None) -> None:
         """As `NumpyLoop.backward`."""
         end = blocks.shape[1] if end is None else end
-        scratch, drop, mask = _present(blocks, drop, mask)
+        scratch, drop, ends, mask = _present(blocks, drop, mask)
         turned = np.ascontiguousarray(weights.transpose(0, 2, 1))
-        threads.over_rows(self._backward, blocks.shape[2], _work(weights, blocks))(
-            blocks, states, turned, scratch, drop, mask, dblocks, dstates, first, end
-        )
+        arrays = (blocks, states, turned, scratch, drop, mask, dblocks, dstates, first, end)
+        threads.run(Job(self._backward, arrays, blocks.shape[2], _work(weights, blocks), ends=ends))
 
 
 def _present(blocks, drop, mask):
-    """Return room for a dropped source, and empty arrays for what is None: a kernel takes one type an argument."""
+    """Return room for a dropped source, and empty arrays for what is None: a kernel takes one type an argument.
+
+    With a mask, also how much work there is up to each row: what threads share out.
+    """
     none = np.empty((0, 0, 0), blocks.dtype)
     scratch = np.empty((0, 0) if drop is None else blocks.shape[2:], blocks.dtype)
-    return scratch, none if drop is None else drop, np.empty((0, 0), bool) if mask is None else mask
+    ends = None if mask is None else np.cumsum(np.count_nonzero(mask, axis=0) + 1)
+    return scratch, none if drop is None else drop, ends, np.empty((0, 0), bool) if mask is None else mask
 
 
 def _work(weights, blocks) -> int:
-    """Return the floating point operations of one row: what decides whether threads pay."""
-    return 2 * weights.size * blocks.shape[1]
+    """Return the floating point operations of a loop: what decides whether threads pay."""
+    return 2 * weights.size * blocks.shape[1] * blocks.shape[2]
 
 
 def _compile(plan: Plan):
@@ -236,7 +247,10 @@ def _compile(plan: Plan):
     from .._jit import called_functions, fingerprint, from_source, inlined, kernel
     from . import elementwise, rows
 
-    names = {name: getattr(rows, name) for name in ("end_of_run", "copy_row", "add_row", "clear_row", "clear_rows")}
+    names = {
+        name: getattr(rows, name)
+        for name in ("end_of_run", "copy_row", "copy_rows", "add_row", "clear_row", "clear_rows")
+    }
     functions, sources = [], []
     for n, (stage, _, inputs, outputs, backward_inputs, backward_outputs) in enumerate(plan.stages):
         for way, function, takes, gives in (
@@ -256,7 +270,9 @@ def _compile(plan: Plan):
         ("forward", _FORWARD, rows.recurrent),
         ("backward", _BACKWARD, rows.recurrent_backward),
     ):
-        source = source.replace("<body>", "\n            ".join(_body(plan, way)))
+        source = source.replace("<body>", "\n            ".join(_body(plan, way))).replace(
+            "<homes>", str((*plan.homes,))
+        )
         key = fingerprint(functions, [*sources, source])
         function = from_source(source, {**names, "product": product}, way)
         compiled.append(kernel(function, key and f"{plan.cell.name}.{way}.{key}"))
@@ -265,7 +281,7 @@ def _compile(plan: Plan):
 
 # A row block walks over the runs of rows that take the step; masked rows cost a copy.
 _FORWARD = """
-def forward(blocks, states, weights, scratch, drop, mask, begin, end):
+def forward(blocks, states, weights, scratch, drop, mask, projected, place, begin, end):
     for t in range(blocks.shape[1]):
         r0 = begin
         while r0 < end:
@@ -275,6 +291,8 @@ def forward(blocks, states, weights, scratch, drop, mask, begin, end):
                 clear_row(blocks, t, r0)
                 r0 += 1
                 continue
+            for g in range(projected.shape[0]):
+                copy_rows(blocks[<homes>[g], t], projected[g], place[t], r0, r1)
             <body>
             r0 = r1
 """

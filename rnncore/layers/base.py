@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import config, regularizers
 from ..configured import Configured, snake_case
+from ..sparse import LookUps
 from .chain import Chain
 from .checks import checked_array, checked_mask, checked_shape, flag, inspected, not_finite
 
@@ -93,6 +94,7 @@ class Layer(Configured):
 
     input_ranks = (2, 64)  # least and most number of axes of x
     input_kind = "float"
+    takes_look_ups = False  # whether `call` takes `LookUps` too, from an embedding before the layer
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -180,7 +182,8 @@ class Layer(Configured):
 
     def cast(self, x: np.ndarray) -> np.ndarray:
         """Return `x` in the dtype that the layer computes in; integers as they are, for layers that take integers."""
-        return x if self.input_kind == "integer" else x.astype(self.dtype, copy=False)
+        as_it_is = self.input_kind == "integer" or (self.takes_look_ups and isinstance(x, LookUps))
+        return x if as_it_is else np.asarray(x, self.dtype)
 
     def backward(self, dy: Any) -> np.ndarray | None:
         """Return the gradient of the loss with respect to x, from that with respect to the last call's output.
@@ -222,7 +225,7 @@ class Layer(Configured):
     def _with_activity_gradient(self, y, dy):
         if isinstance(y, list):
             return [self._with_activity_gradient(*pair) for pair in zip(y, dy or [None] * len(y), strict=True)]
-        own = self.activity_regularizer.gradient(y) / np.asarray(len(y), y.dtype)
+        own = self.activity_regularizer.gradient(np.asarray(y)) / np.asarray(len(y), y.dtype)
         return own if dy is None else dy + own
 
     def penalty(self) -> float:
@@ -401,7 +404,7 @@ def _flat(output: Any) -> Iterator[np.ndarray]:
         for part in output:
             yield from _flat(part)
     else:
-        yield output
+        yield np.asarray(output)
 
 
 def dropout_mask(rate: float, shape: Sequence[int], generator: np.random.Generator, dtype: Any) -> np.ndarray:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import constraints, initializers, regularizers
-from ..sparse import RowGradient
+from ..sparse import LookUps, RowGradient
 from .base import Layer
 from .checks import flag, positive
 
@@ -72,14 +74,22 @@ class Embedding(Layer):
             raise ValueError(f"{self.name}: x holds the id {bad}; allowed: 0 to {self.input_dim - 1} (input_dim - 1)")
         return x
 
+    def __call__(self, x: Any, mask: Any = None, training: bool = False) -> np.ndarray:
+        """Look up ids, an array_like of int and any shape: (..., D)."""
+        y = super().__call__(x, mask, training)
+        return np.asarray(y) if isinstance(y, LookUps) else y
+
     def call(self, x, mask=None, training=False):
         self._ids = x
-        return self.embeddings[x]
+        return LookUps.of(self.embeddings, x)
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
+        ids = self._ids
+        if dy.ndim == 3 and dy.strides[0] < dy.strides[1]:  # from a layer that has time first: taken as it lies
+            ids, dy = ids.T, dy.swapaxes(0, 1)
         rows = dy.reshape(-1, self.output_dim)
-        self.gradients = {"embeddings": RowGradient(self._ids.reshape(-1), rows, self.embeddings.shape)}
+        self.gradients = {"embeddings": RowGradient(ids.reshape(-1), rows, self.embeddings.shape)}
         return None
 
     def compute_mask(self, x, mask=None):

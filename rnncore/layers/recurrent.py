@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..configured import resolve
+from ..sparse import LookUps
 from .base import Layer
 from .options import OPTIONS, REQUIRED, Option, bound, options_of, signature_of, with_options
 from .rnn_cells import (
@@ -69,6 +70,7 @@ class RNN(Layer):
     """
 
     input_ranks = (3, 3)
+    takes_look_ups = True
 
     def __init__(self, cell: Any, *args: Any, **kwargs: Any):
         self._set_up(bound(type(self), (cell, *args), kwargs))
@@ -127,7 +129,10 @@ class RNN(Layer):
         return super().__call__(x, mask, training, initial_state=initial_state)
 
     def call(self, x, mask=None, training=False, initial_state=None):
-        x = np.ascontiguousarray(self._time_first(x))
+        if isinstance(x, LookUps):
+            x = x.arranged(self._time_first, self.dtype)
+        else:
+            x = np.ascontiguousarray(self._time_first(x))
         mask = None if mask is None else np.ascontiguousarray(self._time_first(mask))
         ends = []
         for cell, initial in zip(self.cells, self._initial(initial_state, x.shape[1]), strict=True):
@@ -158,7 +163,7 @@ class RNN(Layer):
             dstates[0, -len(dx) :] += dx
             dx = cell.run_backward(dstates, self.bptt_steps)
             cell.add_penalty_gradients()
-        return np.ascontiguousarray(self._time_first(dx, back=True))
+        return self._time_first(dx, back=True)
 
     def _output_gradient(self, dy):
         """Return the gradient of the outputs that were shown, time first."""

@@ -14,8 +14,10 @@ import numpy as np
 from .. import cells, config
 from ..cells import Cell
 from ..configured import resolve
-from ..kernels.products import products_for
+from ..kernels.products import Inputs, products_for
+from ..kernels.threads import run
 from ..kernels.time_loop import Plan, loop_for
+from ..sparse import LookUps
 from .base import Layer, dropout_mask
 from .checks import checked_array
 from .options import ABSENT, OPTIONS, bound, options_of, signature_of, with_options
@@ -24,7 +26,7 @@ from .options import ABSENT, OPTIONS, bound, options_of, signature_of, with_opti
 class Memory(NamedTuple):
     """What a run leaves for the way back; see kernels/time_loop.py for the arrays' shapes."""
 
-    x: np.ndarray  # (T, B, D)
+    x: np.ndarray | LookUps  # (T, B, D)
     blocks: np.ndarray
     states: np.ndarray
     kernels: np.ndarray  # (G, D, H)
@@ -32,6 +34,7 @@ class Memory(NamedTuple):
     drop_x: np.ndarray | None  # (G or 1, B, D)
     drop_h: np.ndarray | None  # (P, B, H)
     mask: np.ndarray | None  # (T, B)
+    valid: np.ndarray | None  # the positions t*B + b that are not masked
 
 
 class RecurrentCell(Layer):
@@ -200,7 +203,7 @@ class RecurrentCell(Layer):
 
         Parameters
         ----------
-        x : ndarray of shape (T, B, D)
+        x : ndarray or LookUps of shape (T, B, D)
         initial : ndarray of shape (S, B, H)
         mask : ndarray of shape (T, B), bool, or None
         training : bool
@@ -210,26 +213,31 @@ class RecurrentCell(Layer):
         ndarray of shape (S, T+1, B, H)
             The states, the initial ones first.
         """
-        (T, B, D), H, gates = x.shape, self.units, self._cell.gates
+        (T, B, D), H, plan, products = x.shape, self.units, self._plan, self._products()
         kernels = self._split(self.kernel)
         recurrent = np.concatenate([self._split(self.recurrent_kernel), *(w[None] for w in self._extra())])
         drop_x, drop_h = self._draw_dropout(B, D) if training else (None, None)
+        valid = None if mask is None else np.flatnonzero(mask)
 
-        blocks = np.empty((len(self._plan.blocks), T, B, H), self.dtype)
+        blocks = np.empty((len(plan.blocks), T, B, H), self.dtype)
         bias, apart = self._biases()
-        homes = [self._plan.home(gate) for gate in gates]
-        together = homes == list(range(homes[0], homes[0] + len(homes)))
-        projected = blocks[homes[0] : homes[-1] + 1] if together else np.empty((len(gates), T, B, H), self.dtype)
-        inputs = dropped(x, drop_x).reshape(-1, T * B, D)
-        self._products().project(inputs, kernels, bias, projected.reshape(-1, T * B, H))
-        if not together:
-            blocks[homes] = projected
         for target, value in apart.items():
             blocks[target] = value
+        projected = place = None
+        if isinstance(x, LookUps) and drop_x is None:
+            projected, place = np.empty((len(kernels), len(x.rows), H), self.dtype), x.place
+            run(products.project(Inputs(x.rows), kernels, bias, None, projected))
+        else:
+            homes = plan.homes
+            together = homes == list(range(homes[0], homes[0] + len(homes)))
+            out = blocks[homes[0] : homes[-1] + 1] if together else np.empty((len(kernels), T, B, H), self.dtype)
+            run(products.project(self._inputs(x, drop_x), kernels, bias, valid, out.reshape(-1, T * B, H)))
+            if not together:
+                blocks[homes] = out
         states = np.empty((len(self._cell.states), T + 1, B, H), self.dtype)
         states[:, 0] = initial
-        loop_for(self._cell, self.dtype).forward(blocks, states, recurrent, drop_h, mask)
-        self.memory = Memory(x, blocks, states, kernels, recurrent, drop_x, drop_h, mask)
+        loop_for(self._cell, self.dtype).forward(blocks, states, recurrent, drop_h, mask, projected, place)
+        self.memory = Memory(x, blocks, states, kernels, recurrent, drop_x, drop_h, mask, valid)
         self.state_gradients = []
         return states
 
@@ -249,7 +257,7 @@ class RecurrentCell(Layer):
         ndarray of shape (T, B, D)
             dL/dx.
         """
-        memory, H, gates = self.memory, self.units, range(len(self._cell.gates))
+        memory, H, gates = self.memory, self.units, len(self._cell.gates)
         T, B, D = memory.x.shape
         dblocks = np.empty((len(self._plan.dblocks), T, B, H), self.dtype)
         backward = loop_for(self._cell, self.dtype).backward
@@ -266,19 +274,31 @@ class RecurrentCell(Layer):
         self.state_gradients = list(dstates[:, 0].copy())
 
         # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
-        products = self._products()
-        dz = dblocks[: len(gates)].reshape(len(gates), T * B, H)
-        inputs = dropped(memory.x, memory.drop_x).reshape(-1, T * B, D)
-        recurrent = [self._recurrent_gradient(product) for product in self._plan.products]
+        products, valid = self._products(), memory.valid
+        dz = dblocks[:gates].reshape(gates, T * B, H)
+        jobs = [products.input_gradients(dz, memory.kernels, memory.drop_x, valid)]
+        jobs += [self._recurrent_gradient(product) for product in self._plan.products]
+        if self._cell.split_bias:
+            parts = [self._plan.dtarget(gate) for gate in self._cell.gates]
+            jobs += [products.bias_gradients(dblocks[part].reshape(1, T * B, H), valid) for part in parts]
+        inputs = self._inputs(memory.x, memory.drop_x)
+        distinct = inputs.place is not None and inputs.drop is None
+        if distinct:  # their gradients first: a row of weights' gradients is multiplied once an input
+            jobs.append(products.added_up(dz, inputs.place, len(inputs.rows), valid))
+        dx, *recurrent = run(*jobs)
+        if distinct:
+            inputs, dz, valid = Inputs(inputs.rows), recurrent.pop(), None
+        kernel, bias = run(products.weight_gradients(inputs, dz, valid), products.bias_gradients(dz, valid))
+        count = len(self._plan.products)
+        recurrent, by_state = [part[0] for part in recurrent[:count]], recurrent[count:]
         self.gradients = {
-            "kernel": fused(products.weight_gradients(inputs, dz)),
-            "recurrent_kernel": np.concatenate(recurrent[: len(gates)], axis=1),
-            **dict(zip(self._cell.extra, recurrent[len(gates) :], strict=True)),
+            "kernel": fused(kernel),
+            "recurrent_kernel": np.concatenate(recurrent[:gates], axis=1),
+            **dict(zip(self._cell.extra, recurrent[gates:], strict=True)),
         }
         if self.use_bias:
-            self.gradients["bias"] = self._bias_gradient(dz)
-        dx = products.input_gradients(dz, memory.kernels, len(inputs)).reshape(-1, T, B, D)
-        return dx[0] if memory.drop_x is None else (dx * memory.drop_x[:, None]).sum(axis=0)
+            self.gradients["bias"] = np.stack([bias.ravel(), np.ravel(by_state)]) if by_state else bias.ravel()
+        return dx.reshape(T, B, D)
 
     def series(self) -> dict[str, np.ndarray]:
         """Return the last run by name, each (T, B, H): see `RNN.time_series`."""
@@ -297,19 +317,18 @@ class RecurrentCell(Layer):
         """Return the column blocks of a fused weight, (G, rows, H)."""
         return np.ascontiguousarray(weight.reshape(weight.shape[0], -1, self.units).swapaxes(0, 1))
 
-    def _bias_gradient(self, dz):
-        by_input = np.concatenate([part.sum(axis=0) for part in dz])
-        if not self._cell.split_bias:
-            return by_input
-        parts = [self.dblocks[self._plan.dtarget(gate)] for gate in self._cell.gates]
-        return np.stack([by_input, np.concatenate([part.sum(axis=(0, 1)) for part in parts])])
+    def _inputs(self, x, drop_x):
+        """Return what the kernel multiplies at each position."""
+        if isinstance(x, LookUps):
+            return Inputs(x.rows, x.place.reshape(-1), drop_x)
+        return Inputs(x.reshape(-1, x.shape[-1]), None, drop_x)
 
     def _recurrent_gradient(self, product):
         memory, H = self.memory, self.units
         source = (memory.states if product.source.array == "states" else memory.blocks)[product.source.index]
         drop = None if memory.drop_h is None else memory.drop_h[product.weight : product.weight + 1]
-        source = dropped(source[: len(memory.x)], drop).reshape(1, -1, H)
-        return self._products().weight_gradients(source, self.dblocks[product.dtarget].reshape(1, -1, H))[0]
+        inputs = Inputs(source[: len(memory.x)].reshape(-1, H), None, drop)
+        return self._products().weight_gradients(inputs, self.dblocks[product.dtarget].reshape(1, -1, H), memory.valid)
 
     def _products(self):
         return products_for(self._cell.elementwise, self.dtype)
@@ -320,7 +339,7 @@ class RecurrentCell(Layer):
         bias = np.zeros((2, len(gates), self.units), self.dtype)
         if self.use_bias:
             bias[: 2 if self._cell.split_bias else 1] = self.bias.reshape(-1, len(gates), self.units)
-        joined = np.array([plan.target(gate) == plan.home(gate) for gate in gates])
+        joined = np.array([plan.target(gate) == home for gate, home in zip(gates, plan.homes, strict=True)])
         apart = {plan.target(gate): bias[1, n] for n, gate in enumerate(gates) if not joined[n]}
         return bias[0] + bias[1] * joined[:, None].astype(self.dtype), apart
 
@@ -429,11 +448,6 @@ class StackedRNNCells(Layer):
 
 
 CELLS = {cls.__name__: cls for cls in (SimpleRNNCell, LSTMCell, GRUCell, CarryRNNCell, StackedRNNCells)}
-
-
-def dropped(array: np.ndarray, drop: np.ndarray | None) -> np.ndarray:
-    """Return `array` (T, B, ...) times each mask (X, B, ...): (X, T, B, ...), with X = 1 where nothing is dropped."""
-    return array[None] if drop is None else array * drop[:, None]
 
 
 def fused(blocks: np.ndarray) -> np.ndarray:

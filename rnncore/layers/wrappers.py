@@ -50,6 +50,7 @@ class Bidirectional(Layer):
     """
 
     input_ranks = (3, 3)
+    takes_look_ups = True
 
     def __init__(
         self,
@@ -207,7 +208,7 @@ class TimeDistributed(Layer):
         return self._apart(self.layer.pull_back(dy.reshape(-1, *dy.shape[2:])))
 
     def _apart(self, y):
-        return y.reshape(*self._steps, *y.shape[1:])
+        return np.asarray(y).reshape(*self._steps, *y.shape[1:])
 
     def compute_output_shape(self, input_shape: Sequence[int | None]):
         batch, steps, *rest = input_shape
