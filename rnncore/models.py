@@ -20,6 +20,7 @@ from .layers.chain import Chain, InputLayer
 from .layers.checks import flag, fraction, inspected, not_finite, positive, whole
 from .layers.core import Activated
 from .saving import load_model, load_weights, save_model, save_weights, stateful_layers
+from .sparse import RowGradient
 from .utils.interrupt import deferred_interrupt
 from .utils.progress import Progress
 
@@ -780,7 +781,7 @@ def _states_apart(model):
 def _backward(layers, dy):
     """Go back through `layers` from their output's gradient."""
     for layer in reversed(layers):
-        dy = layer.pull_back(dy.astype(layer.dtype, copy=False))
+        dy = layer.pull_back(dy if isinstance(dy, RowGradient) else dy.astype(layer.dtype, copy=False))
     return dy
 
 

@@ -7,6 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from .kernels.lookups import distinct
+
 
 class LookUps:
     """Rows of a table, each once however often it was looked up. ``np.asarray`` of it is what was looked up.
@@ -27,8 +29,8 @@ class LookUps:
     @classmethod
     def of(cls, table: np.ndarray, ids: np.ndarray) -> LookUps:
         """Look up `ids` in `table`."""
-        distinct, place = np.unique(ids, return_inverse=True)
-        return cls(table[distinct], place.reshape(ids.shape))
+        found, place = distinct(ids.reshape(-1), len(table))
+        return cls(table[found], place.reshape(ids.shape))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -47,10 +49,6 @@ class LookUps:
 
     def __len__(self) -> int:
         return len(self.place)
-
-    def arranged(self, change: Callable[[np.ndarray], np.ndarray], dtype: str) -> LookUps:
-        """Return the same rows in other places: where an array of them would be moved by `change`."""
-        return LookUps(self.rows.astype(dtype, copy=False), np.ascontiguousarray(change(self.place)))
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         found = self.rows[self.place]
@@ -102,6 +100,14 @@ class RowGradient:
     def added_up(self) -> RowGradient:
         """Return the gradient with each id once."""
         return RowGradient(self.unique, self.sums(), self.shape)
+
+    def __add__(self, other: RowGradient) -> RowGradient:
+        """Return the sum with another gradient of the same look-ups."""
+        return RowGradient(self.ids, self.rows + other.rows, self.shape)
+
+    def looked_up(self, ids: np.ndarray, shape: tuple[int, int]) -> RowGradient:
+        """Return the gradient of the table from which each row of this one was looked up, as `ids` says."""
+        return RowGradient(ids[self.ids], self.rows, shape)
 
     def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> RowGradient:
         """Return the gradient with every look-up's rows changed."""

@@ -43,6 +43,8 @@ def run(cell, backend, dtype, sizes, pattern="none", dropped=False):
     runner = loop(cell, backend)
     runner.forward(blocks, states, weights, drop, mask)
     runner.backward(blocks, states, weights, drop, mask, dblocks, dstates)
+    for array in (blocks, dblocks) if mask is not None else ():
+        array[:, ~mask] = 0  # nothing is there
     return blocks, states, dblocks, dstates
 
 

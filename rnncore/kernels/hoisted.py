@@ -16,7 +16,7 @@ CHUNK = 128  # positions
 
 @kernel
 def _position(valid, n):
-    """Return the n-th position taken; an empty `valid` means that all are."""
+    """Return the n-th position taken; `valid` is empty where all are, or none."""
     return valid[n] if valid.shape[0] else n
 
 
@@ -26,10 +26,10 @@ def _gathered(scratch, rows, place, drop, g, valid, first, count):
     if place.shape[0] == 0 and drop.shape[0] == 0 and valid.shape[0] == 0:
         return rows[first : first + count]
     for i in range(count):
-        l = _position(valid, first + i)
-        row = place[l] if place.shape[0] else l
+        p = _position(valid, first + i)
+        row = place[p] if place.shape[0] else p
         if drop.shape[0]:
-            b = l % drop.shape[1]
+            b = p % drop.shape[1]
             for j in range(rows.shape[1]):
                 scratch[i, j] = rows[row, j] * drop[g, b, j]
         else:
@@ -39,12 +39,12 @@ def _gathered(scratch, rows, place, drop, g, valid, first, count):
 
 
 @kernel
-def _scattered(out, scratch, valid, first, count):
+def _scattered(out, scratch, to, first, count):
     """Put the rows of `count` positions where they belong."""
     for i in range(count):
-        l = valid[first + i]
+        row = to[first + i]
         for j in range(out.shape[1]):
-            out[l, j] = scratch[i, j]
+            out[row, j] = scratch[i, j]
 
 
 def _project(rows, place, drop, weights, bias, valid, out, begin, end):
@@ -63,10 +63,9 @@ def _project(rows, place, drop, weights, bias, valid, out, begin, end):
                 _scattered(out[g], target, valid, first, count)
 
 
-def _weight_gradients(rows, place, drop, dz, valid, out, begin, end):
+def _weight_gradients(rows, place, drop, dz, valid, positions, out, begin, end):
     inputs = np.empty((CHUNK, rows.shape[1]), rows.dtype)
     outputs = np.empty((CHUNK, dz.shape[2]), dz.dtype)
-    positions = valid.shape[0] if valid.shape[0] else dz.shape[1]
     for g in range(dz.shape[0]):
         clear_rows(out[g], begin, end)
     for first in range(0, positions, CHUNK):
@@ -77,13 +76,13 @@ def _weight_gradients(rows, place, drop, dz, valid, out, begin, end):
             add_turned_product(out[g], taken, gradient, begin, end)
 
 
-def _input_gradients(dz, turned, drop, valid, out, begin, end):
+def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
     outputs = np.empty((CHUNK, dz.shape[2]), dz.dtype)
     results = np.empty((CHUNK, out.shape[1]), out.dtype)
     product = np.empty((CHUNK if drop.shape[0] else 0, out.shape[1]), out.dtype)
     for first in range(begin, end, CHUNK):
         count = min(CHUNK, end - first)
-        target = results[:count] if valid.shape[0] else out[first : first + count]
+        target = results[:count] if to.shape[0] else out[first : first + count]
         clear_rows(target, 0, count)
         for g in range(dz.shape[0]):
             gradient = _gathered(outputs, dz[g], valid[:0], drop[:0], 0, valid, first, count)
@@ -96,8 +95,8 @@ def _input_gradients(dz, turned, drop, valid, out, begin, end):
                 b = _position(valid, first + i) % drop.shape[1]
                 for j in range(out.shape[1]):
                     target[i, j] += product[i, j] * drop[g % drop.shape[0], b, j]
-        if valid.shape[0]:
-            _scattered(out, target, valid, first, count)
+        if to.shape[0]:
+            _scattered(out, target, to, first, count)
 
 
 @kernel
@@ -106,10 +105,9 @@ def _columns(g, units, begin, end):
     return range(np.uint64(max(begin - g * units, 0)), np.uint64(min(end - g * units, units)))
 
 
-def _bias_gradients(dz, valid, out, begin, end):
+def _bias_gradients(dz, valid, positions, out, begin, end):
     units = dz.shape[2]
     chunk = np.empty(units, dz.dtype)
-    positions = valid.shape[0] if valid.shape[0] else dz.shape[1]
     for g in range(begin // units, (end - 1) // units + 1):
         columns = _columns(g, units, begin, end)
         for j in columns:
@@ -118,29 +116,39 @@ def _bias_gradients(dz, valid, out, begin, end):
             for j in columns:
                 chunk[j] = 0
             for n in range(first, min(first + CHUNK, positions)):
-                l = _position(valid, n)
+                p = _position(valid, n)
                 for j in columns:
-                    chunk[j] += dz[g, l, j]
+                    chunk[j] += dz[g, p, j]
             for j in columns:
                 out[g, j] += chunk[j]
 
 
-def _added_up(dz, place, valid, out, begin, end):
+def _added_up(dz, place, valid, positions, out, begin, end):
     units = dz.shape[2]
-    positions = valid.shape[0] if valid.shape[0] else dz.shape[1]
     for g in range(begin // units, (end - 1) // units + 1):
         columns = _columns(g, units, begin, end)
         for row in range(out.shape[1]):
             for j in columns:
                 out[g, row, j] = 0
         for n in range(positions):
-            l = _position(valid, n)
-            row = place[l]
+            p = _position(valid, n)
+            row = place[p]
             for j in columns:
-                out[g, row, j] += dz[g, l, j]
+                out[g, row, j] += dz[g, p, j]
 
 
-project, weight_gradients, input_gradients, bias_gradients, added_up = (
+def _numbered(ids, number, place, found):
+    count = 0
+    for n in range(len(ids)):
+        if number[ids[n]] == 0:
+            found[count] = ids[n]
+            count += 1
+            number[ids[n]] = count
+        place[n] = number[ids[n]] - 1
+    return count
+
+
+project, weight_gradients, input_gradients, bias_gradients, added_up, numbered = (
     kernel(function, function.__name__[1:])
-    for function in (_project, _weight_gradients, _input_gradients, _bias_gradients, _added_up)
+    for function in (_project, _weight_gradients, _input_gradients, _bias_gradients, _added_up, _numbered)
 )

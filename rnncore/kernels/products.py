@@ -29,6 +29,10 @@ class Inputs(NamedTuple):
     place: np.ndarray | None = None
     drop: np.ndarray | None = None
 
+    def comes_again(self, positions: int) -> bool:
+        """Whether so many rows come again, whole, at several positions that each is better multiplied only once."""
+        return self.place is not None and self.drop is None and 4 * len(self.rows) < 3 * positions
+
     def at(self, valid: np.ndarray | None) -> np.ndarray:
         """Return what is multiplied at some positions, (G or 1, M, D)."""
         rows = self.rows if self.place is None else self.rows[self.place]
@@ -46,7 +50,7 @@ class NumpyProducts:
     @staticmethod
     def project(inputs: Inputs, weights: np.ndarray, bias: np.ndarray, valid: Any, out: np.ndarray) -> Job:
         """``out[g] = x[g] @ weights[g] + bias[g]``: (G, N, H) from weights (G, D, H) and bias (G, H)."""
-        out[:, slice(None) if valid is None else valid] = np.matmul(inputs.at(valid), weights) + bias[:, None]
+        out[:, _rows(valid, None)] = np.matmul(inputs.at(valid), weights) + bias[:, None]
         return _done(out)
 
     @staticmethod
@@ -60,13 +64,14 @@ class NumpyProducts:
         return _done(_taken(dz, valid).sum(axis=1))
 
     @staticmethod
-    def input_gradients(dz: np.ndarray, weights: np.ndarray, drop: np.ndarray | None, valid: Any) -> Job:
-        """``dz[g] @ weights[g].T * drop[g]`` added up over the gates: (N, D)."""
+    def input_gradients(
+        dz: np.ndarray, weights: np.ndarray, drop: np.ndarray | None, valid: Any, to: Any, size: int
+    ) -> Job:
+        """``dz[g] @ weights[g].T * drop[g]`` added up over the gates: (size, D), position valid[n] in row to[n]."""
         dx = np.matmul(_taken(dz, valid), weights.transpose(0, 2, 1))
-        out = np.zeros((dz.shape[1], weights.shape[1]), dx.dtype)
-        out[slice(None) if valid is None else valid] = (
-            dx if drop is None else dx * _steps(drop, dx.shape[1], valid)
-        ).sum(axis=0)
+        dx = (dx if drop is None else dx * _steps(drop, dx.shape[1], valid)).sum(axis=0)
+        out = np.zeros((size, weights.shape[1]), dx.dtype)
+        out[_rows(valid, to)] = dx
         return _done(out)
 
     @staticmethod
@@ -96,7 +101,7 @@ class CompiledProducts:
 
         features = inputs.rows.shape[1]
         out = np.empty((len(dz), features, dz.shape[2]), dz.dtype)
-        arrays = (*_present(inputs), dz, _indices(valid), out)
+        arrays = (*_present(inputs), dz, _indices(valid), _count(dz, valid), out)
         return Job(weight_gradients, arrays, features, 2 * features * len(dz) * _count(dz, valid) * dz.shape[2], out)
 
     @staticmethod
@@ -105,17 +110,18 @@ class CompiledProducts:
         from .hoisted import bias_gradients
 
         out = np.empty((len(dz), dz.shape[2]), dz.dtype)
-        return Job(bias_gradients, (dz, _indices(valid), out), out.size, dz.size, out)
+        return Job(bias_gradients, (dz, _indices(valid), _count(dz, valid), out), out.size, dz.size, out)
 
     @staticmethod
-    def input_gradients(dz, weights, drop, valid) -> Job:
+    def input_gradients(dz, weights, drop, valid, to, size) -> Job:
         """As `NumpyProducts.input_gradients`."""
         from .hoisted import input_gradients
 
         count = _count(dz, valid)
-        out = (np.empty if valid is None else np.zeros)((dz.shape[1], weights.shape[1]), dz.dtype)
+        out = (np.empty if count == size else np.zeros)((size, weights.shape[1]), dz.dtype)
         turned = np.ascontiguousarray(weights.transpose(0, 2, 1))
-        arrays = (dz, turned, _masks(drop, dz.dtype), _indices(valid), out)
+        to = _indices(valid if to is None else to)
+        arrays = (dz, turned, _masks(drop, dz.dtype), _indices(valid), to, out)
         return Job(input_gradients, arrays, count, 2 * count * weights.size, out)
 
     @staticmethod
@@ -124,7 +130,8 @@ class CompiledProducts:
         from .hoisted import added_up
 
         out = np.empty((len(dz), rows, dz.shape[2]), dz.dtype)
-        return Job(added_up, (dz, place, _indices(valid), out), len(dz) * dz.shape[2], dz.size, out)
+        columns = len(dz) * dz.shape[2]
+        return Job(added_up, (dz, place, _indices(valid), _count(dz, valid), out), columns, dz.size, out)
 
 
 def products_for(elementwise: bool, dtype: np.dtype) -> type[NumpyProducts] | type[CompiledProducts]:
@@ -140,6 +147,10 @@ def _done(out: np.ndarray) -> Job:
 def _taken(array, valid):
     """Return `array` (G, N, …) at some positions."""
     return array if valid is None else array[:, valid]
+
+
+def _rows(valid, to):
+    return slice(None) if valid is None and to is None else valid if to is None else to
 
 
 def _count(array, valid):

@@ -56,22 +56,6 @@ def clear_rows(matrix, begin, end):
 
 
 @kernel
-def clear_row(arrays, t, r):
-    """Set row r at time t to 0 in every one of the arrays."""
-    for k in range(arrays.shape[0]):
-        for j in range(arrays.shape[3]):
-            arrays[k, t, r, j] = 0
-
-
-@kernel
-def copy_row(arrays, t, to, r):
-    """Copy row r at time t to time `to` in every one of the arrays."""
-    for k in range(arrays.shape[0]):
-        for j in range(arrays.shape[3]):
-            arrays[k, to, r, j] = arrays[k, t, r, j]
-
-
-@kernel
 def copy_rows(target, source, place, begin, end):
     """Fill rows of a matrix with those of another that `place` names."""
     for i in range(begin, end):
@@ -80,11 +64,21 @@ def copy_rows(target, source, place, begin, end):
 
 
 @kernel
-def add_row(arrays, t, to, r):
-    """Add row r at time t to that at time `to` in every one of the arrays."""
-    for k in range(arrays.shape[0]):
-        for j in range(arrays.shape[3]):
-            arrays[k, to, r, j] += arrays[k, t, r, j]
+def carry(states, t, r0, r1):
+    """Give rows at step t + 1 the states they have at step t."""
+    for s in range(states.shape[0]):
+        before, after = states[s, t, r0:r1].reshape(-1), states[s, t + 1, r0:r1].reshape(-1)
+        for j in range(before.size):
+            after[j] = before[j]
+
+
+@kernel
+def carry_backward(dstates, t, r0, r1):
+    """Add to the states' gradients of rows at step t those that they have at step t + 1."""
+    for s in range(dstates.shape[0]):
+        before, after = dstates[s, t, r0:r1].reshape(-1), dstates[s, t + 1, r0:r1].reshape(-1)
+        for j in range(before.size):
+            before[j] += after[j]
 
 
 @kernel
@@ -117,9 +111,8 @@ def recurrent_backward(dsource, dtarget, turned, scratch, drop, n, r0):
 
 @kernel
 def end_of_run(mask, t, r0, end):
-    """Return the first row from r0 on that does not take step t; an empty `mask` means that all take it."""
-    if mask.shape[0] == 0:
-        return end
-    while r0 < end and mask[t, r0]:
-        r0 += 1
-    return r0
+    """Return the end of the rows from r0 on that all take step t, or all do not; an empty `mask`: all take it."""
+    r1 = r0 if mask.shape[0] else end
+    while r1 < end and mask[t, r1] == mask[t, r0]:
+        r1 += 1
+    return r1

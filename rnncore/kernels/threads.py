@@ -44,7 +44,7 @@ class Job(NamedTuple):
             return self.rows
         if self.ends is None:
             return 4 * (self.rows * n // (4 * parts))
-        return min(self.rows, 4 * round(np.searchsorted(self.ends, self.ends[-1] * n / parts) / 4))
+        return min(self.rows, 4 * ((int(np.searchsorted(self.ends, self.ends[-1] * n / parts)) + 2) // 4))
 
     def part(self, n: int, parts: int) -> None:
         """Do part n of `parts`."""

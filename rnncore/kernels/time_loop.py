@@ -11,9 +11,11 @@ place     (T, B) | None     and which of them each row takes at each step
 weights   (P, H, H)         the recurrent products' weights
 drop      (P, B, H) | None  recurrent dropout: multiplies a product's source, constant over time
 mask      (T, B) | None     False: the step is not taken, the states are carried over
-dblocks   (K', T, B, H)     gradients of the pre-activations (0 where not taken), then of intermediates
+dblocks   (K', T, B, H)     gradients of the pre-activations, then of intermediates
 dstates   (S, T+1, B, H)    in: dL/d(output) in its slots; out: dL/d(state), all paths together
 ========  ================  ===========================================================================
+
+Where a step is not taken, `blocks` and `dblocks` hold nothing: what is there must not be read.
 
 There are two loops over the same plan of a cell: `NumpyLoop` on whole arrays, in any dtype, and the compiled one,
 whose body is generated from the plan so that numba inlines the cell's own functions over flat contiguous blocks.
@@ -170,14 +172,13 @@ class NumpyLoop:
                 for (array, index, offset), value in zip(outputs, _tuple(values), strict=True):
                     arrays[array][index, t + offset, taken] = value
             states[:, t + 1, idle] = states[:, t, idle]
-            blocks[:, t, idle] = 0
 
     def backward(self, blocks, states, weights, drop, mask, dblocks, dstates, first=0, end=None) -> None:
         """Go back from step end - 1 to `first`: fill `dblocks`, and complete `dstates` from what it came with."""
         arrays = {"blocks": blocks, "states": states, "dblocks": dblocks, "dstates": dstates}
         for t in reversed(range(first, blocks.shape[1] if end is None else end)):
             taken, idle = _rows(mask, t)
-            dblocks[:, t] = 0
+            dblocks[:, t, taken] = 0
             for stage, products, _, _, inputs, outputs in reversed(self.plan.stages):
                 values = stage.step_backward(*(_read(arrays, place, t, taken) for place in inputs))
                 for place, value in zip(outputs, _tuple(values), strict=True):
@@ -247,10 +248,7 @@ def _compile(plan: Plan):
     from .._jit import called_functions, fingerprint, from_source, inlined, kernel
     from . import elementwise, rows
 
-    names = {
-        name: getattr(rows, name)
-        for name in ("end_of_run", "copy_row", "copy_rows", "add_row", "clear_row", "clear_rows")
-    }
+    names = {name: getattr(rows, name) for name in ("end_of_run", "carry", "carry_backward", "copy_rows", "clear_rows")}
     functions, sources = [], []
     for n, (stage, _, inputs, outputs, backward_inputs, backward_outputs) in enumerate(plan.stages):
         for way, function, takes, gives in (
@@ -279,17 +277,16 @@ def _compile(plan: Plan):
     return compiled
 
 
-# A row block walks over the runs of rows that take the step; masked rows cost a copy.
+# A row block walks over the runs of rows that take the step, or do not; masked rows cost a copy.
 _FORWARD = """
 def forward(blocks, states, weights, scratch, drop, mask, projected, place, begin, end):
     for t in range(blocks.shape[1]):
         r0 = begin
         while r0 < end:
             r1 = end_of_run(mask, t, r0, end)
-            if r1 == r0:
-                copy_row(states, t, t + 1, r0)
-                clear_row(blocks, t, r0)
-                r0 += 1
+            if mask.shape[0] and not mask[t, r0]:
+                carry(states, t, r0, r1)
+                r0 = r1
                 continue
             for g in range(projected.shape[0]):
                 copy_rows(blocks[<homes>[g], t], projected[g], place[t], r0, r1)
@@ -302,10 +299,9 @@ def backward(blocks, states, weights, scratch, drop, mask, dblocks, dstates, fir
         r0 = begin
         while r0 < end:
             r1 = end_of_run(mask, t, r0, end)
-            if r1 == r0:
-                add_row(dstates, t + 1, t, r0)
-                clear_row(dblocks, t, r0)
-                r0 += 1
+            if mask.shape[0] and not mask[t, r0]:
+                carry_backward(dstates, t, r0, r1)
+                r0 = r1
                 continue
             <body>
             r0 = r1

@@ -81,15 +81,15 @@ class Embedding(Layer):
 
     def call(self, x, mask=None, training=False):
         self._ids = x
-        return LookUps.of(self.embeddings, x)
+        return LookUps.of(self.embeddings, x) if self.activity_regularizer is None else self.embeddings[x]
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
-        ids = self._ids
-        if dy.ndim == 3 and dy.strides[0] < dy.strides[1]:  # from a layer that has time first: taken as it lies
-            ids, dy = ids.T, dy.swapaxes(0, 1)
-        rows = dy.reshape(-1, self.output_dim)
-        self.gradients = {"embeddings": RowGradient(ids.reshape(-1), rows, self.embeddings.shape)}
+        if not isinstance(dy, RowGradient):
+            dy = RowGradient(
+                np.arange(self._ids.size), dy.reshape(-1, self.output_dim), (self._ids.size, self.output_dim)
+            )
+        self.gradients = {"embeddings": dy.looked_up(self._ids.reshape(-1), self.embeddings.shape)}
         return None
 
     def compute_mask(self, x, mask=None):

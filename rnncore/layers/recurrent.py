@@ -1,6 +1,7 @@
 """Recurrent layers: what stands around a cell's time loop.
 
-Inside, time comes first: x is (T, B, D), turned once on entry and once on exit (and reversed, for go_backwards).
+Inside, time comes first, (T, B, …), in the order that the steps are taken, and the rows come by their length. x is not
+turned round for that: `_positions` says where in it each step of each row stands.
 Masks, too, are dealt with here and in the loop, and nowhere else: the loop carries the states over a masked step, and
 the layer says what the output shows there. Sizes: T steps, B rows, D inputs, H units.
 """
@@ -13,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..configured import resolve
-from ..sparse import LookUps
+from ..kernels.products import Inputs
+from ..sparse import LookUps, RowGradient
 from .base import Layer
 from .options import OPTIONS, REQUIRED, Option, bound, options_of, signature_of, with_options
 from .rnn_cells import (
@@ -84,6 +86,7 @@ class RNN(Layer):
         self.cell = self.make_cell(options)
         self.cells = self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
         self.states: list[np.ndarray] | None = None
+        self._order: np.ndarray | None = None  # of the rows inside
 
     def make_cell(self, options: dict[str, Any]) -> Layer:
         """Return the cell, from the constructor's arguments that are not the layer's own."""
@@ -129,25 +132,31 @@ class RNN(Layer):
         return super().__call__(x, mask, training, initial_state=initial_state)
 
     def call(self, x, mask=None, training=False, initial_state=None):
-        if isinstance(x, LookUps):
-            x = x.arranged(self._time_first, self.dtype)
+        rows, steps, _ = x.shape
+        self._order = order = _by_length(mask)
+        self._place = place = self._positions(rows, steps)
+        self._looked_up = isinstance(x, LookUps)
+        mask = None if mask is None else mask.reshape(-1)[place]
+        if self._looked_up:
+            inputs = Inputs(x.rows.astype(self.dtype, copy=False), x.place.reshape(-1)[place.reshape(-1)])
         else:
-            x = np.ascontiguousarray(self._time_first(x))
-        mask = None if mask is None else np.ascontiguousarray(self._time_first(mask))
+            inputs = Inputs(np.ascontiguousarray(x).reshape(rows * steps, -1), place.reshape(-1))
         ends = []
-        for cell, initial in zip(self.cells, self._initial(initial_state, x.shape[1]), strict=True):
-            states = cell.run(x, initial, mask, training)
-            ends.append(states[:, -1].copy())
-            x = states[0, 1:]
+        for cell, initial in zip(self.cells, self._initial(initial_state, rows), strict=True):
+            states = cell.run(inputs, _rows(initial, order, 1), steps, mask, training)
+            ends.append(_rows(states[:, -1], _inverse(order), 1).copy())
+            h = states[0, 1:]
+            inputs = Inputs(h.reshape(rows * steps, -1))
         if self.stateful:
             self.states = ends
 
         self._shown = None  # (T, B, 1): where the output is the state, and not 0
-        h = x if self.return_sequences else x[-1:]
+        h = h if self.return_sequences else h[-1:]
         if mask is not None:
             shown = mask if self.zero_output_for_mask else np.logical_or.accumulate(mask, axis=0)
             self._shown = shown[-len(h) :, :, None]
             h = np.where(self._shown, h, np.zeros((), h.dtype))
+        h = _rows(h, _inverse(order), 1)  # in the order taken, with go_backwards too
         y = np.ascontiguousarray(h.swapaxes(0, 1)) if self.return_sequences else h[0].copy()
         return [y, *self._by_cell([list(end) for end in ends])] if self.return_state else y
 
@@ -159,22 +168,39 @@ class RNN(Layer):
             dstates = np.zeros_like(cell.memory.states)
             for s, part in enumerate(dend):
                 if part is not None:
-                    dstates[s, -1] = part
+                    dstates[s, -1] = _rows(part, self._order, 0)
             dstates[0, -len(dx) :] += dx
-            dx = cell.run_backward(dstates, self.bptt_steps)
+            if cell is self.cells[0]:
+                dx = self._input_gradient(cell, dstates)
+            else:
+                dx = cell.run_backward(dstates, self.bptt_steps).reshape(*self._place.shape, -1)
             cell.add_penalty_gradients()
-        return self._time_first(dx, back=True)
+        return dx
+
+    def _input_gradient(self, cell, dstates):
+        """Go back through the first cell, and return dL/dx; of rows looked up, that of each look-up not masked."""
+        valid, place = cell.memory.valid, self._place.reshape(-1)
+        to = place if valid is None else place[valid]
+        steps, rows = self._place.shape
+        if not self._looked_up:
+            return cell.run_backward(dstates, self.bptt_steps, to, place.size).reshape(rows, steps, -1)
+        ids = np.sort(to)
+        rank = np.empty_like(place)
+        rank[ids] = np.arange(len(ids))
+        dx = cell.run_backward(dstates, self.bptt_steps, rank[to], len(ids))
+        return RowGradient(ids, dx, (place.size, dx.shape[1]))
 
     def _output_gradient(self, dy):
         """Return the gradient of the outputs that were shown, time first."""
         if dy is None:
             return np.zeros((1, *self.cells[-1].memory.states.shape[2:]), self.dtype)
-        dy = dy.swapaxes(0, 1) if self.return_sequences else dy[None]
+        dy = _rows(dy.swapaxes(0, 1) if self.return_sequences else dy[None], self._order, 1)
         return dy if self._shown is None else dy * self._shown
 
     @property
     def state_gradients(self):
-        return self._by_cell([cell.state_gradients for cell in self.cells])
+        back = _inverse(self._order)
+        return self._by_cell([[_rows(own, back, 0) for own in cell.state_gradients] for cell in self.cells])
 
     def count_states(self) -> int:
         """Return how many entries a list of the layer's states has."""
@@ -210,12 +236,11 @@ class RNN(Layer):
             return states
         return [states] if back else states[0]
 
-    def _time_first(self, array, back=False):
-        """Return (B, T, ...) as (T, B, ...) in the order the steps are taken; with `back`, the other way round."""
-        if back:
-            return (array[::-1] if self.go_backwards else array).swapaxes(0, 1)
-        array = array.swapaxes(0, 1)
-        return array[::-1] if self.go_backwards else array
+    def _positions(self, rows, steps):
+        """Return where in (B, T), flat, stands what is taken at each step by each row inside: (T, B)."""
+        order = np.arange(rows) if self._order is None else self._order
+        taken = np.arange(steps)[:: -1 if self.go_backwards else 1]
+        return taken[:, None] + order * steps
 
     def compute_mask(self, x, mask=None):
         return mask if self.return_sequences else None
@@ -237,13 +262,33 @@ class RNN(Layer):
             gradient of the loss with respect to that state, over all its paths; plus ``dz_g`` for each gate. With
             several cells each name follows its cell's: ``lstm_cell_1.f``.
         """
+        rows = _inverse(self._order)
         return {
             (name if len(self.cells) == 1 else f"{cell.name}.{name}"): np.ascontiguousarray(
-                self._time_first(array, back=True)
+                _rows(array[:: -1 if self.go_backwards else 1], rows, 1).swapaxes(0, 1)
             )
             for cell in self.cells
             for name, array in cell.series().items()
         }
+
+
+def _by_length(mask: np.ndarray | None) -> np.ndarray | None:
+    """Return an order of the rows in which those that take a step stand together; None where they do as they are.
+
+    With padding on one side only these are then the first ones, at each step: the loop takes them in one go.
+    """
+    lengths = np.zeros(1, int) if mask is None else mask.sum(axis=1)
+    return None if np.all(lengths[:-1] >= lengths[1:]) else np.argsort(-lengths, kind="stable")
+
+
+def _rows(array: np.ndarray, order: np.ndarray | None, axis: int) -> np.ndarray:
+    """Return `array` with the rows along `axis` in another order; None: as they are."""
+    return array if order is None else array.take(order, axis)
+
+
+def _inverse(order: np.ndarray | None) -> np.ndarray | None:
+    """Return the order that undoes another."""
+    return None if order is None else np.argsort(order)
 
 
 RNN.__signature__ = signature_of({"cell": Option(REQUIRED, "RecurrentCell", None, "cell"), **options_of("layer")}, {})

@@ -17,7 +17,6 @@ from ..configured import resolve
 from ..kernels.products import Inputs, products_for
 from ..kernels.threads import run
 from ..kernels.time_loop import Plan, loop_for
-from ..sparse import LookUps
 from .base import Layer, dropout_mask
 from .checks import checked_array
 from .options import ABSENT, OPTIONS, bound, options_of, signature_of, with_options
@@ -26,15 +25,15 @@ from .options import ABSENT, OPTIONS, bound, options_of, signature_of, with_opti
 class Memory(NamedTuple):
     """What a run leaves for the way back; see kernels/time_loop.py for the arrays' shapes."""
 
-    x: np.ndarray | LookUps  # (T, B, D)
+    inputs: Inputs
     blocks: np.ndarray
     states: np.ndarray
     kernels: np.ndarray  # (G, D, H)
     recurrent: np.ndarray  # (P, H, H)
-    drop_x: np.ndarray | None  # (G or 1, B, D)
     drop_h: np.ndarray | None  # (P, B, H)
     mask: np.ndarray | None  # (T, B)
-    valid: np.ndarray | None  # the positions t*B + b that are not masked
+    valid: np.ndarray | None  # (M,), the positions t*B + b that are not masked
+    by_row: bool  # whether each of the inputs' rows was multiplied once, not each position
 
 
 class RecurrentCell(Layer):
@@ -149,7 +148,7 @@ class RecurrentCell(Layer):
 
     def call(self, x, mask=None, training=False, states=None):
         initial = self.checked_states(states, len(x), "states")
-        after = self.run(x[None], initial, None, training)[:, -1]
+        after = self.run(Inputs(x), initial, 1, None, training)[:, -1]
         return [after[0].copy(), *after.copy()]
 
     def backward(self, dy: Any, dstates: Sequence[Any] | None = None) -> np.ndarray:
@@ -174,7 +173,7 @@ class RecurrentCell(Layer):
         for s, part in zip((0, *range(len(self.state_size))), dy, strict=True):
             if part is not None:
                 upstream[s, -1] += part
-        return self.run_backward(upstream)[0]
+        return self.run_backward(upstream)
 
     def compute_output_shape(self, input_shape):
         state = (input_shape[0], self.units)
@@ -198,13 +197,18 @@ class RecurrentCell(Layer):
 
     # --- a sequence --------------------------------------------------------------------------------------------
 
-    def run(self, x: np.ndarray, initial: np.ndarray, mask: np.ndarray | None, training: bool) -> np.ndarray:
+    def run(
+        self, inputs: Inputs, initial: np.ndarray, steps: int, mask: np.ndarray | None, training: bool
+    ) -> np.ndarray:
         """Take every step of a sequence.
 
         Parameters
         ----------
-        x : ndarray or LookUps of shape (T, B, D)
+        inputs : Inputs
+            Of the T*B positions, step by step; what is dropped of them is drawn here.
         initial : ndarray of shape (S, B, H)
+        steps : int
+            T.
         mask : ndarray of shape (T, B), bool, or None
         training : bool
 
@@ -213,35 +217,44 @@ class RecurrentCell(Layer):
         ndarray of shape (S, T+1, B, H)
             The states, the initial ones first.
         """
-        (T, B, D), H, plan, products = x.shape, self.units, self._plan, self._products()
+        B, H, plan, products = initial.shape[1], self.units, self._plan, self._products()
         kernels = self._split(self.kernel)
         recurrent = np.concatenate([self._split(self.recurrent_kernel), *(w[None] for w in self._extra())])
-        drop_x, drop_h = self._draw_dropout(B, D) if training else (None, None)
+        drop_x, drop_h = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
+        inputs = inputs._replace(drop=drop_x)
         valid = None if mask is None else np.flatnonzero(mask)
 
-        blocks = np.empty((len(plan.blocks), T, B, H), self.dtype)
+        blocks = np.empty((len(plan.blocks), steps, B, H), self.dtype)
         bias, apart = self._biases()
         for target, value in apart.items():
             blocks[target] = value
+        by_row = inputs.comes_again(steps * B if valid is None else len(valid))
         projected = place = None
-        if isinstance(x, LookUps) and drop_x is None:
-            projected, place = np.empty((len(kernels), len(x.rows), H), self.dtype), x.place
-            run(products.project(Inputs(x.rows), kernels, bias, None, projected))
+        if by_row:
+            projected, place = np.empty((len(kernels), len(inputs.rows), H), self.dtype), inputs.place
+            run(products.project(Inputs(inputs.rows), kernels, bias, None, projected))
+            place = place.reshape(steps, B)
         else:
             homes = plan.homes
             together = homes == list(range(homes[0], homes[0] + len(homes)))
-            out = blocks[homes[0] : homes[-1] + 1] if together else np.empty((len(kernels), T, B, H), self.dtype)
-            run(products.project(self._inputs(x, drop_x), kernels, bias, valid, out.reshape(-1, T * B, H)))
+            out = blocks[homes[0] : homes[-1] + 1] if together else np.empty((len(homes), steps, B, H), self.dtype)
+            run(products.project(inputs, kernels, bias, valid, out.reshape(len(homes), -1, H)))
             if not together:
                 blocks[homes] = out
-        states = np.empty((len(self._cell.states), T + 1, B, H), self.dtype)
+        states = np.empty((len(self._cell.states), steps + 1, B, H), self.dtype)
         states[:, 0] = initial
         loop_for(self._cell, self.dtype).forward(blocks, states, recurrent, drop_h, mask, projected, place)
-        self.memory = Memory(x, blocks, states, kernels, recurrent, drop_x, drop_h, mask, valid)
+        self.memory = Memory(inputs, blocks, states, kernels, recurrent, drop_h, mask, valid, by_row)
         self.state_gradients = []
         return states
 
-    def run_backward(self, dstates: np.ndarray, bptt_steps: int | None = None) -> np.ndarray:
+    def run_backward(
+        self,
+        dstates: np.ndarray,
+        bptt_steps: int | None = None,
+        to: np.ndarray | None = None,
+        size: int | None = None,
+    ) -> np.ndarray:
         """Go back through the last `run`, and fill `gradients` and `state_gradients`.
 
         Parameters
@@ -251,14 +264,18 @@ class RecurrentCell(Layer):
         bptt_steps : int, optional
             Cut the way back between steps, `bptt_steps` before the end, twice as many, and so on: no gradient
             goes further than that.
+        to : ndarray of shape (M,), int, optional
+            In which row of the result the gradient of each position stands that is not masked; default: in its own.
+        size : int, optional
+            How many rows the result has; default T*B.
 
         Returns
         -------
-        ndarray of shape (T, B, D)
+        ndarray of shape (size, D)
             dL/dx.
         """
         memory, H, gates = self.memory, self.units, len(self._cell.gates)
-        T, B, D = memory.x.shape
+        T, B = memory.blocks.shape[1:3]
         dblocks = np.empty((len(self._plan.dblocks), T, B, H), self.dtype)
         backward = loop_for(self._cell, self.dtype).backward
         arrays = (memory.blocks, memory.states, memory.recurrent, memory.drop_h, memory.mask, dblocks, dstates)
@@ -274,23 +291,21 @@ class RecurrentCell(Layer):
         self.state_gradients = list(dstates[:, 0].copy())
 
         # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
-        products, valid = self._products(), memory.valid
+        products, inputs, valid = self._products(), memory.inputs, memory.valid
         dz = dblocks[:gates].reshape(gates, T * B, H)
-        jobs = [products.input_gradients(dz, memory.kernels, memory.drop_x, valid)]
+        jobs = [products.input_gradients(dz, memory.kernels, inputs.drop, valid, to, T * B if size is None else size)]
         jobs += [self._recurrent_gradient(product) for product in self._plan.products]
         if self._cell.split_bias:
             parts = [self._plan.dtarget(gate) for gate in self._cell.gates]
             jobs += [products.bias_gradients(dblocks[part].reshape(1, T * B, H), valid) for part in parts]
-        inputs = self._inputs(memory.x, memory.drop_x)
-        distinct = inputs.place is not None and inputs.drop is None
-        if distinct:  # their gradients first: a row of weights' gradients is multiplied once an input
+        if memory.by_row:
             jobs.append(products.added_up(dz, inputs.place, len(inputs.rows), valid))
-        dx, *recurrent = run(*jobs)
-        if distinct:
-            inputs, dz, valid = Inputs(inputs.rows), recurrent.pop(), None
+        dx, *found = run(*jobs)
+        if memory.by_row:
+            inputs, dz, valid = Inputs(inputs.rows), found.pop(), None
         kernel, bias = run(products.weight_gradients(inputs, dz, valid), products.bias_gradients(dz, valid))
         count = len(self._plan.products)
-        recurrent, by_state = [part[0] for part in recurrent[:count]], recurrent[count:]
+        recurrent, by_state = [part[0] for part in found[:count]], found[count:]
         self.gradients = {
             "kernel": fused(kernel),
             "recurrent_kernel": np.concatenate(recurrent[:gates], axis=1),
@@ -298,17 +313,23 @@ class RecurrentCell(Layer):
         }
         if self.use_bias:
             self.gradients["bias"] = np.stack([bias.ravel(), np.ravel(by_state)]) if by_state else bias.ravel()
-        return dx.reshape(T, B, D)
+        return dx
 
     def series(self) -> dict[str, np.ndarray]:
         """Return the last run by name, each (T, B, H): see `RNN.time_series`."""
         returned = {name for stage in self._cell.stages for name in stage.outputs}
-        found = {name: self.memory.blocks[k] for k, name in enumerate(self._plan.blocks) if name in returned}
+        blocks = zip(self._plan.blocks, self.memory.blocks, strict=True)
+        found = {name: self._taken(block) for name, block in blocks if name in returned}
         found |= {name: self.memory.states[s, 1:] for s, name in enumerate(self._cell.states)}
         if self.state_gradients:
             found |= {f"d{name}": self.dstates[s, 1:] for s, name in enumerate(self._cell.states)}
-            found |= {f"dz_{gate}": self.dblocks[k] for k, gate in enumerate(self._cell.gates)}
+            found |= {f"dz_{gate}": self._taken(self.dblocks[k]) for k, gate in enumerate(self._cell.gates)}
         return found
+
+    def _taken(self, block):
+        """Return a block of the loop with 0 at the steps that were not taken, where it holds nothing."""
+        mask = self.memory.mask
+        return block if mask is None else np.where(mask[:, :, None], block, np.zeros((), block.dtype))
 
     def _extra(self):
         return [getattr(self, name) for name in self._cell.extra]
@@ -317,17 +338,11 @@ class RecurrentCell(Layer):
         """Return the column blocks of a fused weight, (G, rows, H)."""
         return np.ascontiguousarray(weight.reshape(weight.shape[0], -1, self.units).swapaxes(0, 1))
 
-    def _inputs(self, x, drop_x):
-        """Return what the kernel multiplies at each position."""
-        if isinstance(x, LookUps):
-            return Inputs(x.rows, x.place.reshape(-1), drop_x)
-        return Inputs(x.reshape(-1, x.shape[-1]), None, drop_x)
-
     def _recurrent_gradient(self, product):
         memory, H = self.memory, self.units
         source = (memory.states if product.source.array == "states" else memory.blocks)[product.source.index]
         drop = None if memory.drop_h is None else memory.drop_h[product.weight : product.weight + 1]
-        inputs = Inputs(source[: len(memory.x)].reshape(-1, H), None, drop)
+        inputs = Inputs(source[: memory.blocks.shape[1]].reshape(-1, H), None, drop)
         return self._products().weight_gradients(inputs, self.dblocks[product.dtarget].reshape(1, -1, H), memory.valid)
 
     def _products(self):

@@ -136,7 +136,8 @@ class Bidirectional(Layer):
         if self.forward_layer.return_state:
             half = self.forward_layer.count_states()  # an LSTM has more states than a GRU
             pair = [[pair[0], *dafter[:half]], [pair[1], *dafter[half:]]]
-        return sum(child.pull_back(own) for child, own in zip(self.children(), pair, strict=True))
+        first, second = (child.pull_back(own) for child, own in zip(self.children(), pair, strict=True))
+        return first + second
 
     def _turned(self, y):
         return np.ascontiguousarray(y[:, ::-1]) if self.forward_layer.return_sequences else y
