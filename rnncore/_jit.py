@@ -184,6 +184,40 @@ VECTOR, TILE_VECTORS = (64, 4) if binding.get_host_cpu_features().get("avx512f")
 TILE_ROWS = 4
 
 
+def _whole(builder, vector, size):
+    """Return how a vector is loaded and stored, anywhere in memory."""
+
+    def packed(pointer):
+        return builder.bitcast(pointer, vector.as_pointer())
+
+    return (
+        lambda pointer: builder.load(packed(pointer), align=size),
+        lambda value, pointer: builder.store(value, packed(pointer), align=size),
+    )
+
+
+def _masked(builder, vector, size, array, column):
+    """Return how the part of a vector is loaded and stored that lies between `column` and the end of a row."""
+    lanes, index = vector.count, ir.IntType(64)
+    wide, mask = ir.VectorType(index, lanes), ir.VectorType(ir.IntType(1), lanes)
+    _, width = cgutils.unpack_tuple(builder, array.shape, 2)
+    rest = builder.insert_element(ir.Constant(wide, ir.Undefined), builder.sub(width, column), ir.IntType(32)(0))
+    first = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    rest = builder.shuffle_vector(rest, ir.Constant(wide, ir.Undefined), first)
+    there = builder.icmp_signed("<", ir.Constant(wide, list(range(lanes))), rest)
+    pointer, align = vector.element.as_pointer(), ir.IntType(32)
+    name = f"v{lanes}f{8 * size}.p0"
+    loaded = ir.FunctionType(vector, [pointer, align, mask, vector])
+    stored = ir.FunctionType(ir.VoidType(), [vector, pointer, align, mask])
+    load = cgutils.get_or_insert_function(builder.module, loaded, f"llvm.masked.load.{name}")
+    store = cgutils.get_or_insert_function(builder.module, stored, f"llvm.masked.store.{name}")
+    zeros = ir.Constant(vector, [0.0] * lanes)
+    return (
+        lambda pointer: builder.call(load, [pointer, align(size), there, zeros]),
+        lambda value, pointer: builder.call(store, [value, pointer, align(size), there]),
+    )
+
+
 def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
     """Return compiled code for ``C[i:i+rows, j:j+columns] += A[i:i+rows] @ B[:, j:j+columns]``.
 
@@ -194,14 +228,14 @@ def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
     ----------
     rows : int
     vectors : int
-        The tile's columns in vector registers; 0 for a single column.
+        The tile's columns in vector registers; 0 for the columns left at the end of a row, fewer than a register has.
     turned : bool
         Whether A comes transposed, (K, R).
     """
 
     @intrinsic
     def add_tile(typingctx, C, A, B, i, j):
-        lanes, size = VECTOR * 8 // C.dtype.bitwidth if vectors else 1, C.dtype.bitwidth // 8
+        lanes, size = VECTOR * 8 // C.dtype.bitwidth, C.dtype.bitwidth // 8
 
         def codegen(context, builder, signature, args):
             c, a, b = (context.make_array(t)(context, builder, v) for t, v in zip((C, A, B), args[:3], strict=True))
@@ -213,22 +247,20 @@ def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
                 _, width = cgutils.unpack_tuple(builder, array.shape, 2)
                 return builder.gep(array.data, [builder.add(builder.mul(row, width), column)])
 
-            def packed(pointer):
-                return builder.bitcast(pointer, vector.as_pointer())
-
             i, j = args[3:]
+            load, store = _whole(builder, vector, size) if vectors else _masked(builder, vector, size, c, j)
             inner = cgutils.unpack_tuple(builder, b.shape, 2)[0]
             columns = [builder.add(j, index(v * lanes)) for v in range(max(vectors, 1))]
             lines = [builder.add(i, index(r)) for r in range(rows)]
-            places = [packed(at(c, line, column)) for line in lines for column in columns]
-            start = [builder.load(place, align=size) for place in places]
+            places = [at(c, line, column) for line in lines for column in columns]
+            start = [load(place) for place in places]
 
             before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
             builder.cbranch(builder.icmp_signed(">", inner, index(0)), loop, after)
             builder.position_at_end(loop)
             p = builder.phi(index)
             sums = [builder.phi(vector) for _ in places]
-            right = [builder.load(packed(at(b, p, column)), align=size) for column in columns]
+            right = [load(at(b, p, column)) for column in columns]
             added = []
             for line in lines:
                 left = builder.load(at(a, p, line) if turned else at(a, line, p))
@@ -249,7 +281,7 @@ def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
                 end.add_incoming(come, before)
                 end.add_incoming(again, loop)
             for end, place in zip(ends, places, strict=True):
-                builder.store(end, place, align=size)
+                store(end, place)
             return context.get_dummy_value()
 
         return types.void(C, A, B, i, j), codegen

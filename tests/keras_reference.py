@@ -337,7 +337,7 @@ def run_ours(case: Case, data: Data) -> tuple[dict[str, Any], list[Any]]:
             y = case.call(layer, x, data, states)
             outputs += tree.flatten(y)
             cells = [part for part in layer.walk() if isinstance(part, RecurrentCell)]
-            drops.append([(cell.memory.inputs.drop, cell.memory.drop_h) for cell in cells])
+            drops.append([cell.draws for cell in cells])
             states = None
         mask, penalty = layer.compute_mask(x, data.mask), layer.penalty()
         dy = tree.pack_sequence_as(y, _upstream(case, tree.flatten(y)))

@@ -13,7 +13,7 @@ def _product(turned: bool):
     """Return the compiled product for A (R, K), or turned: (K, R)."""
     wide, wide_row = tile(TILE_ROWS, TILE_VECTORS, turned), tile(1, TILE_VECTORS, turned)
     slim, slim_row = tile(TILE_ROWS, 1, turned), tile(1, 1, turned)
-    single = tile(1, 0, turned)
+    ends, ends_row = tile(TILE_ROWS, 0, turned), tile(1, 0, turned)
 
     def product(C, A, B, begin, end):
         """Add the product to the rows from `begin` to `end` of C, (R, N) += A @ B (K, N); all C-contiguous."""
@@ -33,10 +33,11 @@ def _product(turned: bool):
             for i in range(fours, end):
                 slim_row(C, A, B, i, j)
             j += lanes
-        while j < columns:
-            for i in range(begin, end):
-                single(C, A, B, i, j)
-            j += 1
+        if j < columns:
+            for i in range(begin, fours, TILE_ROWS):
+                ends(C, A, B, i, j)
+            for i in range(fours, end):
+                ends_row(C, A, B, i, j)
 
     return kernel(product)
 

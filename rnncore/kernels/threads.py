@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import config
 
-_WORTH_A_THREAD = 1_000_000  # floating point operations below which waking a thread costs more than it brings
+_WORTH_A_THREAD = 5_000_000  # floating point operations below which waking a thread costs more than it brings
 
 
 class Job(NamedTuple):

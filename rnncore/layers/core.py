@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import activations, config, constraints, initializers, regularizers
+from ..kernels.products import Inputs, products_for
+from ..kernels.threads import run
 from .base import Layer, dropout_mask
 from .checks import checked_shape, flag, fraction, positive, seed_or_none
 
@@ -92,17 +94,22 @@ class Dense(Activated):
             self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
 
     def call(self, x, mask=None, training=False):
-        self._x = x
-        z = x @ self.kernel
-        return self.activate(z + self.bias if self.use_bias else z)
+        self._inputs = Inputs(np.ascontiguousarray(x).reshape(-1, x.shape[-1]))
+        bias = self.bias if self.use_bias else np.zeros(self.units, self.dtype)
+        z = np.empty((1, len(self._inputs.rows), self.units), self.dtype)
+        run(products_for(True, self.dtype).project(self._inputs, self.kernel[None], bias[None], None, z))
+        return self.activate(z.reshape(*x.shape[:-1], self.units))
 
     def backward_from_logits(self, dz):
         # z = x @ kernel + bias, over all leading axes
-        x, flat = self._x.reshape(-1, self._x.shape[-1]), dz.reshape(-1, self.units)
-        self.gradients = {"kernel": x.T @ flat}
-        if self.use_bias:
-            self.gradients["bias"] = flat.sum(axis=0)
-        return dz @ self.kernel.T
+        products, flat = products_for(True, self.dtype), np.ascontiguousarray(dz).reshape(1, -1, self.units)
+        kernel, bias, dx = run(
+            products.weight_gradients(self._inputs, flat, None),
+            products.bias_gradients(flat, None),
+            products.input_gradients(flat, self.kernel[None], None, None, None, flat.shape[1]),
+        )
+        self.gradients = {"kernel": kernel[0], **({"bias": bias[0]} if self.use_bias else {})}
+        return dx.reshape(*dz.shape[:-1], -1)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.units)

@@ -143,7 +143,7 @@ class RNN(Layer):
             inputs = Inputs(np.ascontiguousarray(x).reshape(rows * steps, -1), place.reshape(-1))
         ends = []
         for cell, initial in zip(self.cells, self._initial(initial_state, rows), strict=True):
-            states = cell.run(inputs, _rows(initial, order, 1), steps, mask, training)
+            states = cell.run(inputs, _rows(initial, order, 1), steps, mask, training, order)
             ends.append(_rows(states[:, -1], _inverse(order), 1).copy())
             h = states[0, 1:]
             inputs = Inputs(h.reshape(rows * steps, -1))

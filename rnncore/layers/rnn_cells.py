@@ -70,6 +70,8 @@ class RecurrentCell(Layer):
     state_size : list of int
     state_gradients : list of ndarray of shape (B, H)
         dL/d(states given), from the last `backward`.
+    draws : tuple of ndarray or None
+        What the last call dropped: of the inputs, (G or 1, B, D), and of the recurrent products' sources, (P, B, H).
     """
 
     equations: ClassVar[Cell]
@@ -198,7 +200,13 @@ class RecurrentCell(Layer):
     # --- a sequence --------------------------------------------------------------------------------------------
 
     def run(
-        self, inputs: Inputs, initial: np.ndarray, steps: int, mask: np.ndarray | None, training: bool
+        self,
+        inputs: Inputs,
+        initial: np.ndarray,
+        steps: int,
+        mask: np.ndarray | None,
+        training: bool,
+        order: np.ndarray | None = None,
     ) -> np.ndarray:
         """Take every step of a sequence.
 
@@ -211,6 +219,8 @@ class RecurrentCell(Layer):
             T.
         mask : ndarray of shape (T, B), bool, or None
         training : bool
+        order : ndarray of shape (B,), int, optional
+            Which row of the batch each row is: what is dropped of a row does not depend on where it stands.
 
         Returns
         -------
@@ -220,7 +230,8 @@ class RecurrentCell(Layer):
         B, H, plan, products = initial.shape[1], self.units, self._plan, self._products()
         kernels = self._split(self.kernel)
         recurrent = np.concatenate([self._split(self.recurrent_kernel), *(w[None] for w in self._extra())])
-        drop_x, drop_h = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
+        self.draws = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
+        drop_x, drop_h = (drop if drop is None or order is None else drop[:, order] for drop in self.draws)
         inputs = inputs._replace(drop=drop_x)
         valid = None if mask is None else np.flatnonzero(mask)
 
