@@ -1,4 +1,4 @@
-"""The hoisted products: compiled against NumPy, whatever is looked up, dropped or masked; tokens once; rows by length."""
+"""The hoisted products: compiled against NumPy, whatever is looked up, dropped, masked; tokens once; rows by length."""
 
 import itertools
 
