@@ -94,6 +94,11 @@ class Sequential(Trainer):
         """That of the first layer."""
         return self._first().input_kind
 
+    @property
+    def padding(self) -> float | None:
+        """That of the first layer."""
+        return self._first().padding
+
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make all weights, for inputs of `input_shape` (batch first, None: any size)."""
         self.check_shape(input_shape)  # before the first weight is made

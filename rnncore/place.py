@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from . import metrics as metric_classes
 from .callbacks import Callback
+from .data import Source
 from .layers.checks import flag, whole
 
 
 class Running:
-    """Loss and metrics over the batches so far."""
+    """Loss and metrics over the batches so far.
 
-    def __init__(self, model: Any):
-        self.model, self.loss = model, metric_classes.Mean("loss")
-        for metric in model.metrics:
-            metric.reset_state()
+    Parameters
+    ----------
+    model : Trainer
+        Its metrics are those that take in the batches; they forget what they had.
+    by_step : bool
+        Whether kept steps count alike in batches of all lengths: for batches that were made by length. Otherwise a
+        batch counts by its rows, as in Keras.
+    """
 
-    def add(self, value: float, y: np.ndarray, y_pred: np.ndarray) -> None:
+    def __init__(self, model: Any, by_step: bool = False):
+        self.model, self.by_step, self.loss = model, by_step, metric_classes.Mean("loss")
+        model.reset_metrics()
+
+    def add(self, value: float, y: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
         """Take in a batch."""
-        model = self.model
-        if len(model.metrics) < len(model._metrics_asked):
-            model.metrics = [metric_classes.get(asked, model.loss, y_pred.shape) for asked in model._metrics_asked]
-        for metric in model.metrics:
-            metric.update_state(y, y_pred, mask=model._mask)
-        self.loss.update_state(value, len(y))
+        model, mask = self.model, self.model.compute_mask(None)
+        plain, weighted = model.resolved_metrics(y_pred.shape)
+        for metric in plain + weighted:
+            metric.by_step = self.by_step
+        for metric in plain:
+            metric.update_state(y, y_pred, mask=mask)
+        for metric in weighted:
+            metric.update_state(y, y_pred, sample_weight, mask)
+        self.loss.update_state(value, np.count_nonzero(mask) if self.by_step and mask is not None else len(y))
 
     def metrics(self) -> list[Any]:
         """Return all of them, the loss first."""
         return [self.loss, *self.model.metrics]
 
-    def logs(self) -> dict[str, float]:
-        """Return their means so far, by name."""
-        return {metric.name: metric.result() for metric in self.metrics()}
+    def values(self) -> list[Any]:
+        """Return their means so far, the loss first."""
+        return [metric.result() for metric in self.metrics()]
+
+    def logs(self) -> dict[str, Any]:
+        """Return their means so far, by name and sorted by it, as Keras."""
+        return dict(sorted(zip(self.model.metrics_names, self.values(), strict=False)))
 
 
 class Place:
@@ -46,39 +62,64 @@ class Place:
     epoch : int
         Of the next batch, from 0.
     batch : int
-        The next one, from 0; `steps` when only the validation is left.
-    order : ndarray of shape (N,), int, or None
-        The samples as the epoch takes them; None between two epochs.
-    steps : int
-        Batches in an epoch.
+        The next one of the epoch, from 0.
+    source, validation : Source
+        Of the training, which knows what the next batch is; of the validations, or None.
+    steps, validation_steps : int or None
+        Batches in an epoch and in a validation, where they were counted out.
+    running : Running or None
+        None between two epochs.
+    stopped : bool
+        Whether the epoch has no more batches, because training was stopped in it before it was written down.
     over : bool
-        Whether training was stopped before it was written down.
+        Whether training was stopped before it was written down, and the epoch was closed.
     callbacks : list of Callback
     """
 
-    def __init__(self, model: Any, callbacks: Sequence[Callback], epoch: int, count: int, size: int):
-        self.model, self.callbacks, self.count, self.size = model, callbacks, count, size
-        self.steps = -(-count // size)
-        self.epoch, self.batch, self.over = epoch, 0, False
-        self.order: np.ndarray | None = None
+    def __init__(
+        self,
+        model: Any,
+        epoch: int,
+        source: Source,
+        steps: int | None,
+        validation: Source | None = None,
+        validation_steps: int | None = None,
+    ):
+        self.model, self.epoch, self.batch = model, epoch, 0
+        self.source, self.steps, self.validation, self.validation_steps = source, steps, validation, validation_steps
         self.running: Running | None = None
+        self.stopped, self.over = False, False
+        self.callbacks: list[Callback] = []
 
-    def begin_epoch(self, order: np.ndarray) -> None:
-        """Take the samples in `order`, from the first batch on."""
-        self.batch, self.order, self.running = 0, order, Running(self.model)
+    @property
+    def length(self) -> int | None:
+        """Batches in an epoch, if that is known."""
+        return self.steps or self.source.steps
+
+    def left(self) -> int | None:
+        """Return how many batches the epoch has yet; None: as many as there are."""
+        if self.stopped:
+            return 0
+        return None if self.steps is None else max(0, self.steps - self.batch)
+
+    def begin_epoch(self) -> None:
+        """Go to the epoch's first batch."""
+        self.batch, self.running = 0, Running(self.model, self.source.ragged)
+        self.source.begin_epoch()
 
     def end_epoch(self) -> None:
-        """Go on to the next epoch, which has no order yet."""
-        self.epoch, self.batch, self.order, self.running = self.epoch + 1, 0, None, None
-
-    def rows(self, batch: int) -> np.ndarray:
-        """Return the samples of a batch."""
-        return self.order[batch * self.size : (batch + 1) * self.size]
+        """Go on to the next epoch."""
+        self.epoch, self.batch, self.running = self.epoch + 1, 0, None
+        self.source.end_epoch()
 
     def get_state(self) -> dict[str, Any]:
         """Return all this in plain values and arrays, with what the callbacks remember."""
+        goes_on = self.validation is not None and self.validation.continues
         return {
-            **{name: getattr(self, name) for name in ("count", "size", "epoch", "batch", "order")},
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "source": self.source.get_state(),
+            "validation": self.validation.get_state() if goes_on else None,
             "stopped": self.model.stop_training,
             "metrics": None if self.running is None else [metric.get_state() for metric in self.running.metrics()],
             "callbacks": {
@@ -94,19 +135,17 @@ class Place:
         ValueError
             It was another number of samples, or another batch size, or something is no such state.
         """
-        for name, what in (("count", "samples"), ("size", "samples a batch")):
-            if state[name] != getattr(self, name):
-                raise ValueError(f"training was cut with {state[name]} {what}; now there are {getattr(self, name)}")
-        self.epoch, order = whole(state["epoch"], "epoch"), state["order"]
-        if order is not None:
-            if order.dtype != np.int64 or not np.array_equal(np.sort(order), np.arange(self.count)):
-                raise ValueError(f"the epoch's order is none of {self.count} samples")
-            self.begin_epoch(order)
+        under_way = state["metrics"] is not None
+        self.source.set_state(state["source"], under_way)
+        if state["validation"] is not None and self.validation is not None:
+            self.validation.set_state(state["validation"], False)
+        self.epoch, self.batch = whole(state["epoch"], "epoch"), whole(state["batch"], "batch")
+        if under_way:
+            self.running = Running(self.model, self.source.ragged)
             for metric, own in zip(self.running.metrics(), state["metrics"], strict=True):
                 metric.set_state(own)
         self.model.stop_training = flag(state["stopped"], "stopped")
-        self.over = self.model.stop_training and order is None
-        self.batch = self.steps if self.model.stop_training else min(whole(state["batch"], "batch"), self.steps)
+        self.stopped, self.over = (self.model.stop_training and now for now in (under_way, not under_way))
         for name, kind in self._callbacks_by_class().items():
             for callback, own in zip(kind, state["callbacks"].get(name, ()), strict=False):
                 callback.set_state(own)

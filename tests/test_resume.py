@@ -257,8 +257,11 @@ HOSTILE_PLACES = {
     "epoch": -1,
     "batch": 0.5,
     "order": [np.zeros(COUNT, np.int64), np.arange(COUNT - 1), np.arange(COUNT) * 1.0, 3],
+    "taken": -1,
+    "epochs": "1",
+    "source": [None, {}, {"passes": 0, "taken": 2, "epochs": 0}],
     "stopped": 1,
-    "metrics": [None, [], [{"total": 0.0}] * 2, [{"total": "0", "count": 0.0}] * 2],
+    "metrics": [[], [{"total": 0.0}] * 2, [{"total": "0", "count": 0.0}] * 2],
     "callbacks": [None, {"History": 3}, {"History": [{"epoch": []}]}],
     "count": None,
 }
@@ -273,7 +276,8 @@ def test_a_hostile_place(name, value, tmp_path, monkeypatch):
     with pytest.raises(Cut):
         new_model().fit(*data(), batch_size=SIZE, verbose=0, callbacks=[backup, CutAt("on_epoch_end", 1)])
     content = saving.archive.read(backup.path)
-    content["place"][name] = value
+    place = content["place"]
+    (place if name in place else place["source"])[name] = value
     saving.archive.write(backup.path, content)
     with pytest.raises(ValueError, match=r"training\.npz: "):
         new_model().fit(*data(), batch_size=SIZE, verbose=0, callbacks=[backup])
@@ -427,7 +431,7 @@ def test_arguments(make, error, message):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("{val_los}", {}, r"filepath is .*\{val_los\}', but 'val_los' is not among epoch, loss"),
+        ("{val_los}", {}, r"filepath is .*\{val_los\}', but 'val_los' is not among epoch, accuracy, loss"),
         ("a", {"save_best_only": True, "monitor": "val_los"}, "monitor is 'val_los'; the logs have"),
     ],
 )

@@ -199,7 +199,7 @@ def test_metrics_by_name_class_and_object(tmp_path):
     model.save(tmp_path / "a")
     one, other = (m.evaluate(*data(), verbose=0, return_dict=True) for m in (model, load_model(tmp_path / "a")))
     assert one == other
-    assert list(one) == ["loss", "acc", "mean_squared_error", "mine"]
+    assert list(one) == ["acc", "loss", "mean_squared_error", "mine"]
 
 
 def test_a_loss_and_a_metric_of_one_name():

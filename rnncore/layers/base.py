@@ -93,6 +93,7 @@ class Layer(Configured):
 
     input_ranks = (2, 64)  # least and most number of axes of x
     input_kind = "float"
+    padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
