@@ -292,7 +292,7 @@ class Trainer(Layer):
                     with Progress(f"Epoch {epoch + 1}/{epochs.stop}", place.length, verbose, place.batch) as progress:
                         logs = self._fit_epoch(place, class_weight, progress, interrupted)
                         if place.validation is not None and due(epoch + 1):
-                            logs |= self._validated(place, interrupted)
+                            logs = dict(sorted({**logs, **self._validated(place, interrupted)}.items()))
                         progress.done(logs, time.perf_counter() - begin)
                     place.end_epoch()
                     _call(callbacks, "on_epoch_end", epoch, logs)
