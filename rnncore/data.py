@@ -254,14 +254,15 @@ class Source:
     def __next__(self) -> Batch:
         raise NotImplementedError
 
-    def begin_epoch(self) -> None:
-        """Tell the user's object, if it wants to know."""
-        getattr(self._hooks, "on_epoch_begin", _nothing)()
+    def begin_epoch(self, anew: bool = True, generator: np.random.Generator | None = None) -> bool:
+        """Tell the user's object, if it wants to know; the rest is `ready`."""
+        self._tell("on_epoch_begin")
+        return self.ready(anew, generator)
 
     def end_epoch(self) -> None:
         """Count the epoch, and tell the user's object."""
         self.epochs += 1
-        getattr(self._hooks, "on_epoch_end", _nothing)()
+        self._tell("on_epoch_end")
 
     def get_state(self) -> dict[str, Any]:
         """Return what says which batch comes next, in plain values and arrays."""
@@ -281,11 +282,15 @@ class Source:
             raise ValueError("training was cut with another kind of data")
         self._go_to(state)
         for _ in range(whole(state["epochs"], "epochs") if self._hooks is not None else 0):
-            self.begin_epoch()
-            self.end_epoch()
-        self.epochs = whole(state["epochs"], "epochs")
+            self._tell("on_epoch_begin")
+            self._tell("on_epoch_end")
         if under_way:
-            self.begin_epoch()
+            self._tell("on_epoch_begin")
+        self.epochs = whole(state["epochs"], "epochs")
+
+    def _tell(self, hook):
+        if hasattr(self._hooks, hook):
+            getattr(self._hooks, hook)()
 
     def _go_to(self, state):
         raise NotImplementedError
@@ -503,7 +508,8 @@ class Stream(Source):
     def close(self):
         if self._iterator is not self._given:
             self._ahead = []
-            getattr(self._iterator, "close", _nothing)()
+            if hasattr(self._iterator, "close"):
+                self._iterator.close()
             self._iterator = None
 
 
@@ -575,7 +581,3 @@ def joined(outputs: Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
     if len({output.shape[1:] for output in outputs}) == 1:
         return np.concatenate(outputs)
     return [row for output in outputs for row in output]
-
-
-def _nothing():
-    pass

@@ -105,7 +105,6 @@ class Place:
     def begin_epoch(self) -> None:
         """Go to the epoch's first batch."""
         self.batch, self.running = 0, Running(self.model, self.source.ragged)
-        self.source.begin_epoch()
 
     def end_epoch(self) -> None:
         """Go on to the next epoch."""

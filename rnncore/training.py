@@ -284,7 +284,7 @@ class Trainer(Layer):
                 while place.epoch < epochs.stop and not place.over:
                     epoch, begin = place.epoch, time.perf_counter()
                     if place.running is None:
-                        if not source.ready(place.steps is None, self.generator if shuffle else None):
+                        if not source.begin_epoch(place.steps is None, self.generator if shuffle else None):
                             warnings.warn(f"x ran out of batches after epoch {epoch}; training ends", stacklevel=3)
                             break
                         place.begin_epoch()
@@ -341,7 +341,7 @@ class Trainer(Layer):
     def _validated(self, place, interrupted):
         """Return the logs of a validation; none if there are no batches left for it."""
         where = f"the validation of epoch {place.epoch + 1}"
-        if not place.validation.ready(True):
+        if not place.validation.begin_epoch():
             warnings.warn(f"validation_data ran out of batches before {where}", stacklevel=4)
             return {}
         steps = place.validation_steps
@@ -432,7 +432,7 @@ class Trainer(Layer):
             self._prepare(source.sample(), True)
             length = steps or source.steps
             self._introduce(callbacks, 1, length, verbose)
-            source.ready(True)
+            source.begin_epoch()
             with Progress("Evaluate", length, verbose) as progress:
                 begin = time.perf_counter()
                 running = self._evaluated(source, steps, "the evaluation", callbacks, progress=progress)
@@ -442,7 +442,6 @@ class Trainer(Layer):
     def _evaluated(self, source, steps, where, callbacks=(), interrupted=(), progress=None):
         """Return loss and metrics of the batches that a source is ready for."""
         running, seen = Running(self, source.ragged), 0
-        source.begin_epoch()
         _call(callbacks, "on_test_begin")
         for x, y, sample_weight in islice(source, steps):
             _call(callbacks, "on_test_batch_begin", seen)
@@ -498,7 +497,6 @@ class Trainer(Layer):
             self._prepare(source.sample())
             length = steps or source.steps
             self._introduce(callbacks, 1, length, verbose)
-            source.ready(True)
             source.begin_epoch()
             _call(callbacks, "on_predict_begin")
             with Progress("Predict", length, verbose) as progress:
