@@ -317,7 +317,7 @@ class _Numbered(Source):
         All of them; those in a batch.
     """
 
-    remembers = ("count", "size", "order", "taken")
+    remembers = ("unit", "count", "size", "order", "taken")
 
     def __init__(self, unit: str, count: int, size: int, hooks: Any = None):
         super().__init__(hooks)
@@ -347,9 +347,10 @@ class _Numbered(Source):
         raise NotImplementedError
 
     def _go_to(self, state):
-        for name, what in (("count", self.unit), ("size", f"{self.unit} a batch")):
-            if state[name] != getattr(self, name):
-                raise ValueError(f"training was cut with {state[name]} {what}; now there are {getattr(self, name)}")
+        for what in ("{count} {unit}", "{size} {unit} a batch"):
+            before, now = (what.format(**values) for values in (state, vars(self)))
+            if before != now:
+                raise ValueError(f"training was cut with {before}; now there are {now}")
         order = state["order"]
         if order is not None and (order.dtype != np.int64 or not np.array_equal(np.sort(order), np.arange(self.count))):
             raise ValueError(f"the pass's order is none of {self.count} {self.unit}")
