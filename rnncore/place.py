@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from . import metrics as metric_classes
+from .batches import Source
 from .callbacks import Callback
-from .data import Source
 from .layers.checks import flag, whole
 
 

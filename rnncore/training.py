@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import config, data, losses, optimizers
+from . import batches, config, data, losses, optimizers
 from . import metrics as metric_classes
 from .callbacks import Callback, History
 from .configured import described, revived
@@ -249,10 +249,10 @@ class Trainer(Layer):
             x, rest = self._split(x, y, sample_weight, share)
             y = sample_weight = None
             label, validation_data = "", (rest,)
-        source, validation = data.source(self, x, y, sample_weight, batch_size=size, steps=steps), None
+        source, validation = batches.source(self, x, y, sample_weight, batch_size=size, steps=steps), None
         if validation_data is not None:
             sizes = {"batch_size": validation_size, "steps": validation_steps}
-            validation = data.source(self, *validation_data, **sizes, label=label, sort=True)
+            validation = batches.source(self, *validation_data, **sizes, label=label, sort=True)
         with ExitStack() as opened:
             for each, its_label in ((source, ""), (validation, label)):
                 if each is not None:
@@ -263,7 +263,7 @@ class Trainer(Layer):
 
     def _split(self, x, y, sample_weight, share):
         """Return the samples without their last share, and that share."""
-        if data.gives_batches(x):
+        if batches.gives_batches(x):
             raise ValueError(f"validation_split is {share}, but x gives batches; hand in validation_data instead")
         table = data.checked(self, x, y, sample_weight)
         edge = int(len(table) * (1 - share))
@@ -428,7 +428,7 @@ class Trainer(Layer):
         size, steps = _optional(batch_size, "batch_size"), _optional(steps, "steps")
         verbose, return_dict = _verbosity(verbose), flag(return_dict, "return_dict")
         callbacks = _checked_callbacks(callbacks)
-        with closing(data.source(self, x, y, sample_weight, batch_size=size, steps=steps, sort=True)) as source:
+        with closing(batches.source(self, x, y, sample_weight, batch_size=size, steps=steps, sort=True)) as source:
             self._prepare(source.sample(), True)
             length = steps or source.steps
             self._introduce(callbacks, 1, length, verbose)
@@ -493,7 +493,7 @@ class Trainer(Layer):
         size, steps, verbose = _optional(batch_size, "batch_size"), _optional(steps, "steps"), _verbosity(verbose)
         callbacks = _checked_callbacks(callbacks)
         outputs = []
-        with closing(data.source(self, x, batch_size=size, steps=steps, sort=True)) as source:
+        with closing(batches.source(self, x, batch_size=size, steps=steps, sort=True)) as source:
             self._prepare(source.sample())
             length = steps or source.steps
             self._introduce(callbacks, 1, length, verbose)
@@ -674,7 +674,7 @@ def _due(validation_freq):
 def _parts(validation_data):
     """Return x, y and perhaps sample_weight of what `fit` is to evaluate, or what gives them by batches."""
     parts = validation_data if isinstance(validation_data, (tuple, list)) else (validation_data,)
-    if len(parts) not in ((1,) if data.gives_batches(parts[0] if parts else None) else (2, 3)):
+    if len(parts) not in ((1,) if batches.gives_batches(parts[0] if parts else None) else (2, 3)):
         raise ValueError(
             f"validation_data is a {type(validation_data).__name__}; expected (x, y), (x, y, sample_weight), "
             "or an object that gives batches"
