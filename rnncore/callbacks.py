@@ -302,6 +302,8 @@ class BackupAndRestore(Callback):
     states of stateful layers, the epoch's order, running means, History and what the other callbacks remember (see
     `Callback.remembers`) are as they were, so that the final weights are those of a run in one piece, bit for bit. A
     hook is not called again for a place where it has been: an epoch that was under way has no second `on_epoch_begin`.
+    A generator or another iterable is drawn from the beginning up to there; a sequence object is told of the epochs
+    that there were (`on_epoch_begin`, `on_epoch_end`) and asked for the next batch.
 
     Parameters
     ----------

@@ -576,8 +576,9 @@ class Trainer(Layer):
 
     def _build(self, table):
         """Build the model for checked samples, and refuse weights that are not finite."""
-        shape = table[:1].arrays()[0].shape
-        self.ensure_built(shape if table.lengths is None else (*shape[:1], None, *shape[2:]))
+        if not self.built:
+            shape = table[:1].arrays()[0].shape
+            self.build(shape if table.lengths is None else (*shape[:1], None, *shape[2:]))
         self.check_weights()
 
     def _prepare(self, table, targets=False, label=""):
