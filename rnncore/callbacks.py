@@ -20,9 +20,10 @@ class Callback:
     Attributes
     ----------
     params : dict of str to int
-        Set by `fit`: ``epochs``, ``steps`` (batches an epoch) and ``verbose``.
+        Set by `fit`, `evaluate` and `predict`: ``epochs``, ``steps`` (batches an epoch, None where that is not known)
+        and ``verbose``.
     model : Sequential
-        Set by `fit`. A callback that sets ``model.stop_training`` to True ends training after the batch
+        Set by them. A callback that sets ``model.stop_training`` to True ends training after the batch
         or epoch.
     remembers : tuple of str
         A class states here the attributes that change in training, so that `BackupAndRestore` can keep them: plain
@@ -61,6 +62,30 @@ class Callback:
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """After it; `logs` has the running means of the epoch."""
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Before an evaluation, also that of validation data in `fit`."""
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        """After it; `logs` has its loss and metrics."""
+
+    def on_test_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Before batch number `batch` of an evaluation."""
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """After it; `logs` has the running means of the evaluation."""
+
+    def on_predict_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Before a prediction."""
+
+    def on_predict_end(self, logs: dict[str, float] | None = None) -> None:
+        """After it."""
+
+    def on_predict_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Before batch number `batch` of a prediction."""
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """After it; `logs` has its ``outputs``."""
 
     def on_not_finite(self, batch: int, error: FloatingPointError) -> bool:
         """Where a batch's loss or gradient is not finite: whether that ends training without an error."""
@@ -277,6 +302,8 @@ class BackupAndRestore(Callback):
     states of stateful layers, the epoch's order, running means, History and what the other callbacks remember (see
     `Callback.remembers`) are as they were, so that the final weights are those of a run in one piece, bit for bit. A
     hook is not called again for a place where it has been: an epoch that was under way has no second `on_epoch_begin`.
+    A generator or another iterable is drawn from the beginning up to there; a sequence object is told of the epochs
+    that there were (`on_epoch_begin`, `on_epoch_end`) and asked for the next batch.
 
     Parameters
     ----------
@@ -481,6 +508,30 @@ class TerminateOnNaN(Callback):
 
     def __init__(self, raise_error: bool = False):
         self.raise_error = flag(raise_error, "TerminateOnNaN: raise_error")
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Before an evaluation, also that of validation data in `fit`."""
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        """After it; `logs` has its loss and metrics."""
+
+    def on_test_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Before batch number `batch` of an evaluation."""
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """After it; `logs` has the running means of the evaluation."""
+
+    def on_predict_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Before a prediction."""
+
+    def on_predict_end(self, logs: dict[str, float] | None = None) -> None:
+        """After it."""
+
+    def on_predict_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Before batch number `batch` of a prediction."""
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """After it; `logs` has its ``outputs``."""
 
     def on_not_finite(self, batch, error):
         if self.raise_error:

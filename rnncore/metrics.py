@@ -73,8 +73,16 @@ class Metric(Configured):
 
 
 class Mean(Metric):
-    """The weighted mean of values; 0 before there are any."""
+    """The weighted mean of values; 0 before there are any.
 
+    Attributes
+    ----------
+    by_step : bool
+        Whether positions count alike in batches of all lengths. The evaluation of ragged data sets it: which batch a
+        row is in makes no difference then.
+    """
+
+    by_step = False
     remembers = ("total", "count")
 
     def reset_state(self) -> None:
@@ -97,7 +105,7 @@ class Mean(Metric):
         values = np.asarray(values, dtype=float)
         weights = losses.merged_weights(sample_weight, mask, values.shape, values.dtype, rescaled=False)
         weights = np.broadcast_to(1.0 if weights is None else weights, values.shape)
-        positions = max(1, math.prod(values.shape[1:]))
+        positions = 1 if self.by_step else max(1, math.prod(values.shape[1:]))
         self.total += float((values * weights).sum()) / positions
         self.count += float(weights.sum()) / positions
 

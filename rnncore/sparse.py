@@ -109,6 +109,10 @@ class RowGradient:
         """Return the gradient of the table from which each row of this one was looked up, as `ids` says."""
         return RowGradient(ids[self.ids], self.rows, shape)
 
+    def astype(self, dtype: str, copy: bool = True) -> RowGradient:
+        """Return the gradient in another dtype, as of an array."""
+        return self.mapped(lambda rows: rows.astype(dtype, copy=copy))
+
     def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> RowGradient:
         """Return the gradient with every look-up's rows changed."""
         return RowGradient(self.ids, change(self.rows), self.shape)

@@ -11,9 +11,31 @@ import rnncore
 
 PACKAGE = Path(rnncore.__file__).parent
 FORBIDDEN = {  # what a room's files may not import
-    "cells": {"config", "kernels", "layers", "models", "study", "losses", "optimizers", "datasets", "numba"},
-    "kernels": {"layers", "models", "study", "losses", "optimizers", "datasets", "numba"},
-    "layers": {"models", "saving", "callbacks", "study", "losses", "optimizers", "datasets", "numba", "_jit"},
+    "cells": {
+        "config",
+        "kernels",
+        "layers",
+        "models",
+        "training",
+        "study",
+        "losses",
+        "optimizers",
+        "datasets",
+        "numba",
+    },
+    "kernels": {"layers", "models", "training", "study", "losses", "optimizers", "datasets", "numba"},
+    "layers": {
+        "models",
+        "training",
+        "saving",
+        "callbacks",
+        "study",
+        "losses",
+        "optimizers",
+        "datasets",
+        "numba",
+        "_jit",
+    },
     "datasets": {"layers", "models", "study", "cells", "kernels", "numba", "_jit"},
     "": {"study", "interop", "numba"},  # the engine, whatever its room
 }

@@ -109,7 +109,7 @@ def test_fit_learns_and_keeps_a_history():
     assert history is model.history
     assert isinstance(history, History)
     assert history.epoch == list(range(15))
-    assert list(history.history) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert list(history.history) == ["accuracy", "loss", "val_accuracy", "val_loss"]
     assert all(len(values) == 15 and all(type(v) is float for v in values) for values in history.history.values())
     after = model.evaluate(x, y, verbose=0)
     assert after[0] < 0.5 * before[0]
@@ -311,12 +311,13 @@ def test_the_order_of_callbacks():
     assert [name for name, *_ in events] == ["a", "b"] * (len(events) // 2)
     batches = [("on_train_batch_begin", 0), ("on_train_batch_end", 0), ("on_train_batch_begin", 1)]
     batches.append(("on_train_batch_end", 1))
+    batches += [("on_test_begin",), ("on_test_batch_begin", 0), ("on_test_batch_end", 0), ("on_test_end",)]
     epochs = [[("on_epoch_begin", n), *batches, ("on_epoch_end", n)] for n in range(2)]
     hooks = [event[1:3] if len(event) > 2 and isinstance(event[2], int) else event[1:2] for event in events[::2]]
     assert hooks == [("on_train_begin",), *epochs[0], *epochs[1], ("on_train_end",)]
     logs = {hook: rest[-1] for _, hook, *rest in events if rest}
-    assert list(logs["on_train_batch_end"]) == ["loss", "accuracy"]
-    assert list(logs["on_epoch_end"]) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert list(logs["on_train_batch_end"]) == ["accuracy", "loss"]
+    assert list(logs["on_epoch_end"]) == ["accuracy", "loss", "val_accuracy", "val_loss"]
     assert logs["on_train_end"] == logs["on_epoch_end"]
 
 
@@ -395,7 +396,7 @@ def test_early_stopping_restores_nothing_unless_told(capsys):
 
 def test_early_stopping_of_what_is_not_in_the_logs():
     x, y = reviews(6)
-    with pytest.raises(ValueError, match="monitor is 'val_loss'; the logs have loss, accuracy"):
+    with pytest.raises(ValueError, match="monitor is 'val_loss'; the logs have accuracy, loss"):
         classifier().fit(x, y, callbacks=EarlyStopping(), verbose=0)
 
 
@@ -413,10 +414,10 @@ def test_one_line_an_epoch(capsys, verbose, lines):
     for n, line in enumerate(out.splitlines()):
         assert line.startswith(f"Epoch {n + 1}/3 - ")
         assert [part.split(": ")[0] for part in line.split(" - ")[2:]] == [
-            "loss",
             "accuracy",
-            "val_loss",
+            "loss",
             "val_accuracy",
+            "val_loss",
         ]
 
 
@@ -461,7 +462,7 @@ def test_the_bar_on_a_terminal_is_closed(monkeypatch, fails):
     model = classifier()
     with pytest.raises(KeyboardInterrupt) if fails else nullcontext():
         model.fit(x, y, batch_size=4, callbacks=[slow, press] if fails else slow)
-    assert re.search(r"\rEpoch 1/1:  33%\|.*\| 1/3 \[.*, loss: 0\.\d+ - accuracy: ", screen.text)
+    assert re.search(r"\rEpoch 1/1:  33%\|.*\| 1/3 \[.*, accuracy: 0\.\d+ - loss: ", screen.text)
     assert screen.text.endswith("\n") != fails
     assert len(bars) == 1
     assert bars[0]._bar.disable  # what tqdm sets when it closes a bar

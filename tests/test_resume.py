@@ -1,5 +1,6 @@
 """A run that was cut and started again ends where one in one piece does, bit for bit."""
 
+import itertools
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ from rnncore.callbacks import BackupAndRestore, Callback, EarlyStopping, ModelCh
 from rnncore.layers import GRU, LSTM, Dense, Dropout, Embedding, GaussianNoise, Input
 from rnncore.layers.base import reset_names
 from rnncore.models import Sequential, load_model
+from rnncore.utils import PyDataset
 
 COUNT, SIZE = 22, 4
 STEPS = 5  # an epoch, a fifth of the samples kept for validation; the last batch has one
@@ -257,8 +259,11 @@ HOSTILE_PLACES = {
     "epoch": -1,
     "batch": 0.5,
     "order": [np.zeros(COUNT, np.int64), np.arange(COUNT - 1), np.arange(COUNT) * 1.0, 3],
+    "taken": -1,
+    "epochs": "1",
+    "source": [None, {}, {"passes": 0, "taken": 2, "epochs": 0}],
     "stopped": 1,
-    "metrics": [None, [], [{"total": 0.0}] * 2, [{"total": "0", "count": 0.0}] * 2],
+    "metrics": [[], [{"total": 0.0}] * 2, [{"total": "0", "count": 0.0}] * 2],
     "callbacks": [None, {"History": 3}, {"History": [{"epoch": []}]}],
     "count": None,
 }
@@ -273,10 +278,114 @@ def test_a_hostile_place(name, value, tmp_path, monkeypatch):
     with pytest.raises(Cut):
         new_model().fit(*data(), batch_size=SIZE, verbose=0, callbacks=[backup, CutAt("on_epoch_end", 1)])
     content = saving.archive.read(backup.path)
-    content["place"][name] = value
+    place = content["place"]
+    (place if name in place else place["source"])[name] = value
     saving.archive.write(backup.path, content)
     with pytest.raises(ValueError, match=r"training\.npz: "):
         new_model().fit(*data(), batch_size=SIZE, verbose=0, callbacks=[backup])
+
+
+# --- data that are no arrays ------------------------------------------------------------------------------------------
+
+
+class Reshuffled(PyDataset):
+    """Batches that the object itself mixes anew after each epoch, and before it moves by one."""
+
+    def __init__(self):
+        super().__init__()
+        self.arrays, self.rng = data(), np.random.default_rng(4)
+
+    def __len__(self):
+        return STEPS
+
+    def __getitem__(self, index):
+        return tuple(array[SIZE * index : SIZE * index + SIZE] for array in self.arrays)
+
+    def on_epoch_begin(self):
+        self.arrays = [np.roll(array, 1, axis=0) for array in self.arrays]
+
+    def on_epoch_end(self):
+        order = self.rng.permutation(COUNT)
+        self.arrays = [array[order] for array in self.arrays]
+
+
+class Finite:
+    """Gives fresh iterators of five batches."""
+
+    def __iter__(self):
+        given = Reshuffled()
+        return (given[n] for n in range(STEPS))
+
+
+def endless():
+    """Yield random batches."""
+    rng = np.random.default_rng(3)
+    while True:
+        x = rng.integers(0, 9, (SIZE, 5))
+        yield x, (x[:, :1] > 4).astype(float)
+
+
+def ragged():
+    """Return rows of different lengths, and what is said of them."""
+    x, y = data()
+    return [row[: n % 5 + 1] for n, row in enumerate(x.tolist())], y
+
+
+KINDS = {  # what fit is called with in each process
+    "ragged": lambda: dict(zip("xy", ragged(), strict=True)),
+    "ragged, a pass in parts": lambda: {**KINDS["ragged"](), "steps_per_epoch": 4},
+    "arrays, a pass in parts": lambda: {**dict(zip("xy", data(), strict=True)), "steps_per_epoch": 4},
+    "sequence": lambda: {"x": Reshuffled()},
+    "sequence, in order and in parts": lambda: {"x": Reshuffled(), "shuffle": False, "steps_per_epoch": 2},
+    "generator": lambda: {"x": endless(), "steps_per_epoch": 5},
+    "iterable": lambda: {"x": Finite()},
+    "iterable, a pass in parts": lambda: {"x": Finite(), "steps_per_epoch": 3},
+}
+
+
+def fit_kind(model, kind, folder=None, cut=None):
+    """Fit as `fit` does, on data of a kind; the validation's generator goes on from epoch to epoch."""
+    callbacks = [] if folder is None else [BackupAndRestore(folder, save_freq=2, delete_checkpoint=False)]
+    if cut is not None:
+        callbacks.insert(0, CutAt(*cut))
+    options = {"epochs": 4, "batch_size": SIZE, "verbose": 0, "validation_data": endless(), "validation_steps": 2}
+    return model.fit(**KINDS[kind](), **options, callbacks=callbacks)
+
+
+@pytest.mark.filterwarnings("ignore:x ran out of batches")
+@pytest.mark.parametrize("cut", [("on_train_batch_end", 3), ("on_train_batch_end", 7), ("on_epoch_begin", 3)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_data_go_on_too(kind, cut, tmp_path):
+    whole, again = new_model(), new_model()
+    history = fit_kind(whole, kind)
+    with pytest.raises(Cut):
+        fit_kind(new_model(), kind, tmp_path, cut)
+    resumed = fit_kind(again, kind, tmp_path)
+    assert resumed.history == history.history
+    assert same_bits(again.get_weights(), whole.get_weights())
+    assert again.generator.bit_generator.state == whole.generator.bit_generator.state
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("ragged", "sequence", "training was cut with 22 samples; now there are 5 batches"),
+        ("generator", "ragged", "training was cut with another kind of data"),
+        ("sequence", "six", "training was cut with 5 batches; now there are 6"),
+        ("generator", "short", "training was cut after 4 batches; now there are 3"),
+    ],
+)
+def test_other_data_are_refused(first, second, message, tmp_path, monkeypatch):
+    class Six(Reshuffled):
+        def __len__(self):
+            return 6
+
+    monkeypatch.setitem(KINDS, "six", lambda: {"x": Six()})
+    monkeypatch.setitem(KINDS, "short", lambda: {"x": itertools.islice(endless(), 3), "steps_per_epoch": 5})
+    with pytest.raises(Cut):
+        fit_kind(new_model(), first, tmp_path, ("on_train_batch_end", 5))
+    with pytest.raises(ValueError, match=rf"training\.npz: {message}"):
+        fit_kind(new_model(), second, tmp_path)
 
 
 # --- a process that is killed -----------------------------------------------------------------------------------------
@@ -284,7 +393,7 @@ def test_a_hostile_place(name, value, tmp_path, monkeypatch):
 SCRIPT = """
 import os, signal, sys, zipfile
 sys.path.insert(0, sys.argv[1])
-from test_resume import data, new_model
+from test_resume import KINDS, data, new_model
 from rnncore import config
 from rnncore.callbacks import BackupAndRestore, EarlyStopping, ModelCheckpoint
 config.set_backend("numpy")
@@ -306,7 +415,8 @@ callbacks = [
     BackupAndRestore(sys.argv[2] + "/backup", save_freq=int(sys.argv[3])),
 ]
 print("begins", flush=True)
-model.fit(*data(), batch_size=4, epochs=int(sys.argv[4]), validation_split=0.2, verbose=0, callbacks=callbacks)
+what = KINDS[os.environ["KIND"]]() if "KIND" in os.environ else dict(zip("xy", data()), validation_split=0.2)
+model.fit(**what, batch_size=4, epochs=int(sys.argv[4]), verbose=0, callbacks=callbacks)
 model.save(sys.argv[2] + "/final")
 """
 
@@ -319,8 +429,17 @@ def start(folder, save_freq, epochs, *more):
     return process
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_kill(kills, tmp_path):
+@pytest.mark.parametrize(
+    ("kills", "kind"),
+    [
+        (3, None),
+        pytest.param(20, None, marks=pytest.mark.slow),
+        *(pytest.param(5, kind, marks=pytest.mark.slow) for kind in ("ragged", "sequence", "generator")),
+    ],
+)
+def test_kill(kills, kind, tmp_path, monkeypatch):
+    if kind is not None:
+        monkeypatch.setenv("KIND", kind)
     epochs, rng = 4 + 12 * kills, random.Random(RUN_SEED)
     (tmp_path / "whole").mkdir()
     begin = time.perf_counter()
@@ -427,7 +546,7 @@ def test_arguments(make, error, message):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("{val_los}", {}, r"filepath is .*\{val_los\}', but 'val_los' is not among epoch, loss"),
+        ("{val_los}", {}, r"filepath is .*\{val_los\}', but 'val_los' is not among epoch, accuracy, loss"),
         ("a", {"save_best_only": True, "monitor": "val_los"}, "monitor is 'val_los'; the logs have"),
     ],
 )

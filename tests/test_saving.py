@@ -195,11 +195,14 @@ def test_the_state_of_every_metric(name, tmp_path):
 
 def test_metrics_by_name_class_and_object(tmp_path):
     asked = ["acc", metrics.MeanSquaredError, metrics.BinaryAccuracy("mine", threshold=0.7)]
-    model = trained(rich_model(metrics=asked, optimizer="sgd"))
+    weighted = ["mae", "acc", metrics.BinaryAccuracy("mine", threshold=0.2)]
+    model = trained(rich_model(metrics=asked, weighted_metrics=weighted, optimizer="sgd"))
     model.save(tmp_path / "a")
-    one, other = (m.evaluate(*data(), verbose=0, return_dict=True) for m in (model, load_model(tmp_path / "a")))
+    x, y = data()
+    options = {"sample_weight": np.linspace(0, 1, len(x)), "verbose": 0, "return_dict": True}
+    one, other = (m.evaluate(x, y, **options) for m in (model, load_model(tmp_path / "a")))
     assert one == other
-    assert list(one) == ["loss", "acc", "mean_squared_error", "mine"]
+    assert list(one) == ["acc", "loss", "mae", "mean_squared_error", "mine", "weighted_acc", "weighted_mine"]
 
 
 def test_a_loss_and_a_metric_of_one_name():

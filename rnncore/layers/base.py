@@ -95,6 +95,7 @@ class Layer(Configured):
     input_ranks = (2, 64)  # least and most number of axes of x
     input_kind = "float"
     takes_look_ups = False  # whether `call` takes `LookUps` too, from an embedding before the layer
+    padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)

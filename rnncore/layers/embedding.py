@@ -62,6 +62,10 @@ class Embedding(Layer):
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = flag(mask_zero, f"{self.name}: mask_zero")
 
+    @property
+    def padding(self):
+        return 0 if self.mask_zero else None
+
     def build(self, input_shape=None):
         shape, kind = (self.input_dim, self.output_dim), self.embeddings_initializer
         self.add_weight("embeddings", shape, kind, self.embeddings_regularizer, self.embeddings_constraint)

@@ -24,6 +24,10 @@ class Masking(Layer):
         super().__init__(name, dtype)
         self.mask_value = finite(mask_value, f"{self.name}: mask_value")
 
+    @property
+    def padding(self):
+        return self.mask_value
+
     def compute_mask(self, x, mask=None):
         return np.any(x != self.mask_value, axis=-1)
 

@@ -15,15 +15,15 @@ class Progress:
     ----------
     label : str
         What is counted.
-    total : int
-        Batches.
+    total : int or None
+        Batches, if that is known.
     verbose : int
         0 nothing, 1 a bar (where the output is a terminal or a notebook) and a line, 2 a line.
     before : int
         Batches that were there before.
     """
 
-    def __init__(self, label: str, total: int, verbose: int, before: int = 0):
+    def __init__(self, label: str, total: int | None, verbose: int, before: int = 0):
         self.label, self.verbose, self._bar = label, verbose, None
         if verbose == 1 and _lively():
             from tqdm.auto import tqdm

@@ -1,0 +1,66 @@
+"""The table of a model's layers, as Keras prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+from . import config
+
+
+def summary(model: Any, print_fn: Any = print) -> None:
+    """Print a table of the layers, their output shapes and numbers of parameters, as Keras does.
+
+    Parameters
+    ----------
+    model : Sequential
+    print_fn : callable
+        Takes a string.
+    """
+    shape, rows = model.input_shape, []
+    for layer in model.layers:
+        shape = None if shape is None else layer.compute_output_shape(shape)
+        count = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
+        rows.append((f"{layer.name} ({type(layer).__name__})", "?" if shape is None else str(tuple(shape)), count))
+    print_fn(f'Model: "{model.name}"')
+    print_fn(_table(("Layer (type)", "Output Shape", "Param #"), rows))
+    trainable = {id(weight) for weight in model.trainable_weights}
+    kinds = {
+        "Trainable": model.trainable_weights,
+        "Non-trainable": [weight for weight in model.weights if id(weight) not in trainable],
+    }
+    if model.optimizer is not None and model.optimizer.built:
+        state = model.optimizer.get_state()
+        if "learning_rate" in state:  # no schedule's
+            state["learning_rate"] = state["learning_rate"].astype(config.floatx())  # as Keras keeps it
+        kinds["Optimizer"] = list(state.values())
+    for kind, arrays in {"Total": [*chain(*kinds.values())], **kinds}.items():
+        count, size = sum(array.size for array in arrays), sum(array.nbytes for array in arrays)
+        print_fn(f" {kind} params: {count:,} ({_bytes(size)})")
+
+
+def _bytes(count: int) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1024 or unit == "GB":
+            return f"{count:.2f} {unit}"
+        count /= 1024
+    raise AssertionError
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows in a box, the last column to the right."""
+    widths = [max(least, *(len(row[n]) + 2 for row in (head, *rows))) for n, least in enumerate((33, 24, 15))]
+
+    def line(left, fill, middle, right):
+        return left + middle.join(fill * width for width in widths) + right
+
+    def cells(row, bar):
+        row = (*row[:2], row[2].rjust(widths[2] - 2))
+        one, two, three = (f" {text:<{w - 2}} " for text, w in zip(row, widths, strict=True))
+        return bar + bar.join((one, two, three)) + bar
+
+    body = f"\n{line('├', '─', '┼', '┤')}\n".join(cells(row, "│") for row in rows)
+    return "\n".join(
+        [line("┏", "━", "┳", "┓"), cells(head, "┃"), line("┡", "━", "╇", "┩"), body, line("└", "─", "┴", "┘")]
+    )
