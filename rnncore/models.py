@@ -389,7 +389,7 @@ class Sequential(Layer):
             running.add(value, y, y_pred)
             self.backward_from_loss(gradient)
             self._check_gradients(where)
-        self.optimizer.apply_gradients(zip(self.get_gradients(), self.trainable_weights, strict=True))
+        self.optimizer.apply_gradients(self.gradients_and_weights())
         self.constrain()
 
     def _fused(self) -> bool:

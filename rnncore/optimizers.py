@@ -390,8 +390,7 @@ class Optimizer(Configured):
             self._settle(i)
             (updates.step_whole if compiled else _step_blocks)(rule, array, gradient, slots, numbers)
             return
-        moment = gradient.sums(updates.MOMENTS[rule.moment]) if rule.moment else None
-        touched = gradient.sums(), moment, numbers, gradient.unique
+        touched = *gradient.summed(updates.MOMENTS.get(rule.moment, updates.square)), numbers, gradient.unique
         every = self.weight_decay or not self.ignores_zeros
         if not compiled:
             self._settle(i)

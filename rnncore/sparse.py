@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from .kernels import lookups
+from .kernels.updates import square
 
 
 class RowGradient:
@@ -44,13 +46,17 @@ class RowGradient:
         """The ids, ascending, each once."""
         return self._groups.ids
 
-    def sums(self, of: Callable[[np.ndarray], np.ndarray] = lookups.itself) -> np.ndarray:
-        """Return the gradients of the rows `unique`, look-ups of one id added up, in their order.
+    def summed(self, moment: FunctionType = square) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradients of the rows `unique`, look-ups of one id added up, and a moment of them, likewise.
 
-        With `of`, an elementwise function, that of each look-up is added up: the sum of the squares, say, not the
-        sum's square. So do Keras's optimizers on TensorFlow take the moments of an embedding's gradient.
+        The moment is added up over look-ups: the sum of the squares, say, not the sum's square. So do Keras's
+        optimizers on TensorFlow take the moments of an embedding's gradient.
         """
-        return lookups.sums(self.rows, self._groups, of)
+        return lookups.summed(self.rows, self._groups, moment)
+
+    def sums(self) -> np.ndarray:
+        """Return the first of them."""
+        return self.summed()[0]
 
     def added_up(self) -> RowGradient:
         """Return the gradient with each id once."""

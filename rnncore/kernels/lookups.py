@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
 
 from .. import config
 from . import threads
+from .updates import square
 
 HANDS = 64  # that ids are dealt into for the threads: the lowest are the words looked up most
+BITS = 11  # of an id that one pass of the sort goes by
+DIGITS = 1 << BITS
 
 
 class Groups(NamedTuple):
@@ -37,48 +41,82 @@ class Groups(NamedTuple):
 
 def grouped(ids: np.ndarray) -> Groups:
     """Return the groups of `ids` (N,), all at least 0."""
-    order = np.argsort(ids, kind="stable")
-    ordered = ids[order].astype(np.int64, copy=False)
+    ids = np.ascontiguousarray(ids, np.int64)
+    if config.backend() == "numba":
+        orders = np.stack([np.arange(len(ids))] * 2)
+        order = orders[_sort()(ids, orders, np.empty(DIGITS + 1, np.int64))]
+    else:
+        order = np.argsort(ids, kind="stable")
+    ordered = ids[order]
     first = np.flatnonzero(np.diff(ordered, prepend=-1))
     return Groups(ordered[first], order, np.append(first, len(ids)))
 
 
-def itself(g):
-    """Return g."""
-    return g
+def summed(rows: np.ndarray, groups: Groups, moment: FunctionType = square) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the rows (N, D) of each id add up to, (U, D), and what a moment of each does.
 
-
-def sums(rows: np.ndarray, groups: Groups, of: Callable = itself) -> np.ndarray:
-    """Return what a function of each of the rows (N, D) adds up to by id, (U, D), in the order of the look-ups.
-
-    `of` is elementwise, and plain, so that it can be compiled.
+    They are added in the order of the look-ups, whatever the threads.
     """
-    loop = _compiled(of) if config.backend() == "numba" and rows.dtype.kind == "f" else None
-    if loop is None:
-        return np.add.reduceat(of(rows[groups.order]), groups.first[:-1], axis=0)
-    out = np.empty((len(groups.ids), rows.shape[1]), rows.dtype)
-    threads.over_rows(loop, HANDS, 4 * rows.size // HANDS)(np.ascontiguousarray(rows), groups.order, groups.first, out)
-    return out
+    sums, moments = (np.zeros((len(groups.ids), rows.shape[1]), rows.dtype) for _ in range(2))
+    if config.backend() == "numba" and rows.dtype.kind == "f":
+        threads.over_rows(_sum(moment), HANDS, 4 * rows.size // HANDS)(
+            np.ascontiguousarray(rows), groups.order, groups.first, sums, moments
+        )
+    else:
+        places, rows = np.repeat(np.arange(len(sums)), np.diff(groups.first)), rows[groups.order]
+        np.add.at(sums, places, rows)
+        np.add.at(moments, places, moment(rows))
+    return sums, moments
+
+
+def _by_digits(ids, orders, places):
+    """Sort by one digit after the other, the last first, from one order into the other; return which has it all."""
+    present = 0
+    for k in range(ids.shape[0]):
+        present |= ids[k]
+    shift = 0
+    old = 0
+    while present >> shift:
+        for digit in range(DIGITS + 1):
+            places[digit] = 0
+        for k in range(ids.shape[0]):
+            places[(ids[k] >> shift) % DIGITS + 1] += 1
+        for digit in range(DIGITS):
+            places[digit + 1] += places[digit]
+        for k in range(ids.shape[0]):
+            lookup = orders[old, k]
+            digit = (ids[lookup] >> shift) % DIGITS
+            orders[1 - old, places[digit]] = lookup
+            places[digit] += 1
+        old = 1 - old
+        shift += BITS
+    return old
 
 
 @cache
-def _compiled(of: Callable) -> Callable | None:
-    """Return the loop over hands; None for a function that stands outside the package."""
+def _sort() -> Callable:
+    from .._jit import kernel
+
+    return kernel(_by_digits, "lookups.by_digits")
+
+
+@cache
+def _sum(moment: FunctionType) -> Callable:
+    """Return the compiled sums over hands."""
     from .._jit import EXACT, fingerprint, from_source, inlined, kernel
 
-    key = fingerprint([of], [_SUMS])
-    return key and kernel(from_source(_SUMS, {"of": inlined(of), "HANDS": HANDS}, "sums"), f"sums.{key}", EXACT)
+    names = {"moment": inlined(moment), "HANDS": HANDS}
+    return kernel(from_source(_SUM, names, "add"), f"lookups.add.{fingerprint([moment], [_SUM])}", EXACT)
 
 
-_SUMS = """
-def sums(rows, order, first, out, begin, end):
+_SUM = """
+def add(rows, order, first, sums, moments, begin, end):
     for hand in range(begin, end):
-        for u in range(hand, out.shape[0], HANDS):
-            total = out[u]
-            for n in range(total.shape[0]):
-                total[n] = of(rows[order[first[u]], n])
-            for k in range(first[u] + 1, first[u + 1]):
+        for u in range(hand, sums.shape[0], HANDS):
+            total, taken = sums[u], moments[u]
+            for k in range(first[u], first[u + 1]):
                 row = rows[order[k]]
-                for n in range(total.shape[0]):
-                    total[n] += of(row[n])
+                for n in range(row.shape[0]):
+                    total[n] += row[n]
+                    taken[n] += moment(row[n])
 """

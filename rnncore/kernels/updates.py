@@ -206,7 +206,6 @@ def step_whole(rule: Rule, w, g, slots: Sequence[np.ndarray], numbers: np.ndarra
 
 def step_rows(rule: Rule, w, slots: Sequence[np.ndarray], g, moment, numbers: np.ndarray, ids: np.ndarray) -> None:
     """Change the rows `ids` (U,), each there once, of C-contiguous tables in place, compiled."""
-    moment = g if moment is None else moment
     threads.over_rows(kernels(rule).rows, len(ids), FLOPS * w.shape[1])(w, g, moment, *slots, numbers, ids)
 
 
@@ -240,7 +239,7 @@ class LateRows:
         limits = np.finfo(w.dtype)
         self.small, self.least = limits.eps / (16 if fades else np.inf), limits.tiny * 2**26
 
-    def step(self, g: np.ndarray, moment: np.ndarray | None, numbers: np.ndarray, ids: np.ndarray) -> None:
+    def step(self, g: np.ndarray, moment: np.ndarray, numbers: np.ndarray, ids: np.ndarray) -> None:
         """Take a step: now for the rows `ids` (U,), each there once, with gradients (U, D); later for the others."""
         self.settle(ids)
         step_rows(self.rule, self.w, self.slots, g, moment, numbers, ids)
@@ -252,13 +251,13 @@ class LateRows:
 
     def settle(self, ids: np.ndarray | None = None) -> None:
         """Bring the rows `ids`, of any shape, up to date; by default all."""
-        if not self.steps:
-            return
         rows = np.arange(len(self.w)) if ids is None else np.ravel(ids).astype(np.int64, copy=False)
-        history = self.history[: self.steps]
-        work = rows.size * self.w.shape[1] * min(self.steps, CHECK) * FLOPS
-        threads.over_rows(kernels(self.rule).late, HANDS, work // HANDS)(
-            self.w, *self.slots, history, self.done, rows, history.max(axis=0), self.small, self.least
-        )
+        behind = self.steps - self.done[rows]
+        rows = rows[behind > 0]
+        if rows.size:
+            history, work = self.history[: self.steps], int(behind.sum()) * self.w.shape[1] * FLOPS
+            threads.over_rows(kernels(self.rule).late, HANDS, work // HANDS)(
+                self.w, *self.slots, history, self.done, rows, history.max(axis=0), self.small, self.least
+            )
         if ids is None:
             self.steps, self.done[:] = 0, 0
