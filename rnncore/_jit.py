@@ -26,6 +26,7 @@ from numba.extending import intrinsic, overload
 # error_model="numpy": no ZeroDivision branch, without which loops with a division do not vectorise.
 # Of fastmath only "contract" (a*b + c in one rounding): NaN and infinity keep their meaning, sums keep their order.
 FLAGS = {"error_model": "numpy", "fastmath": {"contract"}}
+EXACT = {"error_model": "numpy"}  # NumPy's own bits
 
 
 @cache
@@ -110,7 +111,7 @@ def fingerprint(functions: list[FunctionType], sources: list[str]) -> str | None
     return digest.hexdigest()[:12]
 
 
-def kernel(function: Callable, name: str | None = None) -> Callable:
+def kernel(function: Callable, name: str | None = None, flags: dict = FLAGS) -> Callable:
     """Compile `function` at its first call, without the interpreter's lock.
 
     Parameters
@@ -119,8 +120,10 @@ def kernel(function: Callable, name: str | None = None) -> Callable:
     name : str, optional
         What the compiled code is filed under on disk, unique in the package; None keeps it in memory only (code
         that stands outside the package, which the digest does not cover).
+    flags : dict
+        `FLAGS` or `EXACT`; of what is inlined too.
     """
-    dispatcher = numba.njit(nogil=True, **FLAGS)(function)
+    dispatcher = numba.njit(nogil=True, **flags)(function)
     if name is not None:
         function.__qualname__ = name
         dispatcher._cache = _KernelCache(function)

@@ -5,9 +5,23 @@ An optimizer works in place on plain numpy arrays::
     optimizer.apply_gradients(zip(gradients, arrays))
 
 One call is one step: clip the gradients, decay the arrays, update them. A class states its slots (the arrays it
-keeps beside each weight) and one elementwise `update`; all else is the base's. Because updates are elementwise,
-the base may run them on any part of the arrays: on blocks that stay in the processor's cache, and, for the
-gradient of an embedding, once on the touched rows and once, with a gradient of 0, on the rest.
+keeps beside each weight), the numbers of a step, and one elementwise `update`; all else is the base's. NumPy runs the
+update on blocks of the arrays that stay in the processor's cache; compiled, it is one loop over all of them, to the
+same bits (see `kernels.updates`).
+
+What a step does to the rows of an embedding that it has no gradient for:
+
+=========================  =============================================================================
+SGD, Adagrad               nothing: they are left alone
+Adam, Nadam, Adamax,       momentum goes on, and fades: made up for when a row is next used or read, and
+SGD and RMSprop with       cut short where it no longer changes a weight (Adam and Nadam if beta_1² is
+momentum                   below beta_2 or with amsgrad, Adamax if beta_1 is below beta_2)
+RMSprop, Adadelta          only slots fade: made up for likewise
+Lion, and all with         every row changes at each step: made up for likewise, in full
+`weight_decay`
+`use_ema`, accumulation,   at once
+an update of your own
+=========================  =============================================================================
 
 g  gradient    w  weight    t  number of the step, from 1    lr  learning rate
 
@@ -33,12 +47,13 @@ import numbers
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from . import schedules
+from . import config, schedules
 from .configured import Configured, described, resolve, snake_case
+from .kernels import updates
 from .sparse import RowGradient
 
 # ``from rnncore.optimizers.schedules import …``, as Keras has it, though this is one file.
@@ -86,8 +101,8 @@ class Optimizer(Configured):
 
     # Whether a gradient of 0 leaves weight and slots as they are, so that untouched rows need no work.
     ignores_zeros = False
-    # What `update` takes in beside the gradient: an elementwise function of it, or None for nothing.
-    moment: ClassVar[Callable[[np.ndarray], np.ndarray] | None] = staticmethod(np.square)
+    # Whether, without a gradient, the change of a weight never grows from step to step, but as the numbers do.
+    fades = False
 
     def __init__(
         self,
@@ -119,6 +134,8 @@ class Optimizer(Configured):
         self._arrays: list[np.ndarray] | None = None
         self._slots: list[dict[str, np.ndarray]] = []
         self._kept: list[dict[str, np.ndarray]] = []  # the base's own: "average", "gradient_accumulator"
+        self._late: dict[int, updates.LateRows] = {}  # by array
+        self._settings: list[Any] | None = None  # of the last step
 
     @property
     def built(self) -> bool:
@@ -160,20 +177,17 @@ class Optimizer(Configured):
         """Return the names of the arrays kept beside each weight, and what fills them at first."""
         raise NotImplementedError
 
-    def update(
-        self,
-        gradient: np.ndarray,
-        moment: np.ndarray | None,
-        array: np.ndarray,
-        slots: Mapping[str, np.ndarray],
-        lr: float,
-        t: int,
-    ) -> None:
-        """Change `array` and `slots` in place; all have one shape and dtype, and only elementwise work is allowed.
+    @property
+    def update(self) -> Callable[..., Any]:
+        """The update: a plain elementwise function; `kernels.updates` says what it takes, by name, and returns.
 
-        `moment` is the class's `moment` of the gradient, added up over look-ups (see `RowGradient.sums`).
+        In a class of your own ``update = staticmethod(function)`` will do: NumPy runs it.
         """
         raise NotImplementedError
+
+    def numbers(self, lr: float, t: int, exact: type[np.floating]) -> dict[str, float]:
+        """Return the numbers of update `t` by their names in `update`; `exact` is the weights' precision."""
+        return {"lr": lr}
 
     def counters(self) -> dict[str, float]:
         """Return the names of attributes that are numbers changed by `advance`, and what they start from."""
@@ -192,6 +206,7 @@ class Optimizer(Configured):
         """
         arrays = list(arrays)
         _check_usable(arrays)
+        self._settle()
         kept = {"average": self.use_ema, "gradient_accumulator": self.gradient_accumulation_steps}
         kept = {name: 0.0 for name, use in kept.items() if use}
         self._slots, self._kept = (
@@ -201,7 +216,7 @@ class Optimizer(Configured):
         dtype = arrays[0].dtype if arrays else np.dtype(float)
         for name, start in self.counters().items():
             setattr(self, name, dtype.type(start))
-        self._arrays = arrays
+        self._arrays, self._late = arrays, {}
 
     def apply_gradients(
         self, gradients_and_arrays: Iterable[tuple[np.ndarray | RowGradient | None, np.ndarray]]
@@ -237,11 +252,14 @@ class Optimizer(Configured):
             gradients = self._accumulated(gradients)
         if not steps or (self._calls + 1) % steps == 0:
             self.advance(t)
-            for gradient, array, slots in zip(self._clipped(gradients), arrays, self._slots, strict=True):
-                if isinstance(gradient, RowGradient):
-                    self._step_rows(gradient, array, slots, lr, t)
-                elif gradient is not None:
-                    self._step(gradient, None, array, slots, lr, t)
+            rule = updates.rule(self.update, frozenset(self.slots()))
+            settings = [rule, *(v for name, v in vars(self).items() if type(v) is float and name[0] != "_")]
+            if settings != self._settings:  # late rows are owed steps of one kind
+                self._settle()
+                self._settings, self._late = settings, {}
+            for i, gradient in enumerate(self._clipped(gradients)):
+                if gradient is not None:
+                    self._step(i, gradient, rule, self._numbers(rule, lr, t, arrays[i].dtype))
             for kept in self._kept if steps else ():
                 kept["gradient_accumulator"][...] = 0
         if self.use_ema:
@@ -271,6 +289,7 @@ class Optimizer(Configured):
             a schedule or function, which the step determines), the class's counters, and a ``"{slot}/{i}"`` for
             each slot of array i, moving average and accumulator included, of that array's shape and dtype.
         """
+        self._settle()
         rate = {} if callable(self._learning_rate) else {"learning_rate": np.array(self.learning_rate, np.float64)}
         return {
             "iterations": np.array(self._calls, np.int64),
@@ -359,24 +378,46 @@ class Optimizer(Configured):
                 if overwrite:
                     w[...] = average
 
-    def _step(self, gradient, moment, array, slots, lr, t) -> None:
-        for block in _blocks(array):
-            g, w = gradient[block], array[block]
-            if self.weight_decay:
-                w -= w * self.weight_decay * lr
-            taken = moment[block] if moment is not None else self.moment and self.moment(g)
-            self.update(g, taken, w, {name: slot[block] for name, slot in slots.items()}, lr, t)
+    def _numbers(self, rule: updates.Rule, lr: float, t: int, dtype: np.dtype) -> np.ndarray:
+        given = self.numbers(lr, t, dtype.type) | {"decay": (self.weight_decay or 0.0) * lr}
+        return np.array([given[name] for name in rule.numbers], dtype)
 
-    def _step_rows(self, gradient: RowGradient, array: np.ndarray, slots: Mapping[str, np.ndarray], lr, t) -> None:
-        ids = gradient.unique
-        rows, row_slots = array[ids], {name: slot[ids] for name, slot in slots.items()}
-        self._step(gradient.sums(), self.moment and gradient.sums(self.moment), rows, row_slots, lr, t)
-        if self.weight_decay or not self.ignores_zeros:
-            # The touched rows come out wrong here and are put right below.
-            self._step(np.broadcast_to(array.dtype.type(0), array.shape), None, array, slots, lr, t)
-        array[ids] = rows
-        for name, slot in slots.items():
-            slot[ids] = row_slots[name]
+    def _step(self, i: int, gradient: np.ndarray | RowGradient, rule: updates.Rule, numbers: np.ndarray) -> None:
+        """Update array `i`."""
+        array, slots = self._arrays[i], [self._slots[i][name] for name in rule.slots]
+        compiled = config.backend() == "numba" and array.flags.c_contiguous and updates.kernels(rule) is not None
+        if not isinstance(gradient, RowGradient):
+            self._settle(i)
+            (updates.step_whole if compiled else _step_blocks)(rule, array, gradient, slots, numbers)
+            return
+        touched = *gradient.summed(updates.MOMENTS.get(rule.moment, updates.square)), numbers, gradient.unique
+        every = self.weight_decay or not self.ignores_zeros
+        if not compiled:
+            self._settle(i)
+            _step_rows(rule, array, slots, *touched, every)
+        elif every:
+            self._late_rows(i, gradient.table, rule, slots).step(*touched)
+            if gradient.table is None or self.use_ema:
+                self._settle(i)
+        else:
+            updates.step_rows(rule, array, slots, *touched)
+
+    def _late_rows(self, i, table, rule, slots) -> updates.LateRows:
+        """Return what makes up for the updates of array `i`, of which `table`, if there is one, knows."""
+        if i not in self._late:
+            self._late[i] = updates.LateRows(rule, self._arrays[i], slots, self.fades and not self.weight_decay)
+        late = self._late[i]
+        if table is not None and table.late is not late:
+            if table.late is not None:  # another optimizer's
+                table.late.settle()
+            table.late = late
+        return late
+
+    def _settle(self, *indices: int) -> None:
+        """Make up for late updates of these arrays; by default of all."""
+        for i in indices or self._late:
+            if i in self._late:
+                self._late[i].settle()
 
 
 class SGD(Optimizer):
@@ -397,7 +438,7 @@ class SGD(Optimizer):
         super().__init__(learning_rate, **kwargs)
         self.momentum, self.nesterov = _number("momentum", momentum, most=1.0), bool(nesterov)
 
-    moment = None
+    fades = True
 
     def slots(self):
         return {"momentum": 0.0} if self.momentum else {}
@@ -406,13 +447,26 @@ class SGD(Optimizer):
     def ignores_zeros(self):
         return not self.momentum
 
-    def update(self, gradient, square, array, slots, lr, t):
-        change = -lr * gradient
-        if self.momentum:
-            m = slots["momentum"]
-            m[...] = self.momentum * m + change
-            change = self.momentum * m + change if self.nesterov else m
-        array += change
+    def numbers(self, lr, t, exact):
+        return {"lr": lr, "mu": self.momentum}
+
+    @property
+    def update(self):
+        return _sgd if not self.momentum else _nesterov if self.nesterov else _momentum
+
+
+def _sgd(w, g, lr):
+    return w - lr * g
+
+
+def _momentum(w, g, momentum, lr, mu):
+    momentum = mu * momentum - lr * g
+    return w + momentum, momentum
+
+
+def _nesterov(w, g, momentum, lr, mu):
+    momentum = mu * momentum - lr * g
+    return w + (mu * momentum - lr * g), momentum
 
 
 class RMSprop(Optimizer):
@@ -450,20 +504,46 @@ class RMSprop(Optimizer):
         used = {"velocity": True, "momentum": self.momentum, "average_gradient": self.centered}
         return {name: 0.0 for name, use in used.items() if use}
 
-    def update(self, gradient, square, array, slots, lr, t):
-        v = slots["velocity"]
-        v[...] = self.rho * v + (1 - self.rho) * square
-        variance = v
-        if self.centered:
-            mean = slots["average_gradient"]
-            mean[...] = self.rho * mean + (1 - self.rho) * gradient
-            variance = v - mean**2
-        change = lr * gradient / np.sqrt(variance + self.epsilon)
-        if self.momentum:
-            m = slots["momentum"]
-            m[...] = self.momentum * m + change
-            change = m
-        array -= change
+    fades = True
+
+    def numbers(self, lr, t, exact):
+        return {"lr": lr, "mu": self.momentum, "rho": self.rho, "rest": 1 - self.rho, "epsilon": self.epsilon}
+
+    @property
+    def update(self):
+        kinds = {
+            (False, False): _rmsprop,
+            (False, True): _rmsprop_momentum,
+            (True, False): _rmsprop_centered,
+            (True, True): _rmsprop_centered_momentum,
+        }
+        return kinds[self.centered, self.momentum > 0]
+
+
+def _rmsprop(w, g, square, velocity, lr, rho, rest, epsilon):
+    velocity = rho * velocity + rest * square
+    return w - lr * g / np.sqrt(velocity + epsilon), velocity
+
+
+def _rmsprop_momentum(w, g, square, velocity, momentum, lr, rho, rest, epsilon, mu):
+    velocity = rho * velocity + rest * square
+    momentum = mu * momentum + lr * g / np.sqrt(velocity + epsilon)
+    return w - momentum, velocity, momentum
+
+
+def _rmsprop_centered(w, g, square, velocity, average_gradient, lr, rho, rest, epsilon):
+    velocity = rho * velocity + rest * square
+    average_gradient = rho * average_gradient + rest * g
+    variance = velocity - average_gradient * average_gradient
+    return w - lr * g / np.sqrt(variance + epsilon), velocity, average_gradient
+
+
+def _rmsprop_centered_momentum(w, g, square, velocity, average_gradient, momentum, lr, rho, rest, epsilon, mu):
+    velocity = rho * velocity + rest * square
+    average_gradient = rho * average_gradient + rest * g
+    variance = velocity - average_gradient * average_gradient
+    momentum = mu * momentum + lr * g / np.sqrt(variance + epsilon)
+    return w - momentum, velocity, average_gradient, momentum
 
 
 class Adam(Optimizer):
@@ -504,17 +584,31 @@ class Adam(Optimizer):
     def slots(self):
         return {"momentum": 0.0, "velocity": 0.0, **({"velocity_hat": 0.0} if self.amsgrad else {})}
 
-    def update(self, gradient, square, array, slots, lr, t):
-        m, v = slots["momentum"], slots["velocity"]
+    @property
+    def fades(self):
+        return self.amsgrad or self.beta_1**2 <= self.beta_2
+
+    def numbers(self, lr, t, exact):
         # In the weights' precision, as Keras has it: in float32 1 - 0.999^1 is off by 1e-5 of itself.
-        exact = array.dtype.type
         alpha = lr * np.sqrt(1 - exact(self.beta_2) ** t) / (1 - exact(self.beta_1) ** t)
-        m += (gradient - m) * (1 - self.beta_1)
-        v += (square - v) * (1 - self.beta_2)
-        if self.amsgrad:
-            v_hat = slots["velocity_hat"]
-            v = np.maximum(v_hat, v, out=v_hat)
-        array -= m * alpha / (np.sqrt(v) + self.epsilon)
+        return {"alpha": alpha, "rest_1": 1 - self.beta_1, "rest_2": 1 - self.beta_2, "epsilon": self.epsilon}
+
+    @property
+    def update(self):
+        return _amsgrad if self.amsgrad else _adam
+
+
+def _adam(w, g, square, momentum, velocity, alpha, rest_1, rest_2, epsilon):
+    momentum = momentum + (g - momentum) * rest_1
+    velocity = velocity + (square - velocity) * rest_2
+    return w - momentum * alpha / (np.sqrt(velocity) + epsilon), momentum, velocity
+
+
+def _amsgrad(w, g, square, momentum, velocity, velocity_hat, alpha, rest_1, rest_2, epsilon):
+    momentum = momentum + (g - momentum) * rest_1
+    velocity = velocity + (square - velocity) * rest_2
+    velocity_hat = np.maximum(velocity_hat, velocity)
+    return w - momentum * alpha / (np.sqrt(velocity_hat) + epsilon), momentum, velocity, velocity_hat
 
 
 class AdamW(Adam):
@@ -564,10 +658,17 @@ class Adagrad(Optimizer):
     def slots(self):
         return {"accumulator": self.initial_accumulator_value}
 
-    def update(self, gradient, square, array, slots, lr, t):
-        a = slots["accumulator"]
-        a += square
-        array -= lr * gradient / np.sqrt(a + self.epsilon)
+    def numbers(self, lr, t, exact):
+        return {"lr": lr, "epsilon": self.epsilon}
+
+    @property
+    def update(self):
+        return _adagrad
+
+
+def _adagrad(w, g, square, accumulator, lr, epsilon):
+    accumulator = accumulator + square
+    return w - lr * g / np.sqrt(accumulator + epsilon), accumulator
 
 
 class Adadelta(Optimizer):
@@ -597,12 +698,21 @@ class Adadelta(Optimizer):
     def slots(self):
         return {"accumulated_grad": 0.0, "accumulated_delta_var": 0.0}
 
-    def update(self, gradient, square, array, slots, lr, t):
-        v, u = slots["accumulated_grad"], slots["accumulated_delta_var"]
-        v[...] = self.rho * v + (1 - self.rho) * square
-        ratio = np.sqrt(u + self.epsilon) / np.sqrt(v + self.epsilon)
-        u[...] = self.rho * u + (1 - self.rho) * (ratio * ratio * square)
-        array -= lr * (ratio * gradient)
+    fades = True
+
+    def numbers(self, lr, t, exact):
+        return {"lr": lr, "rho": self.rho, "rest": 1 - self.rho, "epsilon": self.epsilon}
+
+    @property
+    def update(self):
+        return _adadelta
+
+
+def _adadelta(w, g, square, accumulated_grad, accumulated_delta_var, lr, rho, rest, epsilon):
+    accumulated_grad = rho * accumulated_grad + rest * square
+    ratio = np.sqrt(accumulated_delta_var + epsilon) / np.sqrt(accumulated_grad + epsilon)
+    accumulated_delta_var = rho * accumulated_delta_var + rest * (ratio * ratio * square)
+    return w - lr * (ratio * g), accumulated_grad, accumulated_delta_var
 
 
 class Adamax(Optimizer):
@@ -623,8 +733,6 @@ class Adamax(Optimizer):
         See `Optimizer`.
     """
 
-    moment = staticmethod(np.abs)
-
     def __init__(
         self,
         learning_rate: float = 0.001,
@@ -640,11 +748,23 @@ class Adamax(Optimizer):
     def slots(self):
         return {"momentum": 0.0, "norm": 0.0}
 
-    def update(self, gradient, size, array, slots, lr, t):
-        m, u = slots["momentum"], slots["norm"]
-        m += (gradient - m) * (1 - self.beta_1)
-        u[...] = np.maximum(self.beta_2 * u, size)
-        array -= lr * m / ((1 - array.dtype.type(self.beta_1) ** t) * (u + self.epsilon))
+    @property
+    def fades(self):
+        return self.beta_1 <= self.beta_2
+
+    def numbers(self, lr, t, exact):
+        alpha = lr / (1 - exact(self.beta_1) ** t)
+        return {"alpha": alpha, "rest_1": 1 - self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
+
+    @property
+    def update(self):
+        return _adamax
+
+
+def _adamax(w, g, size, momentum, norm, alpha, rest_1, beta_2, epsilon):
+    momentum = momentum + (g - momentum) * rest_1
+    norm = np.maximum(beta_2 * norm, size)
+    return w - alpha * momentum / (norm + epsilon), momentum, norm
 
 
 class Nadam(Optimizer):
@@ -685,20 +805,35 @@ class Nadam(Optimizer):
         return {"u_product": 1.0}
 
     def advance(self, t):
-        self.u_product = self.u_product * self._momentum(t, self.u_product.dtype)
+        self.u_product = self.u_product * self._momentum(t, self.u_product.dtype.type)
 
-    def _momentum(self, t: int, dtype: np.dtype) -> np.floating:
-        return dtype.type(self.beta_1) * (1 - dtype.type(0.5) * dtype.type(0.96) ** t)
+    def _momentum(self, t: int, exact: type[np.floating]) -> np.floating:
+        return exact(self.beta_1) * (1 - exact(0.5) * exact(0.96) ** t)
 
-    def update(self, gradient, square, array, slots, lr, t):
-        m, v = slots["momentum"], slots["velocity"]
-        exact = array.dtype.type
-        beta_1, beta_2, product = exact(self.beta_1), exact(self.beta_2), exact(self.u_product)
-        now, next_ = self._momentum(t, array.dtype), self._momentum(t + 1, array.dtype)
-        m += (gradient - m) * (1 - beta_1)
-        v += (square - v) * (1 - beta_2)
-        ahead = next_ * m / (1 - product * next_) + (1 - now) * gradient / (1 - product)
-        array -= lr * ahead / (np.sqrt(v / (1 - beta_2**t)) + self.epsilon)
+    @property
+    def fades(self):
+        return self.beta_1**2 <= self.beta_2
+
+    def numbers(self, lr, t, exact):
+        now, after, product = self._momentum(t, exact), self._momentum(t + 1, exact), exact(self.u_product)
+        return {
+            "ahead": lr * after / (1 - product * after),
+            "now": lr * (1 - now) / (1 - product),
+            "correction": 1 - exact(self.beta_2) ** t,
+            "rest_1": 1 - exact(self.beta_1),
+            "rest_2": 1 - exact(self.beta_2),
+            "epsilon": self.epsilon,
+        }
+
+    @property
+    def update(self):
+        return _nadam
+
+
+def _nadam(w, g, square, momentum, velocity, ahead, now, correction, rest_1, rest_2, epsilon):
+    momentum = momentum + (g - momentum) * rest_1
+    velocity = velocity + (square - velocity) * rest_2
+    return w - (ahead * momentum + now * g) / (np.sqrt(velocity / correction) + epsilon), momentum, velocity
 
 
 class Lion(Optimizer):
@@ -717,8 +852,6 @@ class Lion(Optimizer):
         See `Optimizer`.
     """
 
-    moment = None
-
     def __init__(self, learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **kwargs: Any):
         super().__init__(learning_rate, **kwargs)
         self.beta_1 = _number("beta_1", beta_1, most=1.0, above_zero=True)
@@ -727,11 +860,17 @@ class Lion(Optimizer):
     def slots(self):
         return {"momentum": 0.0}
 
-    def update(self, gradient, moment, array, slots, lr, t):
-        m = slots["momentum"]
-        beta_1, beta_2 = array.dtype.type(self.beta_1), array.dtype.type(self.beta_2)
-        array -= lr * np.sign(m * beta_1 + gradient * (1 - beta_1))
-        m[...] = m * beta_2 + gradient * (1 - beta_2)
+    def numbers(self, lr, t, exact):
+        beta_1, beta_2 = exact(self.beta_1), exact(self.beta_2)
+        return {"lr": lr, "beta_1": beta_1, "rest_1": 1 - beta_1, "beta_2": beta_2, "rest_2": 1 - beta_2}
+
+    @property
+    def update(self):
+        return _lion
+
+
+def _lion(w, g, momentum, lr, beta_1, rest_1, beta_2, rest_2):
+    return w - lr * np.sign(momentum * beta_1 + g * rest_1), momentum * beta_2 + g * rest_2
 
 
 def get(identifier: str | Mapping[str, Any] | type | Optimizer) -> Optimizer:
@@ -794,6 +933,24 @@ def _blocks(array: np.ndarray) -> Iterator[Any]:
         return
     rows = max(1, BLOCK * len(array) // array.size)
     yield from (slice(start, start + rows) for start in range(0, len(array), rows))
+
+
+def _step_blocks(rule, array, gradient, slots, numbers, moment=None) -> None:
+    """Update an array by NumPy."""
+    for block in _blocks(array):
+        own = None if moment is None else moment[block]
+        rule.step(array[block], gradient[block], own, [slot[block] for slot in slots], numbers)
+
+
+def _step_rows(rule, array, slots, gradient, moment, numbers, ids, every: bool) -> None:
+    """Update the rows `ids` of a table by NumPy, and with a gradient of 0, if `every`, the others."""
+    tables = array, *slots
+    rows, *row_slots = touched = [table[ids] for table in tables]
+    _step_blocks(rule, rows, gradient, row_slots, numbers, moment)
+    if every:
+        _step_blocks(rule, array, np.broadcast_to(array.dtype.type(0), array.shape), slots, numbers)
+    for table, part in zip(tables, touched, strict=True):
+        table[ids] = part  # what came out wrong
 
 
 def _number(name: str, value: Any, most: float = math.inf, above_zero: bool = False) -> float:

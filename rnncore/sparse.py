@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from types import FunctionType
+from typing import Any
 
 import numpy as np
 
-from .kernels.lookups import distinct
+from .kernels import lookups
+from .kernels.updates import square
 
 
 class LookUps:
@@ -29,8 +32,8 @@ class LookUps:
     @classmethod
     def of(cls, table: np.ndarray, ids: np.ndarray) -> LookUps:
         """Look up `ids` in `table`."""
-        found, place = distinct(ids.reshape(-1), len(table))
-        return cls(table[found], place.reshape(ids.shape))
+        groups = lookups.grouped(ids.reshape(-1))
+        return cls(table[groups.ids], groups.place().reshape(ids.shape))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -66,10 +69,13 @@ class RowGradient:
         The gradient of each look-up; those of one id add up.
     shape : tuple (V, D)
         The shape of the dense table. ``np.asarray(gradient)`` builds that table.
+    table : object with an attribute ``late``, optional
+        Whose table it is, if an optimizer may leave other rows' updates for later: it puts there what knows how they
+        are made up for (see `kernels.updates.LateRows`), and the owner sees to it before it reads a row.
     """
 
-    def __init__(self, ids: np.ndarray, rows: np.ndarray, shape: tuple[int, int]):
-        self.ids, self.rows, self.shape = ids, rows, tuple(shape)
+    def __init__(self, ids: np.ndarray, rows: np.ndarray, shape: tuple[int, int], table: Any = None):
+        self.ids, self.rows, self.shape, self.table = ids, rows, tuple(shape), table
 
     @property
     def dtype(self) -> np.dtype:
@@ -77,29 +83,29 @@ class RowGradient:
         return self.rows.dtype
 
     @cached_property
-    def _groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        order = np.argsort(self.ids, kind="stable")
-        unique, first = np.unique(self.ids[order], return_index=True)
-        return unique, order, first
+    def _groups(self) -> lookups.Groups:
+        return lookups.grouped(self.ids)
 
     @property
     def unique(self) -> np.ndarray:
         """The ids, ascending, each once."""
-        return self._groups[0]
+        return self._groups.ids
 
-    def sums(self, of: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
-        """Return the gradients of the rows `unique`, look-ups of one id added up, in their order.
+    def summed(self, moment: FunctionType = square) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradients of the rows `unique`, look-ups of one id added up, and a moment of them, likewise.
 
-        With `of`, an elementwise function, that of each look-up is added up: the sum of the squares, say, not the
-        sum's square. So do Keras's optimizers on TensorFlow take the moments of an embedding's gradient.
+        The moment is added up over look-ups: the sum of the squares, say, not the sum's square. So do Keras's
+        optimizers on TensorFlow take the moments of an embedding's gradient.
         """
-        _, order, first = self._groups
-        rows = self.rows[order]
-        return np.add.reduceat(of(rows) if of else rows, first, axis=0)
+        return lookups.summed(self.rows, self._groups, moment)
+
+    def sums(self) -> np.ndarray:
+        """Return the first of them."""
+        return self.summed()[0]
 
     def added_up(self) -> RowGradient:
         """Return the gradient with each id once."""
-        return RowGradient(self.unique, self.sums(), self.shape)
+        return RowGradient(self.unique, self.sums(), self.shape, self.table)
 
     def __add__(self, other: RowGradient) -> RowGradient:
         """Return the sum with another gradient of the same look-ups."""
@@ -115,7 +121,7 @@ class RowGradient:
 
     def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> RowGradient:
         """Return the gradient with every look-up's rows changed."""
-        return RowGradient(self.ids, change(self.rows), self.shape)
+        return RowGradient(self.ids, change(self.rows), self.shape, self.table)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         dense = np.zeros(self.shape, dtype or self.dtype)

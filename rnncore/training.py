@@ -360,7 +360,7 @@ class Trainer(Layer):
             running.add(value, y, y_pred, sample_weight)
             self.backward_from_loss(gradient)
             check_gradients(self, where)
-        self.optimizer.apply_gradients(zip(self.get_gradients(), self.trainable_weights, strict=True))
+        self.optimizer.apply_gradients(self.gradients_and_weights())
         self.constrain()
 
     # --- the loss of the last call -----------------------------------------------------------------------------

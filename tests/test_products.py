@@ -7,7 +7,7 @@ import pytest
 from cases import SEED
 
 from rnncore import Sequential, config
-from rnncore.kernels import lookups, threads
+from rnncore.kernels import threads
 from rnncore.kernels.products import CompiledProducts, Inputs, NumpyProducts
 from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Embedding, SimpleRNN
 from rnncore.sparse import LookUps
@@ -72,17 +72,6 @@ def test_jobs_are_cut_by_their_work():
     assert [job.edge(n, 2) for n in range(3)] == [0, 4, 12]
     assert [job.edge(n, 3) for n in range(4)] == [0, 0, 4, 12]
     assert [threads.Job(None, (), 13, 1).edge(n, 2) for n in range(3)] == [0, 4, 13]
-
-
-@pytest.mark.parametrize("backend", config.BACKENDS)
-def test_distinct(backend):
-    config.set_backend(backend)
-    rng = np.random.default_rng(SEED)
-    for size, count in ((1, 1), (5, 100), (1000, 30)):
-        ids = rng.integers(0, size, count)
-        found, place = lookups.distinct(ids, size)
-        np.testing.assert_array_equal(found[place], ids)
-        assert sorted(found) == sorted(set(ids.tolist()))
 
 
 def gradients_of(layers, x, y, monkeypatch, distinct):

@@ -137,18 +137,7 @@ def _added_up(dz, place, valid, positions, out, begin, end):
                 out[g, row, j] += dz[g, p, j]
 
 
-def _numbered(ids, number, place, found):
-    count = 0
-    for n in range(len(ids)):
-        if number[ids[n]] == 0:
-            found[count] = ids[n]
-            count += 1
-            number[ids[n]] = count
-        place[n] = number[ids[n]] - 1
-    return count
-
-
-project, weight_gradients, input_gradients, bias_gradients, added_up, numbered = (
+project, weight_gradients, input_gradients, bias_gradients, added_up = (
     kernel(function, function.__name__[1:])
-    for function in (_project, _weight_gradients, _input_gradients, _bias_gradients, _added_up, _numbered)
+    for function in (_project, _weight_gradients, _input_gradients, _bias_gradients, _added_up)
 )

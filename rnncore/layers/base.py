@@ -266,8 +266,8 @@ class Layer(Configured):
         if not least <= len(shape) <= most:
             allowed = f"{least}" if least == most else f"{least} or more"
             raise ValueError(f"{self.name}: x has shape {tuple(shape)}, {len(shape)} axes; expected {allowed}")
-        known = self.built and self.weights and self.input_shape
-        if known and self.input_kind == "float" and shape[-1] != self.input_shape[-1]:
+        known = self.input_kind == "float" and self.built and self.input_shape and self.weights
+        if known and shape[-1] != self.input_shape[-1]:
             raise ValueError(
                 f"{self.name}: x has {shape[-1]} features in shape {tuple(shape)}; "
                 f"the layer was built for {self.input_shape[-1]}"
@@ -302,7 +302,7 @@ class Layer(Configured):
             array = np.zeros(shape, self.dtype)
         else:
             rng = config.new_generator(self.weight_seed())
-            array = np.asarray(initializer(tuple(shape), dtype=self.dtype, rng=rng))
+            array = np.asarray(initializer(tuple(shape), dtype=self.dtype, rng=rng), order="C")
         setattr(self, name, array)
         self.weight_names.append(name)
         return array
@@ -322,10 +322,18 @@ class Layer(Configured):
     @property
     def trainable_weights(self) -> list[np.ndarray]:
         """The weights that have gradients."""
-        if not self.trainable:
-            return []
-        own = [getattr(self, name) for name in self.weight_names]
-        return own + [weight for child in self.children() for weight in child.trainable_weights]
+        return [getattr(layer, name) for layer, name in self._trainable()]
+
+    def _trainable(self) -> Iterator[tuple[Layer, str]]:
+        """Yield the layer and the name of each of them."""
+        if self.trainable:
+            yield from ((self, name) for name in self.weight_names)
+            for child in self.children():
+                yield from child._trainable()
+
+    def stored(self, name: str) -> np.ndarray:
+        """Return a weight as it lies in memory, whatever an optimizer has left for later."""
+        return getattr(self, name)
 
     def get_weights(self) -> list[np.ndarray]:
         """Return copies of the weights, in Keras's order and layout."""
@@ -355,7 +363,8 @@ class Layer(Configured):
     def bad_weight(self) -> str | None:
         """Say which weight is NaN or infinite somewhere; None if none is."""
         for leaf in self.leaves():
-            for name, weight in zip(leaf.weight_names, leaf.weights, strict=True):
+            for name in leaf.weight_names:
+                weight = leaf.stored(name)
                 where = not_finite(weight)
                 if where is not None:
                     return f"the weight {name} of layer {leaf.name!r} is not finite: {weight[where]} at {where}"
@@ -369,12 +378,24 @@ class Layer(Configured):
 
     def get_gradients(self) -> list[Any]:
         """Return the gradients of the trainable weights from the last `backward`, in `get_weights` order."""
-        if not self.trainable:
-            return []
-        if len(self.gradients) < len(self.weight_names):
+        return [layer.gradient(name) for layer, name in self._trainable()]
+
+    def gradient(self, name: str) -> Any:
+        """Return the gradient of a weight of the layer's own."""
+        if name not in self.gradients:
             raise ValueError(f"{self.name}: get_gradients came before backward")
-        own = [self.gradients[name] for name in self.weight_names]
-        return own + [gradient for child in self.children() for gradient in child.get_gradients()]
+        return self.gradients[name]
+
+    def gradients_and_weights(self) -> list[tuple[Any, np.ndarray]]:
+        """Return `get_gradients` and `trainable_weights` in pairs, for an optimizer that may leave work for later.
+
+        The arrays are for `apply_gradients` only; what was left is made up for when a weight is next asked for.
+        """
+        return [layer.gradient_and_weight(name) for layer, name in self._trainable()]
+
+    def gradient_and_weight(self, name: str) -> tuple[Any, np.ndarray]:
+        """Return such a pair of the layer's own."""
+        return self.gradient(name), getattr(self, name)
 
     def count_params(self) -> int:
         """Return the number of values in all weights."""

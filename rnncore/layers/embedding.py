@@ -35,7 +35,10 @@ class Embedding(Layer):
     Attributes
     ----------
     embeddings : ndarray of shape (V, D)
-        Its gradient is a `RowGradient`: the touched rows only.
+        Its gradient is a `RowGradient`: the touched rows only. While the model is trained, ask for it again where you
+        need it: rows that got no gradient are brought up to date then.
+    late : LateRows or None
+        What knows how, put here by an optimizer: see `kernels.updates`.
     """
 
     input_ranks = (1, 64)
@@ -61,6 +64,7 @@ class Embedding(Layer):
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = flag(mask_zero, f"{self.name}: mask_zero")
+        self.late = None
 
     @property
     def padding(self):
@@ -69,6 +73,28 @@ class Embedding(Layer):
     def build(self, input_shape=None):
         shape, kind = (self.input_dim, self.output_dim), self.embeddings_initializer
         self.add_weight("embeddings", shape, kind, self.embeddings_regularizer, self.embeddings_constraint)
+
+    @property
+    def embeddings(self):
+        self._settle()
+        return self._table
+
+    @embeddings.setter
+    def embeddings(self, table):
+        self.late, self._table = None, table
+
+    def _settle(self, ids=None):
+        if self.late is not None:
+            self.late.settle(ids)
+
+    def stored(self, name):
+        return self._table if name == "embeddings" else super().stored(name)
+
+    def gradient_and_weight(self, name):
+        gradient = self.gradient(name)
+        if not isinstance(gradient, RowGradient):
+            return super().gradient_and_weight(name)
+        return RowGradient(gradient.ids, gradient.rows, gradient.shape, self), self._table
 
     def checked_input(self, x):
         x = super().checked_input(x)
@@ -85,15 +111,15 @@ class Embedding(Layer):
 
     def call(self, x, mask=None, training=False):
         self._ids = x
-        return LookUps.of(self.embeddings, x) if self.activity_regularizer is None else self.embeddings[x]
+        self._settle(x)
+        return LookUps.of(self._table, x) if self.activity_regularizer is None else self._table[x]
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
         if not isinstance(dy, RowGradient):
-            dy = RowGradient(
-                np.arange(self._ids.size), dy.reshape(-1, self.output_dim), (self._ids.size, self.output_dim)
-            )
-        self.gradients = {"embeddings": dy.looked_up(self._ids.reshape(-1), self.embeddings.shape)}
+            rows = dy.reshape(-1, self.output_dim)
+            dy = RowGradient(np.arange(len(rows)), rows, rows.shape)
+        self.gradients = {"embeddings": dy.looked_up(self._ids.reshape(-1), self._table.shape)}
         return None
 
     def compute_mask(self, x, mask=None):

@@ -1,0 +1,263 @@
+"""An optimizer's update: a plain function of elementwise arithmetic, run by NumPy on arrays and compiled into loops.
+
+Its arguments' *names* say what they get:
+
+==================  ==================================================================================================
+``w``, ``g``        the weight and its gradient
+``square, size``    g² or |g|; of a table's row the sum of those of its look-ups
+a slot's name       that slot: an array beside the weight
+any other           a number, the same for the whole step, in the weight's dtype
+==================  ==================================================================================================
+
+It returns the new w, then the new slots in the order of its arguments. Before it, ``w - w * decay`` decays the weight.
+
+Compiled code computes what NumPy does, bit for bit: no product and sum are contracted into one rounding. So parts,
+threads and backends change no bit, and a row that is updated later comes to what it would have been at the time.
+
+Sizes: V rows of D entries, N look-ups, U distinct rows among them, T steps, S numbers a step.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
+from string import Template
+from types import FunctionType
+from typing import NamedTuple
+
+import numpy as np
+
+from . import threads
+from .threads import Job
+
+HANDS = 64  # that rows are dealt into for the threads: how much work a word's row is goes by its rank
+LONGEST = 1024  # steps that a row may be behind
+CHECK = 16  # steps of a late row between two looks at whether they still move its weights
+FLOPS = 20  # of an entry's update: its square root and its division count for several
+
+
+def square(g):
+    """Return g²."""
+    return g * g
+
+
+def size(g):
+    """Return |g|."""
+    return np.abs(g)
+
+
+MOMENTS = {"square": square, "size": size}
+
+
+class Rule(NamedTuple):
+    """An update, and what its arguments are."""
+
+    update: FunctionType
+    arguments: tuple[str, ...]
+    moment: str | None
+    slots: tuple[str, ...]
+    numbers: tuple[str, ...]  # the last is "decay", which the update itself does not take
+
+    def step(self, w, g, moment, slots: Sequence[np.ndarray], numbers: np.ndarray) -> None:
+        """Change `w` and its slots in place, in NumPy; a moment of None is that of `g`."""
+        given = dict(zip((*self.slots, *self.numbers), (*slots, *numbers), strict=True))
+        decay = given["decay"]
+        given |= {"w": w - w * decay if decay else w, "g": g}
+        if self.moment:
+            given[self.moment] = MOMENTS[self.moment](g) if moment is None else moment
+        results = self.update(*(given[name] for name in self.arguments))
+        for array, result in zip((w, *slots), results if slots else [results], strict=True):
+            array[...] = result
+
+
+@cache
+def rule(update: FunctionType, slots: frozenset[str]) -> Rule:
+    """Return the rule of an update whose slots have these names."""
+    arguments = tuple(inspect.signature(update).parameters)
+    moment = next((name for name in arguments if name in MOMENTS), None)
+    own = tuple(name for name in arguments if name in slots)
+    numbers = tuple(name for name in arguments if name not in {"w", "g", moment, *own})
+    return Rule(update, arguments, moment, own, (*numbers, "decay"))
+
+
+class Kernels(NamedTuple):
+    """A rule's compiled loops; each takes its arrays, then the first entry, row or hand, and the end of them."""
+
+    whole: Callable  # flat arrays: w, g, *slots, numbers
+    rows: Callable  # w, g (U, D), moment (U, D), *slots, numbers, ids (U,)
+    late: Callable  # w, *slots, history (T, S), done (V,), ids (N,), most (S,), small, least: see `LateRows`
+
+
+@cache
+def kernels(rule: Rule) -> Kernels | None:
+    """Return the compiled loops; None for an update that stands outside the package, which is left to NumPy."""
+    from .._jit import EXACT, called_functions, fingerprint, from_source, inlined, kernel
+    from . import elementwise
+
+    moment = MOMENTS.get(rule.moment)
+    pieces = _pieces(rule)
+    sources = [loop.substitute(pieces) for loop in _LOOPS.values()]
+    key = fingerprint([rule.update, *([moment] if moment else [])], sources)
+    if key is None:
+        return None
+    for called in called_functions(rule.update):
+        elementwise.register(called)
+    names = {"update": inlined(rule.update), "moment": moment and inlined(moment), "HANDS": HANDS, "CHECK": CHECK}
+    return Kernels(
+        *(
+            kernel(from_source(source, names, name), f"{rule.update.__name__}.{name}.{key}", EXACT)
+            for name, source in zip(_LOOPS, sources, strict=True)
+        )
+    )
+
+
+_LOOPS = {
+    "whole": Template("""
+def whole(w, g, $slots numbers, begin, end):
+    $unpack
+    w, g = w[begin:end], g[begin:end]
+    $parts
+    for n in range(w.shape[0]):
+        $step_whole
+"""),
+    "rows": Template("""
+def rows(table, gradients, moments, $tables numbers, ids, begin, end):
+    $unpack
+    for u in range(begin, end):
+        i = ids[u]
+        w, g, m = table[i], gradients[u], moments[u]
+        $views
+        for n in range(w.shape[0]):
+            $step_row
+"""),
+    # An id may come twice: the hand that holds it does it once.
+    "late": Template("""
+def late(table, $tables history, done, ids, most, small, least, begin, end):
+    steps, zero = history.shape[0], history.dtype.type(0)
+    for k in range(ids.shape[0]):
+        i = ids[k]
+        if i % HANDS < begin or i % HANDS >= end or done[i] == steps:
+            continue
+        t, done[i] = done[i], steps
+        w = table[i]
+        $views
+        untouched = most[-1] == zero
+        for n in range(w.shape[0]):
+            untouched &= $untouched
+        if untouched:
+            continue
+        while t < steps:
+            until, moves = min(t + CHECK, steps), True
+            if small and until < steps:
+                numbers, moves = most, False
+                $unpack
+                for n in range(w.shape[0]):
+                    $change
+                    moves |= not abs(change) <= abs(w[n]) * small - least
+                if not moves:
+                    until = steps
+            while t < until:
+                numbers = history[t]
+                $unpack
+                if moves:
+                    for n in range(w.shape[0]):
+                        $step_idle
+                else:
+                    for n in range(w.shape[0]):
+                        $step_slots
+                t += 1
+"""),
+}
+
+
+def _pieces(rule: Rule) -> dict[str, str]:
+    """Return what the loops leave open: a slot is the table t0, whose row is s0; a number is c0."""
+    tables, slots = ([f"{letter}{n}" for n in range(len(rule.slots))] for letter in "ts")
+    numbers = [f"c{n}" for n in range(len(rule.numbers))]
+    entries = [f"{slot}[n]" for slot in slots]
+    given = dict(zip((*rule.slots, *rule.numbers), (*entries, *numbers), strict=True))
+
+    def step(targets: list[str], *sources: str) -> str:
+        taken = given | dict(zip(("w", "g", rule.moment), sources, strict=True))
+        return f"{', '.join(targets)} = update({', '.join(taken[name] for name in rule.arguments)})"
+
+    after = ["w[n]", *entries]
+    decayed = f"w[n] - w[n] * {given['decay']}"
+    return {
+        "tables": "".join(f"{table}, " for table in tables),
+        "slots": "".join(f"{slot}, " for slot in slots),
+        "parts": "; ".join(f"{slot} = {slot}[begin:end]" for slot in slots),
+        "views": "; ".join(f"{slot} = {table}[i]" for slot, table in zip(slots, tables, strict=True)),
+        "unpack": "; ".join(f"{number} = numbers[{n}]" for n, number in enumerate(numbers)),
+        "untouched": " and ".join(f"{entry} == zero" for entry in entries) or "True",
+        "step_whole": step(after, decayed, "g[n]", "moment(g[n])"),
+        "step_row": step(after, decayed, "g[n]", "m[n]"),
+        "step_idle": step(after, decayed, "zero", "zero"),
+        "step_slots": step(["_", *entries], "zero", "zero", "zero"),
+        "change": step(["change", *"_" * len(entries)], "zero", "zero", "zero"),
+    }
+
+
+def step_whole(rule: Rule, w, g, slots: Sequence[np.ndarray], numbers: np.ndarray) -> None:
+    """Change C-contiguous arrays in place, compiled."""
+    flat = [array.reshape(-1) for array in (w, np.ascontiguousarray(g), *slots)]
+    threads.run(Job(kernels(rule).whole, (*flat, numbers), w.size, FLOPS * w.size))
+
+
+def step_rows(rule: Rule, w, slots: Sequence[np.ndarray], g, moment, numbers: np.ndarray, ids: np.ndarray) -> None:
+    """Change the rows `ids` (U,), each there once, of C-contiguous tables in place, compiled."""
+    threads.run(Job(kernels(rule).rows, (w, g, moment, *slots, numbers, ids), len(ids), FLOPS * g.size))
+
+
+class LateRows:
+    """A table whose rows without a gradient wait for their updates until they are next used or read.
+
+    A step changes every row: without a gradient, momentum goes on. What it does to a row depends on the row and on the
+    step's numbers alone. So these are kept, and rows are brought up to date later, many steps in one go: to the same
+    bits, in however many goes and by however many threads. That takes no more arithmetic than at once, and less
+    memory traffic; and next to nothing once a row's change is too small to change its weights. Rows that were never
+    touched cost nothing.
+
+    Parameters
+    ----------
+    rule : Rule
+    w : ndarray of shape (V, D)
+    slots : sequence of ndarray of shape (V, D)
+        All C-contiguous; changed in place.
+    fades : bool
+        Whether the change of a weight never grows from one step without a gradient to the next, but as the numbers
+        of the steps grow.
+    """
+
+    def __init__(self, rule: Rule, w: np.ndarray, slots: Sequence[np.ndarray], fades: bool):
+        self.rule, self.w, self.slots = rule, w, slots
+        self.history = np.empty((LONGEST, len(rule.numbers)), w.dtype)
+        self.steps = 0  # in the history
+        self.done = np.zeros(len(w), np.int64)  # of them, by row
+        # A quarter of the least half unit in a weight's last place; and no such thing as a slot down to its last bits,
+        # which do not fade.
+        limits = np.finfo(w.dtype)
+        self.small, self.least = limits.eps / (16 if fades else np.inf), limits.tiny * 2**26
+
+    def step(self, g: np.ndarray, moment: np.ndarray, numbers: np.ndarray, ids: np.ndarray) -> None:
+        """Take a step: now for the rows `ids` (U,), each there once, with gradients (U, D); later for the others."""
+        self.settle(ids)
+        step_rows(self.rule, self.w, self.slots, g, moment, numbers, ids)
+        self.history[self.steps] = numbers
+        self.steps += 1
+        self.done[ids] = self.steps
+        if self.steps == LONGEST:
+            self.settle()
+
+    def settle(self, ids: np.ndarray | None = None) -> None:
+        """Bring the rows `ids`, of any shape, up to date; by default all."""
+        rows = np.arange(len(self.w)) if ids is None else np.ravel(ids).astype(np.int64, copy=False)
+        behind = self.steps - self.done[rows]
+        rows = rows[behind > 0]
+        if rows.size:
+            history, work = self.history[: self.steps], int(behind.sum()) * self.w.shape[1] * FLOPS
+            arrays = (history, self.done, rows, history.max(axis=0), self.small, self.least)
+            threads.run(Job(kernels(self.rule).late, (self.w, *self.slots, *arrays), HANDS, work))
+        if ids is None:
+            self.steps, self.done[:] = 0, 0
