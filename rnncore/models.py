@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, zip_longest
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from . import config, losses, optimizers
 from . import metrics as metric_classes
 from .callbacks import Callback, History
 from .configured import custom_object_scope, described, look_up, revived
-from .layers.base import Layer
+from .layers.base import Layer, unique_name
 from .layers.chain import Chain, InputLayer
 from .layers.checks import flag, fraction, inspected, not_finite, positive, whole
 from .layers.core import Activated
@@ -83,12 +84,16 @@ class Sequential(Layer):
             raise ValueError(f"{self.name}: layer {layer.name!r} is in the model already")
         if any(layer.name == other.name for other in self.layers):
             raise ValueError(f"{self.name}: there is a layer named {layer.name!r} already; names are unique in a model")
+        before = self.input
+        if layer.declared_shape and not self.layers and self.input is None:
+            self.input = InputLayer(layer.declared_shape)
         self.layers.append(layer)
         self.built, self.dtype = False, layer.dtype
         try:
             self._build_from_input()
         except ValueError:
             self.layers.pop()
+            self.input = before
             raise
 
     def _build_from_input(self):
@@ -139,6 +144,11 @@ class Sequential(Layer):
         for layer in self.layers:
             input_shape = layer.compute_output_shape(input_shape)
         return input_shape
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...] | None:
+        """The shape of the output, batch first; None before the model is built, as its `input_shape`."""
+        return None if self.input_shape is None else self.compute_output_shape(self.input_shape)
 
     def compute_mask(self, x, mask=None):
         """Return the mask that goes with the output of the last call."""
@@ -651,7 +661,7 @@ def Model(inputs: InputLayer, outputs: Chain, name: str | None = None) -> Sequen
             )
     if outputs.head is not inputs:
         raise ValueError("Model: outputs does not begin at inputs")
-    model = Sequential(name=name)
+    model = Sequential(name=name or unique_name("functional"))
     for layer in (inputs, *outputs.layers):
         model.add(layer)
     return model
@@ -857,16 +867,19 @@ def _bytes(count: int) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return rows in a box, the last column to the right."""
-    widths = [max(least, *(len(row[n]) + 2 for row in (head, *rows))) for n, least in enumerate((33, 24, 15))]
+    """Return rows in a box of 80 columns, the last one to the right; what is too long goes on in the next line."""
+    widths = (33, 24, 15)
 
     def line(left, fill, middle, right):
         return left + middle.join(fill * width for width in widths) + right
 
     def cells(row, bar):
-        row = (*row[:2], row[2].rjust(widths[2] - 2))
-        one, two, three = (f" {text:<{w - 2}} " for text, w in zip(row, widths, strict=True))
-        return bar + bar.join((one, two, three)) + bar
+        parts = zip_longest(*(wrap(text, width - 2) for text, width in zip(row, widths, strict=True)), fillvalue="")
+        filled = (
+            [f" {text:{side}{width - 2}} " for text, side, width in zip(part, "<<>", widths, strict=True)]
+            for part in parts
+        )
+        return "\n".join(bar + bar.join(texts) + bar for texts in filled)
 
     body = f"\n{line('├', '─', '┼', '┤')}\n".join(cells(row, "│") for row in rows)
     return "\n".join(
