@@ -201,6 +201,8 @@ class Layer(Configured):
         """
         if isinstance(x, Chain):
             return x.then(self)
+        if isinstance(x, (list, tuple)) and any(isinstance(part, Chain) for part in x):
+            raise TypeError(f"{self.name}: x is a list of inputs; rnncore has models of one chain of layers only")
         x = self.checked_input(x)
         mask = checked_mask(mask, x.shape[:2] if self.input_kind == "integer" else x.shape[:-1][:2], self.name)
         flag(training, f"{self.name}: training")
