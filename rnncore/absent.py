@@ -73,6 +73,7 @@ ABSENT = {  # module -> names, as patterns -> the nearest thing
         "OptimizerMap": "trainable=False for layers that are to stay",
     },
     "rnncore.callbacks": {
+        "GateRecorder GradientFlow": "rnncore.study, which has it",
         "CallbackList": "a list of callbacks",
         "OrbaxCheckpoint": "ModelCheckpoint and BackupAndRestore",
         "ProgbarLogger": "verbose=1 of fit",

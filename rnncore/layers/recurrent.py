@@ -240,6 +240,12 @@ class RNN(Layer):
             for name, array in cell.series().items()
         }
 
+    def valid_steps(self) -> np.ndarray:
+        """Return which steps of the last call counted, bool of shape (B, T), in the order of x: all without a mask."""
+        memory = self.cells[0].memory
+        mask = np.ones(memory.x.shape[:2], bool) if memory.mask is None else memory.mask
+        return self._time_first(mask, back=True)
+
 
 RNN.__signature__ = signature_of({"cell": Option(REQUIRED, "RecurrentCell", None, "cell"), **options_of("layer")}, {})
 
