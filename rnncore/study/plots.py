@@ -115,6 +115,8 @@ def plot_gates(
         for name, values in series.items():
             axis.plot(batches, values[key], "o-", markersize=3, label=name)
         axis.set(xlabel="batches", ylabel=statistics[key], title=layer)
+        if key != "mean":
+            axis.set_ylim(-0.02, 1.02)
         axis.legend(frameon=False, fontsize="small")
     figure.suptitle(title)
     return _written(figure, path)
