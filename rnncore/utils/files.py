@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 TIMEOUT = 10.0  # seconds without a byte
 
@@ -82,7 +82,7 @@ def get_file(
     """
     if origin is None:
         raise ValueError("get_file: origin is None; expected the address of the file")
-    fname = fname or Path(urlsplit(origin).path).name
+    fname = fname or Path(unquote(urlsplit(origin).path)).name
     if not fname or Path(fname).name != fname:
         raise ValueError(f"get_file: fname is {fname!r}; expected the name of a file, without a folder")
     path = Path(cache_dir or keras_home()).expanduser() / cache_subdir / fname
