@@ -1,6 +1,7 @@
 """rnncore: recurrent networks in NumPy, with backpropagation through time written out by hand."""
 
 from . import (
+    absent,
     activations,
     callbacks,
     config,
@@ -18,14 +19,27 @@ from . import (
     utils,
 )
 from .config import set_backend, set_floatx, set_threads
-from .layers.chain import Input
+from .initializers import Initializer
+from .layers import Input, Layer
+from .losses import Loss
+from .metrics import Metric
 from .models import Model, Sequential
+from .optimizers import Optimizer
+from .regularizers import Regularizer
 
 __version__ = "0.1.0"
 
+absent.announce()
+
 __all__ = [
+    "Initializer",
     "Input",
+    "Layer",
+    "Loss",
+    "Metric",
     "Model",
+    "Optimizer",
+    "Regularizer",
     "Sequential",
     "activations",
     "callbacks",

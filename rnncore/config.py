@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -103,6 +105,17 @@ def set_seed(seed: int) -> None:
 def new_seed() -> np.random.SeedSequence:
     """Return the next independent seed that comes from the process's own."""
     return _root.spawn(1)[0]
+
+
+@contextmanager
+def seeds_apart() -> Iterator[None]:
+    """Let what is made in the block take other seeds than the process's, so that what comes after has the same ones."""
+    global _root
+    before, _root = _root, np.random.SeedSequence(0)
+    try:
+        yield
+    finally:
+        _root = before
 
 
 def new_generator(seed: int | np.random.Generator | np.random.SeedSequence | None = None) -> np.random.Generator:

@@ -329,3 +329,4 @@ _NAMES = {
     "uniform": RandomUniform,
     "zero": Zeros,
 }
+globals().update({snake_case(cls.__name__): cls for cls in _CLASSES})  # as Keras has them, too

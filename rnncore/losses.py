@@ -23,6 +23,7 @@ Each formula stands beside its derivative; y is the target, p a probability, z i
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -684,13 +685,15 @@ def sparse_categorical_crossentropy(
 
 
 def get(identifier: str | Mapping[str, Any] | type | Loss) -> Loss:
-    """Return a loss from itself, its class, a Keras name or a ``{"class_name", "config"}``.
+    """Return a loss from itself, its class, a Keras name, a ``{"class_name", "config"}`` or a function of this module.
 
     Raises
     ------
     ValueError, TypeError
         There is none of that name; `identifier` is none of these.
     """
+    if inspect.isfunction(identifier) and globals().get(identifier.__name__) is identifier:
+        identifier = identifier.__name__
     return resolve(identifier, _NAMES, Loss, "loss")
 
 

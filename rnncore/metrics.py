@@ -14,7 +14,9 @@ Totals are float64, so a long epoch does not lose counts as float32 totals would
 
 from __future__ import annotations
 
+import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -22,7 +24,24 @@ import numpy as np
 
 from . import losses
 from .activations import sigmoid
+from .config import floatx
 from .configured import Configured, look_up, resolve, snake_case
+from .losses import (  # noqa: F401, Keras has these functions here, too
+    binary_crossentropy,
+    categorical_crossentropy,
+    categorical_hinge,
+    hinge,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+)
 
 
 class Metric(Configured):
@@ -113,6 +132,17 @@ class Mean(Metric):
         return self.total / self.count if self.count else 0.0
 
 
+class Sum(Mean):
+    """The weighted sum of values; parameters and errors are `Mean`'s."""
+
+    def update_state(self, values: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        positions = max(1, math.prod(np.shape(values)[1:]))
+        super().update_state(np.asarray(values, float) * positions, sample_weight, mask)
+
+    def result(self):
+        return self.total
+
+
 class _MeanOf(Mean):
     """The mean of a value that y_true and y_pred give: a subclass says which."""
 
@@ -122,6 +152,36 @@ class _MeanOf(Mean):
     def values(self, y_true: Any, y_pred: np.ndarray) -> np.ndarray:
         """Return one value a position, from y_pred of shape (B, ..., C)."""
         raise NotImplementedError
+
+
+class MeanMetricWrapper(_MeanOf):
+    """The mean of what a function of yours makes of a batch.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes y_true and y_pred, arrays as the model gives them, and returns one value a position.
+    name : str, optional
+        The function's when not given.
+    **options
+        Given to the function, too.
+    """
+
+    def __init__(self, fn: Callable[..., Any], name: str | None = None, **options: Any):
+        if not callable(fn):
+            raise TypeError(f"fn is {fn!r}; expected a function of y_true and y_pred")
+        super().__init__(name or getattr(fn, "__name__", None))
+        self.fn, self._options = fn, options
+
+    def values(self, y_true, y_pred):
+        return np.asarray(self.fn(np.asarray(y_true), y_pred, **self._options))
+
+
+class Accuracy(_MeanOf):
+    """How often y_pred equals y_true."""
+
+    def values(self, y_true, y_pred):
+        return y_pred == losses.fitted(y_true, y_pred)
 
 
 class BinaryAccuracy(_MeanOf):
@@ -204,6 +264,24 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
         return self._among_the_first(ids, y_pred)
 
 
+def _a_position(cls: type[_MeanOf]) -> Callable[..., np.ndarray]:
+    """Return Keras's function for a metric: its values, not averaged."""
+
+    def function(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
+        return cls(**options).values(y_true, losses.as_floats(y_pred)).astype(floatx())
+
+    function.__name__ = function.__qualname__ = snake_case(cls.__name__)
+    function.__doc__ = f"Return what `{cls.__name__}`, made with `options`, is the mean of."
+    return function
+
+
+binary_accuracy = _a_position(BinaryAccuracy)
+categorical_accuracy = _a_position(CategoricalAccuracy)
+sparse_categorical_accuracy = _a_position(SparseCategoricalAccuracy)
+top_k_categorical_accuracy = _a_position(TopKCategoricalAccuracy)
+sparse_top_k_categorical_accuracy = _a_position(SparseTopKCategoricalAccuracy)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Losses as metrics: the mean of what one of Keras's functions gives for a position
 
@@ -258,6 +336,40 @@ class Poisson(_MeanLoss):
     """See the loss of that name."""
 
     function = staticmethod(losses.poisson)
+
+
+class Hinge(_MeanLoss):
+    """See the loss of that name."""
+
+    function = staticmethod(losses.hinge)
+
+
+class SquaredHinge(_MeanLoss):
+    """See the loss of that name."""
+
+    function = staticmethod(losses.squared_hinge)
+
+
+class CategoricalHinge(_MeanLoss):
+    """See the loss of that name."""
+
+    function = staticmethod(losses.categorical_hinge)
+
+
+class LogCoshError(_MeanLoss):
+    """See the loss `LogCosh`."""
+
+    function = staticmethod(losses.log_cosh)
+
+    def __init__(self, name: str | None = "logcosh"):
+        super().__init__(name)
+
+
+class CosineSimilarity(_MeanLoss):
+    """The mean cosine of the angle between y_true and y_pred, vectors along the last axis: 1 when they agree."""
+
+    def values(self, y_true, y_pred):
+        return -losses.cosine_similarity(y_true, y_pred)
 
 
 class _MeanCrossentropy(_MeanLoss):
@@ -359,6 +471,63 @@ class _Counts(Metric):
         return above[0], above[1], total[1] - above[1], total[0] - above[0]
 
 
+def _limits(thresholds: float | Sequence[float] | None, default: float) -> np.ndarray:
+    """Return one or several thresholds as an array, or raise ValueError."""
+    limits = np.atleast_1d(default if thresholds is None else thresholds).astype(float)
+    if thresholds is not None and not ((limits >= 0) & (limits <= 1)).all():
+        raise ValueError(f"thresholds is {thresholds!r}; expected numbers from 0 to 1")
+    return limits
+
+
+def _one_or_all(values: np.ndarray) -> float | np.ndarray:
+    return float(values[0]) if len(values) == 1 else values
+
+
+class _Count(_Counts):
+    """One of the four counts."""
+
+    place: ClassVar[int]  # in `counts`
+
+    def __init__(self, thresholds: float | Sequence[float] | None = None, name: str | None = None):
+        self.limits = _limits(thresholds, 0.5)
+        super().__init__(name)
+        self.thresholds = thresholds
+
+    def result(self):
+        return _one_or_all(self.counts()[self.place][:, 0])
+
+
+class TruePositives(_Count):
+    """The weight of true labels among what is predicted positive.
+
+    Parameters
+    ----------
+    thresholds : float or sequence of float, optional
+        From 0 to 1; a prediction counts as positive above it. Several give as many values. Default 0.5.
+    name : str, optional
+    """
+
+    place = 0
+
+
+class FalsePositives(_Count):
+    """The weight of false labels among what is predicted positive. Parameters: `TruePositives`'s."""
+
+    place = 1
+
+
+class TrueNegatives(_Count):
+    """The weight of false labels among what is not predicted positive. Parameters: `TruePositives`'s."""
+
+    place = 2
+
+
+class FalseNegatives(_Count):
+    """The weight of true labels among what is not predicted positive. Parameters: `TruePositives`'s."""
+
+    place = 3
+
+
 class _Share(_Counts):
     """True positives divided by them and what a subclass says."""
 
@@ -369,11 +538,8 @@ class _Share(_Counts):
         class_id: int | None = None,
         name: str | None = None,
     ):
-        default = 0.5 if top_k is None else -math.inf
-        self.limits = np.atleast_1d(default if thresholds is None else thresholds).astype(float)
+        self.limits = _limits(thresholds, 0.5 if top_k is None else -math.inf)
         super().__init__(name)
-        if thresholds is not None and not ((self.limits >= 0) & (self.limits <= 1)).all():
-            raise ValueError(f"thresholds is {thresholds!r}; expected numbers from 0 to 1")
         self.thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
 
     def counted(self, y_true, y_pred, weights):
@@ -391,8 +557,7 @@ class _Share(_Counts):
 
     def result(self):
         right, others = self.parts()
-        shares = _divided(right[:, 0], right[:, 0] + others[:, 0])
-        return float(shares[0]) if len(shares) == 1 else shares
+        return _one_or_all(_divided(right[:, 0], right[:, 0] + others[:, 0]))
 
     def parts(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the true positives, and what else they are a share of."""
@@ -427,26 +592,36 @@ class Recall(_Share):
         return right, missed
 
 
-class F1Score(_Counts):
-    """2 * precision * recall / (precision + recall), for each entry of the last axis.
+class FBetaScore(_Counts):
+    """(1 + beta²) * precision * recall / (beta² * precision + recall), for each entry of the last axis.
 
     Parameters
     ----------
     average : {None, "micro", "macro", "weighted"}
         None: one value a class, an ndarray of shape (C,). "micro" adds up all classes' counts, "macro" takes the mean
         of the classes' values, "weighted" weighs them by how often they are true.
+    beta : float
+        Above 0: how many times as much recall counts as precision.
     threshold : float, optional
         From above 0 to 1. When not given the largest entry counts as positive and no other.
     name : str, optional
     """
 
-    def __init__(self, average: str | None = None, threshold: float | None = None, name: str | None = None):
+    def __init__(
+        self,
+        average: str | None = None,
+        beta: float = 1.0,
+        threshold: float | None = None,
+        name: str | None = "fbeta_score",
+    ):
         self.limits = (0.5 if threshold is None else threshold,)
         super().__init__(name)
         self._averaged = look_up(average or "none", _AVERAGES, "average")
+        if not beta > 0:
+            raise ValueError(f"beta is {beta!r}; expected a number above 0")
         if threshold is not None and not 0 < threshold <= 1:
             raise ValueError(f"threshold is {threshold!r}; expected a number above 0 and at most 1")
-        self.average, self.threshold = average, threshold
+        self.average, self.beta, self.threshold = average, float(beta), threshold
 
     def counted(self, y_true, y_pred, weights):
         if self.threshold is None:
@@ -457,26 +632,39 @@ class F1Score(_Counts):
 
     def result(self):
         right, wrong, _, missed = (counts[0] for counts in self.counts())
-        return self._averaged(right, wrong, missed)
+        return self._averaged(self._score, right, wrong, missed)
+
+    def _score(self, right, wrong, missed):
+        # Keras adds 1e-7 to each divisor.
+        precision = right / (right + wrong + losses.EPSILON)
+        recall = right / (right + missed + losses.EPSILON)
+        weight = self.beta**2
+        return (1 + weight) * precision * recall / (weight * precision + recall + losses.EPSILON)
 
 
-def _f1(right, wrong, missed):
-    # Keras adds 1e-7 to each divisor.
-    precision = right / (right + wrong + losses.EPSILON)
-    recall = right / (right + missed + losses.EPSILON)
-    return 2 * precision * recall / (precision + recall + losses.EPSILON)
+class F1Score(FBetaScore):
+    """2 * precision * recall / (precision + recall): `FBetaScore` with a beta of 1.
+
+    Parameters
+    ----------
+    average, threshold, name
+        See `FBetaScore`.
+    """
+
+    def __init__(self, average: str | None = None, threshold: float | None = None, name: str | None = None):
+        super().__init__(average, 1.0, threshold, name)
 
 
-def _weighted_f1(right, wrong, missed):
+def _weighted(score, right, wrong, missed):
     true = right + missed
-    return float(np.sum(_f1(right, wrong, missed) * true / (true.sum() + losses.EPSILON)))
+    return float(np.sum(score(right, wrong, missed) * true / (true.sum() + losses.EPSILON)))
 
 
 _AVERAGES = {
-    "none": _f1,
-    "micro": lambda *counts: float(_f1(*(count.sum() for count in counts))),
-    "macro": lambda *counts: float(_f1(*counts).mean()),
-    "weighted": _weighted_f1,
+    "none": lambda score, *counts: score(*counts),
+    "micro": lambda score, *counts: float(score(*(count.sum() for count in counts))),
+    "macro": lambda score, *counts: float(score(*counts).mean()),
+    "weighted": _weighted,
 }
 
 
@@ -590,13 +778,15 @@ def get(
     loss: Any = None,
     output_shape: tuple[int | None, ...] | None = None,
 ) -> Metric:
-    """Return a metric from itself, its class, a Keras name or a ``{"class_name", "config"}``.
+    """Return a metric from itself, its class, a Keras name, a ``{"class_name", "config"}`` or a function.
 
     A metric found by a name keeps the name as it was typed, as in Keras's logs.
 
     Parameters
     ----------
-    identifier : str, mapping, class or Metric
+    identifier : str, mapping, class, Metric or function
+        One of Keras's functions, here or in `rnncore.losses`, stands for its class, another one for a
+        `MeanMetricWrapper`.
         ``"accuracy"`` and ``"acc"`` stand for the accuracy that fits: binary for one output (C = 1), sparse
         categorical where targets are classes by number, categorical otherwise. Thus several sigmoid outputs
         get categorical accuracy, as in Keras; ask for ``"binary_accuracy"`` there.
@@ -616,6 +806,11 @@ def get(
         sparse = loss is not None and isinstance(losses.get(loss), losses.SparseCategoricalCrossentropy)
         cls = BinaryAccuracy if output_shape[-1] == 1 else SparseCategoricalAccuracy if sparse else CategoricalAccuracy
         return cls(identifier)
+    if inspect.isfunction(identifier):
+        name = identifier.__name__
+        if name not in _NAMES or all(vars(module).get(name) is not identifier for module in _FUNCTIONS):
+            return MeanMetricWrapper(identifier)
+        identifier = name
     metric = resolve(identifier, _NAMES, Metric, "metric")
     if isinstance(identifier, str):
         metric.name = identifier
@@ -624,12 +819,20 @@ def get(
 
 _CLASSES = (
     AUC,
+    Accuracy,
     BinaryAccuracy,
     BinaryCrossentropy,
     CategoricalAccuracy,
     CategoricalCrossentropy,
+    CategoricalHinge,
+    CosineSimilarity,
     F1Score,
+    FBetaScore,
+    FalseNegatives,
+    FalsePositives,
+    Hinge,
     KLDivergence,
+    LogCoshError,
     Mean,
     MeanAbsoluteError,
     MeanAbsolutePercentageError,
@@ -643,6 +846,11 @@ _CLASSES = (
     SparseCategoricalAccuracy,
     SparseCategoricalCrossentropy,
     SparseTopKCategoricalAccuracy,
+    SquaredHinge,
+    Sum,
     TopKCategoricalAccuracy,
+    TrueNegatives,
+    TruePositives,
 )
 _NAMES = losses.named(_CLASSES)
+_FUNCTIONS = (sys.modules[__name__], losses)  # where Keras's functions stand

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .configured import custom_object_scope, described, look_up, revived
-from .layers.base import Layer
+from .layers.base import Layer, unique_name
 from .layers.chain import Chain, InputLayer
 from .saving import load_model, load_weights, save_model, save_weights
 from .summary import summary
@@ -59,12 +59,16 @@ class Sequential(Trainer):
             raise ValueError(f"{self.name}: layer {layer.name!r} is in the model already")
         if any(layer.name == other.name for other in self.layers):
             raise ValueError(f"{self.name}: there is a layer named {layer.name!r} already; names are unique in a model")
+        before = self.input
+        if layer.declared_shape and not self.layers and self.input is None:
+            self.input = InputLayer(layer.declared_shape)
         self.layers.append(layer)
         self.built, self.dtype = False, layer.dtype
         try:
             self._build_from_input()
         except ValueError:
             self.layers.pop()
+            self.input = before
             raise
 
     def _build_from_input(self):
@@ -120,6 +124,11 @@ class Sequential(Trainer):
         for layer in self.layers:
             input_shape = layer.compute_output_shape(input_shape)
         return input_shape
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...] | None:
+        """The shape of the output, batch first; None before the model is built, as its `input_shape`."""
+        return None if self.input_shape is None else self.compute_output_shape(self.input_shape)
 
     def compute_mask(self, x, mask=None):
         """Return the mask that goes with the output of the last call."""
@@ -218,7 +227,7 @@ def Model(inputs: InputLayer, outputs: Chain, name: str | None = None) -> Sequen
             )
     if outputs.head is not inputs:
         raise ValueError("Model: outputs does not begin at inputs")
-    model = Sequential(name=name)
+    model = Sequential(name=name or unique_name("functional"))
     for layer in (inputs, *outputs.layers):
         model.add(layer)
     return model

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, zip_longest
+from textwrap import wrap
 from typing import Any
 
 from . import config
@@ -49,16 +50,19 @@ def _bytes(count: int) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return rows in a box, the last column to the right."""
-    widths = [max(least, *(len(row[n]) + 2 for row in (head, *rows))) for n, least in enumerate((33, 24, 15))]
+    """Return rows in a box of 80 columns, the last one to the right; what is too long goes on in the next line."""
+    widths = (33, 24, 15)
 
     def line(left, fill, middle, right):
         return left + middle.join(fill * width for width in widths) + right
 
     def cells(row, bar):
-        row = (*row[:2], row[2].rjust(widths[2] - 2))
-        one, two, three = (f" {text:<{w - 2}} " for text, w in zip(row, widths, strict=True))
-        return bar + bar.join((one, two, three)) + bar
+        parts = zip_longest(*(wrap(text, width - 2) for text, width in zip(row, widths, strict=True)), fillvalue="")
+        filled = (
+            [f" {text:{side}{width - 2}} " for text, side, width in zip(part, "<<>", widths, strict=True)]
+            for part in parts
+        )
+        return "\n".join(bar + bar.join(texts) + bar for texts in filled)
 
     body = f"\n{line('├', '─', '┼', '┤')}\n".join(cells(row, "│") for row in rows)
     return "\n".join(

@@ -57,6 +57,44 @@ def test_what_is_no_chain_is_refused(call, error, message):
         call(x, Dense(1)(LSTM(2)(x)))
 
 
+def test_a_first_layer_that_says_its_input():
+    def model(first):
+        return keras.Sequential([first, Dense(1)])
+
+    with pytest.warns(UserWarning, match=r"input_shape is of older Keras; an Input\(shape\) before the layer says it"):
+        built = model(LSTM(3, input_shape=(None, 2)))
+    assert (built.input_shape, built.output_shape) == ((None, None, 2), (None, 1))
+    assert keras.Sequential.from_config(built.get_config()).built  # without a warning
+    with pytest.warns(UserWarning, match="input_dim"):
+        assert model(Dense(3, input_dim=4)).input_shape == (None, 4)
+    with pytest.warns(UserWarning, match="input_shape"):
+        assert model(keras.layers.TimeDistributed(Dense(3), input_shape=(5, 4))).output_shape == (None, 5, 1)
+    with pytest.warns(UserWarning, match="input_length"):
+        assert not model(Embedding(9, 3, input_length=7)).built  # as in Keras
+    assert Embedding(input_dim=9, output_dim=3).declared_shape is None
+    assert built.layers[1].declared_shape is None
+
+    class Own(Embedding):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    assert Own(input_dim=9, output_dim=3).input_dim == 9
+    with pytest.raises(ValueError, match=r"lstm.*: input_shape is \(0, 2\); expected a tuple"):
+        LSTM(3, input_shape=(0, 2))
+    empty = keras.Sequential()
+    with pytest.warns(UserWarning, match="input_shape"), pytest.raises(ValueError, match="expected 3"):
+        empty.add(LSTM(3, input_shape=(2,)))
+    assert (empty.layers, empty.input) == ([], None)
+
+
+def test_input_with_the_batch():
+    x = keras.Input(batch_shape=(4, None, 2))
+    assert (x.shape, x.batch_size) == ((4, None, 2), 4)
+    for given in ({}, {"shape": (2,), "batch_shape": (4, 2)}):
+        with pytest.raises(ValueError, match="expected one of the two"):
+            keras.Input(**given)
+
+
 def test_names_of_older_scripts():
     from rnncore.preprocessing import sequence
 

@@ -39,6 +39,11 @@ MEANS = [
     ("MeanSquaredLogarithmicError", {}),
     ("KLDivergence", {}),
     ("Poisson", {}),
+    ("Hinge", {}),
+    ("SquaredHinge", {}),
+    ("CategoricalHinge", {}),
+    ("LogCoshError", {}),
+    ("CosineSimilarity", {}),
     ("BinaryCrossentropy", {}),
     ("BinaryCrossentropy", {"from_logits": True}),
     ("CategoricalCrossentropy", {}),
@@ -66,6 +71,12 @@ COUNTS = [
         for curve in ("ROC", "PR")
         for method in ("interpolation", "minoring", "majoring")
     ],
+    *[
+        (f"{truth}{sign}", options)
+        for truth in ("True", "False")
+        for sign in ("Positives", "Negatives")
+        for options in ({}, {"thresholds": [0.8, 0.2, 0.5]})
+    ],
     ("AUC", {"num_thresholds": 200}),
     ("AUC", {"thresholds": [0.7, 0.1, 0.3]}),
     ("AUC", {"from_logits": True}),
@@ -74,7 +85,8 @@ COUNTS = [
     ("AUC", {"multi_label": True, "curve": "PR", "label_weights": [0.5, 2.0, 1.0]}),
 ]
 F1 = [
-    ("F1Score", {"average": average, "threshold": threshold})
+    (name, {"average": average, "threshold": threshold} | options)
+    for name, options in (("F1Score", {}), ("FBetaScore", {"beta": 2.0}))
     for average in (None, "micro", "macro", "weighted")
     for threshold in (None, 0.4)
 ]
@@ -219,6 +231,39 @@ def test_f1_by_hand():
     assert value_of(metrics.F1Score(threshold=0.15), pair)[0] == pytest.approx(2 * (2 / 3) / (2 / 3 + 1), abs=1e-6)
 
 
+def test_accuracy_and_sum_by_hand():
+    assert value_of(metrics.Accuracy(), ([[1], [2], [3]], [[1.0], [0.0], [3.0]])) == pytest.approx(2 / 3)
+    metric = metrics.Sum()
+    metric.update_state([[1, 2], [3, 4]])
+    metric.update_state([1, 3, 5], sample_weight=[1, 0, 2])
+    assert metric.result() == 10 + 11
+    metric.reset_state()
+    assert metric.result() == 0
+
+
+def test_a_function_as_a_metric():
+    def error(y_true, y_pred, factor=1):
+        return factor * np.abs(y_pred - y_true)[..., 0]
+
+    pair = ([[1], [2], [3]], [[1.0], [0.0], [4.0]])
+    assert value_of(get(error), pair) == 1 and get(error).name == "error"
+    wrapped = metrics.MeanMetricWrapper(error, "threefold", factor=3)
+    assert value_of(wrapped, pair, sample_weight=[0, 0, 1]) == 3 and wrapped.name == "threefold"
+    for function, cls in (
+        (metrics.mean_squared_error, MeanSquaredError),
+        (losses.mean_squared_error, MeanSquaredError),
+        (metrics.categorical_accuracy, CategoricalAccuracy),
+        (metrics.sparse_top_k_categorical_accuracy, metrics.SparseTopKCategoricalAccuracy),
+    ):
+        assert type(get(function)) is cls and get(function).name == function.__name__
+    assert type(losses.get(losses.mean_squared_error)) is losses.MeanSquaredError
+    assert type(get(losses.huber)) is metrics.MeanMetricWrapper  # no metric of its own, as in Keras
+    with pytest.raises(TypeError, match="loss: got <function"):
+        losses.get(error)
+    with pytest.raises(TypeError, match="fn is 3; expected a function"):
+        metrics.MeanMetricWrapper(3)
+
+
 def test_perplexity_by_hand():
     # Probabilities 1/2, 1/4 and, in a batch of another length, 1/8: the cube root of 64
     p = np.array([[[0.5, 0.5], [0.75, 0.25]]])
@@ -335,6 +380,8 @@ def test_accuracy_is_chosen_by_the_shapes(name):
         (lambda: value_of(metrics.Recall(top_k=4), (np.ones((2, 3)), np.ones((2, 3)))), "top_k is 4; y_pred has 3"),
         (lambda: value_of(metrics.Recall(class_id=3), (np.ones((2, 3)), np.ones((2, 3)))), "class_id is 3; y_pred has"),
         (lambda: metrics.F1Score("mean"), "unknown average 'mean'; known: macro, micro, none, weighted"),
+        (lambda: metrics.TruePositives([0.5, -1]), r"thresholds is \[0.5, -1\]; expected numbers from 0 to 1"),
+        (lambda: metrics.FBetaScore(beta=0.0), "beta is 0.0; expected a number above 0"),
         (lambda: metrics.F1Score(threshold=0.0), "threshold is 0.0; expected a number above 0"),
         (lambda: metrics.AUC(1), "num_thresholds is 1; expected a whole number of at least 2"),
         (lambda: metrics.AUC(curve="PRGAIN"), "unknown curve 'PRGAIN'.*known: PR, ROC"),
@@ -398,7 +445,7 @@ def test_against_keras(keras, cls, shapes):
 @pytest.mark.parametrize(("name", "options"), MEANS + COUNTS + F1, ids=names(MEANS + COUNTS + F1))
 @pytest.mark.parametrize("shapes", [[(8, 3), (1, 3), (5, 3)], [(6, 7, 3), (3, 2, 3)]], ids=["vectors", "sequences"])
 def test_the_others_against_keras(keras, name, options, shapes):
-    if len(shapes[0]) == 3 and (name == "F1Score" or options.get("multi_label")):
+    if len(shapes[0]) == 3 and ((name, options) in F1 or options.get("multi_label")):
         shapes = [shape[1:] for shape in shapes]  # Keras takes these two-dimensional only
     rng = np.random.default_rng(4)
     for weighted, masked in itertools.product([False, True], [False, True]):
@@ -416,6 +463,36 @@ def test_the_others_against_keras(keras, name, options, shapes):
         config = theirs.get_config()
         for key in options:
             assert np.array_equal(np.asarray(config[key]), np.asarray(ours.get_config()[key]))
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("shape", [(5, 3), (4, 6, 3)])
+def test_functions_against_keras(keras, shape):
+    for name, options in {
+        "binary_accuracy": {"threshold": 0.3},
+        "categorical_accuracy": {},
+        "sparse_categorical_accuracy": {},
+        "top_k_categorical_accuracy": {"k": 2},
+        "sparse_top_k_categorical_accuracy": {"k": 2},
+        "mean_squared_error": {},
+        "hinge": {},
+    }.items():
+        y, p = batch_of(name.title().replace("_", ""), options, shape, 3)
+        ours, theirs = (getattr(library, name)(y, p, **options) for library in (metrics, keras.metrics))
+        np.testing.assert_allclose(ours, np.asarray(theirs), rtol=1e-6, err_msg=name)
+        assert ours.dtype == "float32", name
+
+
+@pytest.mark.keras
+def test_accuracy_and_sum_against_keras(keras):
+    rng = np.random.default_rng(8)
+    y, p, weights = rng.integers(0, 2, (4, 5)), rng.integers(0, 2, (4, 5)).astype("float32"), rng.random((4, 5))
+    for ours, theirs in ((metrics.Accuracy(), keras.metrics.Accuracy()), (metrics.Sum(), keras.metrics.Sum())):
+        arguments = (y, p) if "accuracy" in ours.name else (p,)
+        for metric in (ours, theirs):
+            metric.update_state(*arguments)
+            metric.update_state(*arguments, sample_weight=weights.astype("float32"))
+        assert ours.result() == pytest.approx(float(theirs.result()), rel=1e-6)
 
 
 @pytest.mark.keras

@@ -1,4 +1,4 @@
-"""Pooling, noise, LayerNormalization and Flatten: gradients, masks, Keras, dtypes, sizes, errors."""
+"""Pooling, noise, normalization and other shapes: gradients, masks, Keras, dtypes, sizes, errors."""
 
 import inspect
 
@@ -7,10 +7,11 @@ import pytest
 from cases import PATTERNS, SEED, masks, randomize
 
 from rnncore import gradcheck
+from rnncore.layers.core import ActivityRegularization, Identity
 from rnncore.layers.noise import GaussianDropout, GaussianNoise, SpatialDropout1D
 from rnncore.layers.normalization import LayerNormalization
 from rnncore.layers.pooling import GlobalAveragePooling1D, GlobalMaxPooling1D
-from rnncore.layers.reshaping import Flatten
+from rnncore.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 
 LAYERS = {
     "average": (GlobalAveragePooling1D, {}),
@@ -18,16 +19,23 @@ LAYERS = {
     "maximum": (GlobalMaxPooling1D, {}),
     "maximum, one step": (GlobalMaxPooling1D, {"keepdims": True}),
     "flat": (Flatten, {}),
+    "another shape": (Reshape, {"target_shape": [-1, 1]}),
+    "a shape of one axis": (Reshape, {"target_shape": [-1]}),
+    "other axes": (Permute, {"dims": [2, 1]}),
+    "as it is": (Identity, {}),
+    "with a penalty": (ActivityRegularization, {"l1": 0.125, "l2": 0.25}),
     "normal": (LayerNormalization, {}),
     "normal, no gamma": (LayerNormalization, {"scale": False, "epsilon": 0.1}),
     "normal, no beta": (LayerNormalization, {"center": False}),
     "normal, bare": (LayerNormalization, {"center": False, "scale": False}),
+    "normal, held": (LayerNormalization, {"gamma_regularizer": "l2", "beta_regularizer": "l1"}),
     "normal over steps": (LayerNormalization, {"axis": 1}),
     "normal over both": (LayerNormalization, {"axis": [2, 1]}),
     "features dropped": (SpatialDropout1D, {"rate": 0.4, "seed": 1}),
     "noise": (GaussianNoise, {"stddev": 0.4, "seed": 1}),
     "noisy factors": (GaussianDropout, {"rate": 0.4, "seed": 1}),
 }
+SMOOTH = {name: case for name, case in LAYERS.items() if name not in ("with a penalty", "normal, held")}
 POOLING = [GlobalAveragePooling1D, GlobalMaxPooling1D]
 SHAPES = {"odd": (3, 5, 4), "T = 1": (3, 1, 4), "B = 1": (1, 5, 4), "D = 2": (2, 3, 2), "one step": (1, 1, 3)}
 
@@ -62,7 +70,7 @@ def test_gradients(kind, options, shape, pattern):
     assert report.worst < 1e-7, str(report)
 
 
-@each
+@pytest.mark.parametrize(("kind", "options"), SMOOTH.values(), ids=SMOOTH)
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_gradients_by_complex_step(kind, options, pattern):
     layer, x, _ = made(kind, options, SHAPES["odd"])
@@ -91,7 +99,8 @@ def test_config_and_back(kind, options):
     layer = kind(**options)
     again = kind.from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
-    assert options.items() <= layer.get_config().items()
+    config = layer.get_config()
+    assert all(config[name] == value for name, value in options.items() if not isinstance(value, str))
 
 
 def test_flatten_ranks():
@@ -101,6 +110,33 @@ def test_flatten_ranks():
         assert layer.backward(np.ones(flat)).shape == shape
     assert Flatten().compute_output_shape((None, None, 3)) == (None, None)
     assert Flatten().compute_mask(np.ones((2, 3, 4)), np.ones((2, 3), bool)) is None
+
+
+def test_a_vector_repeated():
+    layer, x = RepeatVector(3, dtype="float64"), np.random.default_rng(SEED).standard_normal((4, 2))
+    np.testing.assert_array_equal(layer(x), np.stack([x] * 3, axis=1))
+    assert layer.compute_output_shape((None, 2)) == (None, 3, 2)
+    assert layer.compute_mask(x, np.ones(4, bool)) is None
+    for method, limit in (("central", 1e-7), ("complex", 1e-12)):
+        assert gradcheck.check_layer(layer, x, method=method).worst < limit
+
+
+def test_other_shapes():
+    x = np.arange(24.0, dtype="float32").reshape(2, 3, 4)
+    for target in ([12], [2, 6], [6, -1], [-1, 2, 2]):
+        np.testing.assert_array_equal(Reshape(target)(x), x.reshape(2, *target))
+    assert Reshape((-1, 2)).compute_output_shape((None, None, 4)) == (None, None, 2)
+    assert Reshape((6, 2)).compute_output_shape((None, None, 4)) == (None, 6, 2)
+    np.testing.assert_array_equal(Permute((2, 1))(x), x.swapaxes(1, 2))
+    np.testing.assert_array_equal(Permute((3, 1, 2))(x[None]), x[None].transpose(0, 3, 1, 2))
+
+
+def test_constraints_of_normalization():
+    layer = LayerNormalization(gamma_constraint="NonNeg", beta_constraint="UnitNorm")
+    layer(np.ones((2, 4)))
+    layer.set_weights([[-1, 2, -3, 4], [3, 0, 0, 4]])
+    layer.constrain()
+    np.testing.assert_allclose(layer.get_weights(), [[0, 2, 0, 4], [0.6, 0, 0, 0.8]], rtol=1e-6)
 
 
 # --- padding ---------------------------------------------------------------------------------------------------------
@@ -192,6 +228,14 @@ def test_only_in_training(kind, options, mean, variance):
         (lambda: GlobalMaxPooling1D("channels_first"), "data_format is 'channels_first'"),
         (lambda: Flatten(data_format="last"), "data_format is 'last'"),
         (lambda: GlobalMaxPooling1D()(np.ones((2, 3))), "expected 3"),
+        (lambda: RepeatVector(0), "n is 0; expected a whole number"),
+        (lambda: RepeatVector(2)(np.ones((2, 3, 4))), "expected 2"),
+        (lambda: Reshape((2, 0)), r"target_shape\[1\] is 0"),
+        (lambda: Reshape((-1, 2, -1)), "expected -1 at most once"),
+        (lambda: Reshape((5,))(np.ones((2, 3))), r"target_shape is \[5\]; x of shape \(2, 3\) does not fill it"),
+        (lambda: Reshape((2, -1))(np.ones((2, 3))), "does not fill it"),
+        (lambda: Permute((1, 3)), "dims is .1, 3.; expected the numbers from 1"),
+        (lambda: Permute((2, 1))(np.ones((2, 3))), "expected 3"),
         (lambda: GaussianNoise(1.5), r"stddev is 1.5; expected a number in \[0, 1\]"),
         (lambda: GaussianDropout(1.0), r"rate is 1.0; expected a number in \[0, 1\)"),
         (lambda: SpatialDropout1D(-0.1), "rate is -0.1"),
@@ -245,13 +289,21 @@ def test_equals_keras(kind, options, pattern):
         with tf.GradientTape() as tape:
             tape.watch(tensor)
             expected = theirs(tensor, **given)
-            loss = tf.reduce_sum(dy * expected)
+            loss = tf.reduce_sum(dy * expected) + sum(theirs.losses)
         gradients = tape.gradient(loss, sources, unconnected_gradients="zero")
         assert_close(layer(x, mask=mask), expected.numpy(), FORWARD[dtype], "y")
         ours = [layer.backward(dy), *layer.get_gradients()]
         for mine, its in zip(ours, gradients, strict=True):
             assert_close(mine, its.numpy(), GRADIENT[dtype], "gradient")
+        assert layer.penalty() == pytest.approx(float(sum(theirs.losses)), rel=1e-5)
         assert tuple(theirs.compute_output_shape(x.shape)) == layer.compute_output_shape(x.shape)
+
+
+@pytest.mark.keras
+def test_a_vector_repeated_in_keras():
+    from keras_reference import Case, assert_same
+
+    assert_same(Case("RepeatVector", (4, 3), {"n": 5}))
 
 
 @pytest.mark.keras
@@ -266,8 +318,11 @@ def test_ties_share_the_gradient_in_keras_too():
     np.testing.assert_array_equal(tape.gradient(y, x).numpy(), [[[0], [0.5], [0], [0.5]]])
 
 
+KINDS = [Flatten, Reshape, Permute, RepeatVector, ActivityRegularization]
+
+
 @pytest.mark.keras
-@pytest.mark.parametrize("kind", [*POOLING, Flatten, LayerNormalization, SpatialDropout1D, GaussianNoise])
+@pytest.mark.parametrize("kind", [*POOLING, *KINDS, LayerNormalization, SpatialDropout1D, GaussianNoise])
 def test_arguments_and_defaults_are_those_of_keras(kind):
     from keras_reference import frameworks
 

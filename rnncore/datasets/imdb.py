@@ -42,7 +42,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from ..utils.files import replaced
+from ..utils.files import keras_home, replaced
 
 ARCHIVE, WORD_INDEX = "imdb.npz", "imdb_word_index.json"
 MEMBERS = ("x_train", "y_train", "x_test", "y_test")
@@ -380,7 +380,7 @@ def _beside(npz: Path) -> Path | None:
 
 
 def _from_keras() -> Source:
-    npz = Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")), "datasets", ARCHIVE)
+    npz = keras_home() / "datasets" / ARCHIVE
     _digest(npz)  # a damaged file is passed over
     return Source("Keras's cache", npz, _beside(npz), f"IMDB reviews: {npz} (Keras's cache)")
 

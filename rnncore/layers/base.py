@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -65,6 +67,34 @@ def _recorded(build: Callable) -> Callable:
     return recorded
 
 
+_OLDER = {  # what older Keras scripts tell the first layer of its input -> the shape that it says
+    "input_shape": lambda shape: shape,
+    "input_dim": lambda size: (size,),
+    "input_length": lambda steps: None,  # nothing depends on it: any number of steps fits
+}
+
+
+def _placed(constructor: Callable) -> Callable:
+    """Return a layer's constructor that takes the arguments of `_OLDER`, too, and warns."""
+
+    @functools.wraps(constructor)
+    def placed(self, *args, **kwargs):
+        older = {name: kwargs.pop(name) for name in _OLDER if name in kwargs and not _takes(type(self), name)}
+        constructor(self, *args, **kwargs)
+        for name, value in older.items():
+            shape, label = _OLDER[name](value), f"{self.name}: {name}"
+            if shape is not None:
+                self.declared_shape = checked_shape(shape, label)
+            warnings.warn(f"{label} is of older Keras; an Input(shape) before the layer says it now", stacklevel=2)
+
+    return placed
+
+
+def _takes(cls: type, name: str) -> bool:
+    """Return whether the constructor of a class, or of one that it comes from, has an argument of that name."""
+    return any(name in inspect.signature(base.__init__).parameters for base in cls.__mro__)
+
+
 class Layer(Configured):
     """Base of all layers, and of your own.
 
@@ -90,18 +120,24 @@ class Layer(Configured):
         By weight name, from the last `backward`.
     output : ndarray or list of ndarray
         What the last call returned; None before.
+    declared_shape : tuple of int or None, optional
+        What ``input_shape=…`` said, an argument that every layer takes as in older Keras scripts, batch not included:
+        a `Sequential` that begins with the layer has such an `Input`.
     """
 
     input_ranks = (2, 64)  # least and most number of axes of x
     input_kind = "float"
     takes_look_ups = False  # whether `call` takes `LookUps` too, from an embedding before the layer
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
+    declared_shape: tuple[int | None, ...] | None = None
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        if "build" in cls.__dict__:
-            cls.build = _recorded(cls.build)
+        for name, wrapped in (("build", _recorded), ("__init__", _placed)):
+            if name in cls.__dict__:
+                setattr(cls, name, wrapped(cls.__dict__[name]))
 
+    @_placed
     def __init__(
         self,
         name: str | None = None,
@@ -168,6 +204,8 @@ class Layer(Configured):
         """
         if isinstance(x, Chain):
             return x.then(self)
+        if isinstance(x, (list, tuple)) and any(isinstance(part, Chain) for part in x):
+            raise TypeError(f"{self.name}: x is a list of inputs; rnncore has models of one chain of layers only")
         x = self.checked_input(x)
         mask = checked_mask(mask, x.shape[:2] if self.input_kind == "integer" else x.shape[:-1][:2], self.name)
         flag(training, f"{self.name}: training")

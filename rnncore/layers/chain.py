@@ -78,7 +78,19 @@ class InputLayer(Chain, Configured):
 
 
 def Input(
-    shape: Sequence[int | None], batch_size: int | None = None, dtype: str | None = None, name: str | None = None
+    shape: Sequence[int | None] | None = None,
+    batch_size: int | None = None,
+    dtype: str | None = None,
+    name: str | None = None,
+    *,
+    batch_shape: Sequence[int | None] | None = None,
 ) -> InputLayer:
-    """Return an `InputLayer`: ``x = Input((None,)); y = Dense(1)(LSTM(8)(Embedding(9, 4)(x))); Model(x, y)``."""
+    """Return an `InputLayer`: ``x = Input((None,)); y = Dense(1)(LSTM(8)(Embedding(9, 4)(x))); Model(x, y)``.
+
+    ``Input(batch_shape=(B, ...))`` says `batch_size` and `shape` in one.
+    """
+    if (shape is None) == (batch_shape is None):
+        raise ValueError(f"Input: shape is {shape!r} and batch_shape {batch_shape!r}; expected one of the two")
+    if shape is None:
+        batch_size, *shape = checked_shape(batch_shape, "Input: batch_shape")
     return InputLayer(shape, batch_size, dtype, name)

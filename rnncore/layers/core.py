@@ -1,4 +1,4 @@
-"""Dense, Activation and Dropout."""
+"""Dense, Activation, Dropout, Identity and ActivityRegularization."""
 
 from __future__ import annotations
 
@@ -187,3 +187,28 @@ class Dropout(Layer):
     def call_backward(self, dy):
         # y = x * drop
         return dy if self._drop is None else dy * self._drop
+
+
+class Identity(Layer):
+    """The input as it is, mask included: a place held for another layer."""
+
+    def call(self, x, mask=None, training=False):
+        return x
+
+    def call_backward(self, dy):
+        return dy
+
+
+class ActivityRegularization(Identity):
+    """A penalty on what passes by: ``l1 * sum(|x|) + l2 * sum(x²)``, divided by the number of rows.
+
+    Parameters
+    ----------
+    l1, l2 : float
+    name, dtype
+        See `Layer`.
+    """
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, name: str | None = None, dtype: str | None = None):
+        super().__init__(name, dtype, activity_regularizer=regularizers.L1L2(l1, l2))
+        self.l1, self.l2 = self.activity_regularizer.l1, self.activity_regularizer.l2

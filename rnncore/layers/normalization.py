@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import initializers
+from .. import constraints, initializers, regularizers
 from .base import Layer
 from .checks import finite, flag
 
@@ -28,6 +28,8 @@ class LayerNormalization(Layer):
     center, scale : bool
         Whether there is a beta, and a gamma.
     beta_initializer, gamma_initializer : str or Initializer
+    beta_regularizer, gamma_regularizer : str, Regularizer or None
+    beta_constraint, gamma_constraint : str, Constraint or None
     name, dtype, trainable
         See `Layer`.
 
@@ -49,6 +51,10 @@ class LayerNormalization(Layer):
         scale: bool = True,
         beta_initializer: Any = "zeros",
         gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
@@ -64,6 +70,10 @@ class LayerNormalization(Layer):
         self.center, self.scale = flag(center, f"{self.name}: center"), flag(scale, f"{self.name}: scale")
         self.beta_initializer = initializers.get(beta_initializer)
         self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
 
     def axes(self, shape: Sequence[int | None]) -> tuple[int, ...]:
         """Return `axis` as places in `shape`, in order."""
@@ -88,9 +98,9 @@ class LayerNormalization(Layer):
                 f"{self.name}: input_shape is {tuple(input_shape)}; the sizes of axis {self.axis} must be known"
             )
         if self.scale:
-            self.add_weight("gamma", sizes, self.gamma_initializer)
+            self.add_weight("gamma", sizes, self.gamma_initializer, self.gamma_regularizer, self.gamma_constraint)
         if self.center:
-            self.add_weight("beta", sizes, self.beta_initializer)
+            self.add_weight("beta", sizes, self.beta_initializer, self.beta_regularizer, self.beta_constraint)
 
     def call(self, x, mask=None, training=False):
         self._axes = axes = self.axes(x.shape)

@@ -271,6 +271,14 @@ class RNN(Layer):
             for name, array in cell.series().items()
         }
 
+    def valid_steps(self) -> np.ndarray:
+        """Return which steps of the last call counted, bool of shape (B, T), in the order of x: all without a mask."""
+        steps, rows = self._place.shape
+        valid = np.ones((rows, steps), bool)
+        if self.cells[0].memory.mask is not None:
+            valid.reshape(-1)[self._place] = self.cells[0].memory.mask
+        return valid
+
 
 def _by_length(mask: np.ndarray | None) -> np.ndarray | None:
     """Return an order of the rows in which those that take a step stand together; None where they do as they are.

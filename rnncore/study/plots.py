@@ -62,13 +62,73 @@ def plot_distance(
     return _written(figure, path)
 
 
-def _figure(columns: int):
+def plot_flow(
+    history: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
+    batches: Sequence[int],
+    path: str | os.PathLike,
+    title: str = "",
+) -> Path:
+    """Draw gradient norms against the steps, a panel a state of a layer, a line a look; write the figure.
+
+    Parameters
+    ----------
+    history : mapping of str to mapping of str to sequence of sequence of float
+        ``GradientFlow.history``.
+    batches : sequence of int
+        ``GradientFlow.batches``; later lines are darker.
+    path, title
+        As in `plot_history`.
+    """
+    panels = [(f"{layer}: {name}", looks) for layer, own in history.items() for name, looks in own.items()]
+    figure, axes = _figure(len(panels))
+    for axis, (label, looks) in zip(axes, panels, strict=True):
+        for n, (count, norms) in enumerate(zip(batches, looks, strict=True)):
+            shade = str(0.8 * (1 - (n + 1) / len(batches)))  # of grey: the last one is black
+            axis.semilogy(np.arange(1, len(norms) + 1), norms, color=shade, label=f"{count} batches")
+        axis.set(xlabel="step", ylabel="gradient norm", title=label)
+    handles, labels = axes[0].get_legend_handles_labels()
+    ends = sorted({0, len(handles) - 1})
+    figure.legend([handles[n] for n in ends], [labels[n] for n in ends], frameon=False, loc="outside right upper")
+    figure.suptitle(title)
+    return _written(figure, path)
+
+
+def plot_gates(
+    history: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+    batches: Sequence[int],
+    path: str | os.PathLike,
+    title: str = "",
+) -> Path:
+    """Draw what gates and states were like against the batches, a row of panels a layer; write the figure.
+
+    Parameters
+    ----------
+    history : mapping of str to mapping of str to mapping of str to sequence of float
+        ``GateRecorder.history``.
+    batches, path, title
+        As in `plot_flow`.
+    """
+    statistics = {"mean": "mean", "low": "share of |v| < 0.1", "high": "share of |v| > 0.9"}
+    figure, axes = _figure(len(statistics), len(history))
+    panels = [(layer, series, key) for layer, series in history.items() for key in statistics]
+    for axis, (layer, series, key) in zip(axes, panels, strict=True):
+        for name, values in series.items():
+            axis.plot(batches, values[key], "o-", markersize=3, label=name)
+        axis.set(xlabel="batches", ylabel=statistics[key], title=layer)
+        if key != "mean":
+            axis.set_ylim(-0.02, 1.02)
+        axis.legend(frameon=False, fontsize="small")
+    figure.suptitle(title)
+    return _written(figure, path)
+
+
+def _figure(columns: int, rows: int = 1):
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError('figures need matplotlib: pip install "rnncore[plot]"') from error
-    figure = Figure(figsize=(max(5.5 * columns, 9), 4), dpi=120, layout="constrained")
-    return figure, list(np.atleast_1d(figure.subplots(1, columns)))
+    figure = Figure(figsize=(max(5.5 * columns, 9), 4 * rows), dpi=120, layout="constrained")
+    return figure, list(np.ravel(figure.subplots(rows, columns)))
 
 
 def _written(figure, path) -> Path:

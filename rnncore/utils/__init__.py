@@ -1,8 +1,23 @@
 """Helpers around training."""
 
 from ..config import set_seed as set_random_seed
+from ..configured import custom_object_scope
+from ..layers.base import reset_names as clear_session
 from .dataset import PyDataset, Sequence
+from .files import get_file
 from .numeric import to_categorical
 from .sequence import pad_sequences
 
-__all__ = ["PyDataset", "Sequence", "pad_sequences", "set_random_seed", "to_categorical"]
+CustomObjectScope = custom_object_scope
+
+__all__ = [
+    "CustomObjectScope",
+    "PyDataset",
+    "Sequence",
+    "clear_session",
+    "custom_object_scope",
+    "get_file",
+    "pad_sequences",
+    "set_random_seed",
+    "to_categorical",
+]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,8 @@ import numpy as np
 
 class Progress:
     """A bar over the batches of an epoch, with loss, metrics and the time left; in the end one line an epoch.
+
+    Where nobody hears it any more (the output is closed, the pipe broken) it says nothing, and training goes on.
 
     Parameters
     ----------
@@ -26,8 +31,9 @@ class Progress:
     def __init__(self, label: str, total: int | None, verbose: int, before: int = 0):
         self.label, self.verbose, self._bar = label, verbose, None
         if verbose == 1 and _lively():
-            from tqdm.auto import tqdm
-
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a notebook without widgets gets a bar of letters
+                from tqdm.auto import tqdm
             self._bar = tqdm(
                 total=total, initial=before, desc=label, leave=False, dynamic_ncols=True, file=sys.stdout, unit="batch"
             )
@@ -41,19 +47,26 @@ class Progress:
     def close(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
-            self._bar.close()
+            self._say(self._bar.close)
 
     def step(self, logs: dict[str, float]) -> None:
         """One batch more."""
         if self._bar is not None:
             self._bar.set_postfix_str(written(logs), refresh=False)
-            self._bar.update()
+            self._say(self._bar.update)
 
     def done(self, logs: dict[str, float], seconds: float) -> None:
         """Take the bar away and leave a line."""
         self.close()
         if self.verbose:
-            print(f"{self.label} - {seconds:.1f}s - {written(logs)}", flush=True)
+            line = f"{self.label} - {seconds:.1f}s - {written(logs)}"
+            self._say(lambda: print(line, flush=True))
+
+    def _say(self, say: Callable[[], Any]) -> None:
+        try:
+            say()
+        except (OSError, ValueError):  # a broken pipe, a closed file
+            self._bar, self.verbose = None, 0
 
 
 def written(logs: dict[str, Any]) -> str:
@@ -68,4 +81,10 @@ def _written_value(value: Any) -> str:
 
 
 def _lively() -> bool:
-    return (sys.stdout is not None and sys.stdout.isatty()) or "ipykernel" in sys.modules
+    """Whether a line can be written over: in a notebook, or a terminal that knows how."""
+    if type(sys.stdout).__module__.startswith("ipykernel"):
+        return True
+    try:
+        return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
