@@ -101,7 +101,7 @@ class Optimizer(Configured):
 
     # Whether a gradient of 0 leaves weight and slots as they are, so that untouched rows need no work.
     ignores_zeros = False
-    # Whether, without a gradient, the change of a weight never grows from step to step, but as the numbers do.
+    # Whether, while the gradient is 0, a weight's change never grows from step to step, but as a step's numbers grow.
     fades = False
 
     def __init__(
@@ -177,16 +177,16 @@ class Optimizer(Configured):
         """Return the names of the arrays kept beside each weight, and what fills them at first."""
         raise NotImplementedError
 
-    @property
-    def update(self) -> Callable[..., Any]:
-        """The update: a plain elementwise function; `kernels.updates` says what it takes, by name, and returns.
+    @staticmethod
+    def update(w: np.ndarray, g: np.ndarray, *slots_and_numbers: Any) -> Any:
+        """Return the new w and slots: a plain elementwise function, whose arguments' names say what they get.
 
-        In a class of your own ``update = staticmethod(function)`` will do: NumPy runs it.
+        `kernels.updates` has the list of names. NumPy runs the update of a class of your own.
         """
         raise NotImplementedError
 
     def numbers(self, lr: float, t: int, exact: type[np.floating]) -> dict[str, float]:
-        """Return the numbers of update `t` by their names in `update`; `exact` is the weights' precision."""
+        """Return the numbers that update `t` may ask for, by name; `exact` is the weights' precision."""
         return {"lr": lr}
 
     def counters(self) -> dict[str, float]:
@@ -380,6 +380,9 @@ class Optimizer(Configured):
 
     def _numbers(self, rule: updates.Rule, lr: float, t: int, dtype: np.dtype) -> np.ndarray:
         given = self.numbers(lr, t, dtype.type) | {"decay": (self.weight_decay or 0.0) * lr}
+        unknown = [name for name in rule.numbers if name not in given]
+        if unknown:
+            raise ValueError(f"{self.name}: update asks for {unknown}; slots are {rule.slots}, numbers {sorted(given)}")
         return np.array([given[name] for name in rule.numbers], dtype)
 
     def _step(self, i: int, gradient: np.ndarray | RowGradient, rule: updates.Rule, numbers: np.ndarray) -> None:
@@ -420,41 +423,6 @@ class Optimizer(Configured):
                 self._late[i].settle()
 
 
-class SGD(Optimizer):
-    """w -= lr*g, or with momentum m = mu*m - lr*g; w += m [1]_.
-
-    Parameters
-    ----------
-    learning_rate : float
-    momentum : float
-        mu, from 0 to 1.
-    nesterov : bool
-        Go by the momentum that the next step will have: w += mu*m - lr*g.
-    **kwargs
-        See `Optimizer`.
-    """
-
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False, **kwargs: Any):
-        super().__init__(learning_rate, **kwargs)
-        self.momentum, self.nesterov = _number("momentum", momentum, most=1.0), bool(nesterov)
-
-    fades = True
-
-    def slots(self):
-        return {"momentum": 0.0} if self.momentum else {}
-
-    @property
-    def ignores_zeros(self):
-        return not self.momentum
-
-    def numbers(self, lr, t, exact):
-        return {"lr": lr, "mu": self.momentum}
-
-    @property
-    def update(self):
-        return _sgd if not self.momentum else _nesterov if self.nesterov else _momentum
-
-
 def _sgd(w, g, lr):
     return w - lr * g
 
@@ -469,55 +437,39 @@ def _nesterov(w, g, momentum, lr, mu):
     return w + (mu * momentum - lr * g), momentum
 
 
-class RMSprop(Optimizer):
-    """v = rho*v + (1-rho)*g²; w -= lr*g / sqrt(v + epsilon) [2]_; epsilon stands inside the root.
+class SGD(Optimizer):
+    """w -= lr*g, or with momentum m = mu*m - lr*g; w += m [1]_.
 
     Parameters
     ----------
     learning_rate : float
-    rho : float
-        From 0 to below 1.
     momentum : float
-        mu, from 0 to 1: m = mu*m + lr*g / sqrt(...); w -= m.
-    epsilon : float
-        Above 0.
-    centered : bool
-        Take v minus the square of the gradients' running mean, an estimate of their variance.
+        mu, from 0 to 1.
+    nesterov : bool
+        Go by the momentum that the next step will have: w += mu*m - lr*g.
     **kwargs
         See `Optimizer`.
     """
 
-    def __init__(
-        self,
-        learning_rate: float = 0.001,
-        rho: float = 0.9,
-        momentum: float = 0.0,
-        epsilon: float = 1e-7,
-        centered: bool = False,
-        **kwargs: Any,
-    ):
-        super().__init__(learning_rate, **kwargs)
-        self.rho, self.momentum = _rate("rho", rho), _number("momentum", momentum, most=1.0)
-        self.epsilon, self.centered = _number("epsilon", epsilon, above_zero=True), bool(centered)
-
-    def slots(self):
-        used = {"velocity": True, "momentum": self.momentum, "average_gradient": self.centered}
-        return {name: 0.0 for name, use in used.items() if use}
-
     fades = True
 
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False, **kwargs: Any):
+        super().__init__(learning_rate, **kwargs)
+        self.momentum, self.nesterov = _number("momentum", momentum, most=1.0), bool(nesterov)
+
+    def slots(self):
+        return {"momentum": 0.0} if self.momentum else {}
+
+    @property
+    def ignores_zeros(self):
+        return not self.momentum
+
     def numbers(self, lr, t, exact):
-        return {"lr": lr, "mu": self.momentum, "rho": self.rho, "rest": 1 - self.rho, "epsilon": self.epsilon}
+        return {"lr": lr, "mu": self.momentum}
 
     @property
     def update(self):
-        kinds = {
-            (False, False): _rmsprop,
-            (False, True): _rmsprop_momentum,
-            (True, False): _rmsprop_centered,
-            (True, True): _rmsprop_centered_momentum,
-        }
-        return kinds[self.centered, self.momentum > 0]
+        return _sgd if not self.momentum else _nesterov if self.nesterov else _momentum
 
 
 def _rmsprop(w, g, square, velocity, lr, rho, rest, epsilon):
@@ -544,6 +496,66 @@ def _rmsprop_centered_momentum(w, g, square, velocity, average_gradient, momentu
     variance = velocity - average_gradient * average_gradient
     momentum = mu * momentum + lr * g / np.sqrt(variance + epsilon)
     return w - momentum, velocity, average_gradient, momentum
+
+
+class RMSprop(Optimizer):
+    """v = rho*v + (1-rho)*g²; w -= lr*g / sqrt(v + epsilon) [2]_; epsilon stands inside the root.
+
+    Parameters
+    ----------
+    learning_rate : float
+    rho : float
+        From 0 to below 1.
+    momentum : float
+        mu, from 0 to 1: m = mu*m + lr*g / sqrt(...); w -= m.
+    epsilon : float
+        Above 0.
+    centered : bool
+        Take v minus the square of the gradients' running mean, an estimate of their variance.
+    **kwargs
+        See `Optimizer`.
+    """
+
+    fades = True
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(learning_rate, **kwargs)
+        self.rho, self.momentum = _rate("rho", rho), _number("momentum", momentum, most=1.0)
+        self.epsilon, self.centered = _number("epsilon", epsilon, above_zero=True), bool(centered)
+
+    def slots(self):
+        used = {"velocity": True, "momentum": self.momentum, "average_gradient": self.centered}
+        return {name: 0.0 for name, use in used.items() if use}
+
+    def numbers(self, lr, t, exact):
+        return {"lr": lr, "mu": self.momentum, "rho": self.rho, "rest": 1 - self.rho, "epsilon": self.epsilon}
+
+    @property
+    def update(self):
+        if self.centered:
+            return _rmsprop_centered_momentum if self.momentum else _rmsprop_centered
+        return _rmsprop_momentum if self.momentum else _rmsprop
+
+
+def _adam(w, g, square, momentum, velocity, alpha, rest_1, rest_2, epsilon):
+    momentum = momentum + (g - momentum) * rest_1
+    velocity = velocity + (square - velocity) * rest_2
+    return w - momentum * alpha / (np.sqrt(velocity) + epsilon), momentum, velocity
+
+
+def _amsgrad(w, g, square, momentum, velocity, velocity_hat, alpha, rest_1, rest_2, epsilon):
+    momentum = momentum + (g - momentum) * rest_1
+    velocity = velocity + (square - velocity) * rest_2
+    velocity_hat = np.maximum(velocity_hat, velocity)
+    return w - momentum * alpha / (np.sqrt(velocity_hat) + epsilon), momentum, velocity, velocity_hat
 
 
 class Adam(Optimizer):
@@ -598,19 +610,6 @@ class Adam(Optimizer):
         return _amsgrad if self.amsgrad else _adam
 
 
-def _adam(w, g, square, momentum, velocity, alpha, rest_1, rest_2, epsilon):
-    momentum = momentum + (g - momentum) * rest_1
-    velocity = velocity + (square - velocity) * rest_2
-    return w - momentum * alpha / (np.sqrt(velocity) + epsilon), momentum, velocity
-
-
-def _amsgrad(w, g, square, momentum, velocity, velocity_hat, alpha, rest_1, rest_2, epsilon):
-    momentum = momentum + (g - momentum) * rest_1
-    velocity = velocity + (square - velocity) * rest_2
-    velocity_hat = np.maximum(velocity_hat, velocity)
-    return w - momentum * alpha / (np.sqrt(velocity_hat) + epsilon), momentum, velocity, velocity_hat
-
-
 class AdamW(Adam):
     """Adam with weight decay on by default [5]_; `weight_decay` must be a number."""
 
@@ -661,14 +660,10 @@ class Adagrad(Optimizer):
     def numbers(self, lr, t, exact):
         return {"lr": lr, "epsilon": self.epsilon}
 
-    @property
-    def update(self):
-        return _adagrad
-
-
-def _adagrad(w, g, square, accumulator, lr, epsilon):
-    accumulator = accumulator + square
-    return w - lr * g / np.sqrt(accumulator + epsilon), accumulator
+    @staticmethod
+    def update(w, g, square, accumulator, lr, epsilon):
+        accumulator = accumulator + square
+        return w - lr * g / np.sqrt(accumulator + epsilon), accumulator
 
 
 class Adadelta(Optimizer):
@@ -691,6 +686,8 @@ class Adadelta(Optimizer):
         See `Optimizer`.
     """
 
+    fades = True
+
     def __init__(self, learning_rate: float = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **kwargs: Any):
         super().__init__(learning_rate, **kwargs)
         self.rho, self.epsilon = _rate("rho", rho), _number("epsilon", epsilon, above_zero=True)
@@ -698,21 +695,15 @@ class Adadelta(Optimizer):
     def slots(self):
         return {"accumulated_grad": 0.0, "accumulated_delta_var": 0.0}
 
-    fades = True
-
     def numbers(self, lr, t, exact):
         return {"lr": lr, "rho": self.rho, "rest": 1 - self.rho, "epsilon": self.epsilon}
 
-    @property
-    def update(self):
-        return _adadelta
-
-
-def _adadelta(w, g, square, accumulated_grad, accumulated_delta_var, lr, rho, rest, epsilon):
-    accumulated_grad = rho * accumulated_grad + rest * square
-    ratio = np.sqrt(accumulated_delta_var + epsilon) / np.sqrt(accumulated_grad + epsilon)
-    accumulated_delta_var = rho * accumulated_delta_var + rest * (ratio * ratio * square)
-    return w - lr * (ratio * g), accumulated_grad, accumulated_delta_var
+    @staticmethod
+    def update(w, g, square, accumulated_grad, accumulated_delta_var, lr, rho, rest, epsilon):
+        accumulated_grad = rho * accumulated_grad + rest * square
+        ratio = np.sqrt(accumulated_delta_var + epsilon) / np.sqrt(accumulated_grad + epsilon)
+        accumulated_delta_var = rho * accumulated_delta_var + rest * (ratio * ratio * square)
+        return w - lr * (ratio * g), accumulated_grad, accumulated_delta_var
 
 
 class Adamax(Optimizer):
@@ -756,15 +747,11 @@ class Adamax(Optimizer):
         alpha = lr / (1 - exact(self.beta_1) ** t)
         return {"alpha": alpha, "rest_1": 1 - self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
 
-    @property
-    def update(self):
-        return _adamax
-
-
-def _adamax(w, g, size, momentum, norm, alpha, rest_1, beta_2, epsilon):
-    momentum = momentum + (g - momentum) * rest_1
-    norm = np.maximum(beta_2 * norm, size)
-    return w - alpha * momentum / (norm + epsilon), momentum, norm
+    @staticmethod
+    def update(w, g, size, momentum, norm, alpha, rest_1, beta_2, epsilon):
+        momentum = momentum + (g - momentum) * rest_1
+        norm = np.maximum(beta_2 * norm, size)
+        return w - alpha * momentum / (norm + epsilon), momentum, norm
 
 
 class Nadam(Optimizer):
@@ -825,15 +812,11 @@ class Nadam(Optimizer):
             "epsilon": self.epsilon,
         }
 
-    @property
-    def update(self):
-        return _nadam
-
-
-def _nadam(w, g, square, momentum, velocity, ahead, now, correction, rest_1, rest_2, epsilon):
-    momentum = momentum + (g - momentum) * rest_1
-    velocity = velocity + (square - velocity) * rest_2
-    return w - (ahead * momentum + now * g) / (np.sqrt(velocity / correction) + epsilon), momentum, velocity
+    @staticmethod
+    def update(w, g, square, momentum, velocity, ahead, now, correction, rest_1, rest_2, epsilon):
+        momentum = momentum + (g - momentum) * rest_1
+        velocity = velocity + (square - velocity) * rest_2
+        return w - (ahead * momentum + now * g) / (np.sqrt(velocity / correction) + epsilon), momentum, velocity
 
 
 class Lion(Optimizer):
@@ -864,13 +847,9 @@ class Lion(Optimizer):
         beta_1, beta_2 = exact(self.beta_1), exact(self.beta_2)
         return {"lr": lr, "beta_1": beta_1, "rest_1": 1 - beta_1, "beta_2": beta_2, "rest_2": 1 - beta_2}
 
-    @property
-    def update(self):
-        return _lion
-
-
-def _lion(w, g, momentum, lr, beta_1, rest_1, beta_2, rest_2):
-    return w - lr * np.sign(momentum * beta_1 + g * rest_1), momentum * beta_2 + g * rest_2
+    @staticmethod
+    def update(w, g, momentum, lr, beta_1, rest_1, beta_2, rest_2):
+        return w - lr * np.sign(momentum * beta_1 + g * rest_1), momentum * beta_2 + g * rest_2
 
 
 def get(identifier: str | Mapping[str, Any] | type | Optimizer) -> Optimizer:

@@ -101,7 +101,7 @@ def test_gaps(name, options, gap):
 
 def test_a_change_that_grows():
     """With a velocity that fades faster than the momentum, what is too small for a weight now is not so later."""
-    late, at_once = (Run(Adam(1e-9, beta_2=0.5, epsilon=1e-12), late) for late in (True, False))
+    late, at_once = (Run(Adam(1e-11, beta_2=0.5, epsilon=1e-12), late) for late in (True, False))
     for n in range(60):
         ids, rows = np.array([n and 2]), np.full((1, D), 1e-3, "float32")
         late.step(ids, rows)

@@ -86,7 +86,7 @@ class Kernels(NamedTuple):
 
     whole: Callable  # flat arrays: w, g, *slots, numbers
     rows: Callable  # w, g (U, D), moment (U, D), *slots, numbers, ids (U,)
-    late: Callable  # w, *slots, history (T, S), done (V,), ids (N,), most (S,), small, least: see `LateRows`
+    late: Callable  # w, *slots, history (T, S), done (V,), ids (N,), most (S,), small: see `LateRows`
 
 
 @cache
@@ -106,7 +106,7 @@ def kernels(rule: Rule) -> Kernels | None:
     names = {"update": inlined(rule.update), "moment": moment and inlined(moment), "HANDS": HANDS, "CHECK": CHECK}
     return Kernels(
         *(
-            kernel(from_source(source, names, name), f"{rule.update.__name__}.{name}.{key}", EXACT)
+            kernel(from_source(source, names, name), f"{rule.update.__qualname__}.{name}.{key}", EXACT)
             for name, source in zip(_LOOPS, sources, strict=True)
         )
     )
@@ -133,7 +133,7 @@ def rows(table, gradients, moments, $tables numbers, ids, begin, end):
 """),
     # An id may come twice: the hand that holds it does it once.
     "late": Template("""
-def late(table, $tables history, done, ids, most, small, least, begin, end):
+def late(table, $tables history, done, ids, most, small, begin, end):
     steps, zero = history.shape[0], history.dtype.type(0)
     for k in range(ids.shape[0]):
         i = ids[k]
@@ -154,7 +154,7 @@ def late(table, $tables history, done, ids, most, small, least, begin, end):
                 $unpack
                 for n in range(w.shape[0]):
                     $change
-                    moves |= not abs(change) <= abs(w[n]) * small - least
+                    moves |= not abs(change) <= abs(w[n]) * small
                 if not moves:
                     until = steps
             while t < until:
@@ -235,10 +235,8 @@ class LateRows:
         self.history = np.empty((LONGEST, len(rule.numbers)), w.dtype)
         self.steps = 0  # in the history
         self.done = np.zeros(len(w), np.int64)  # of them, by row
-        # A quarter of the least half unit in a weight's last place; and no such thing as a slot down to its last bits,
-        # which do not fade.
-        limits = np.finfo(w.dtype)
-        self.small, self.least = limits.eps / (16 if fades else np.inf), limits.tiny * 2**26
+        # Of a weight: a quarter of half a unit in its last place, where that is smallest.
+        self.small = np.finfo(w.dtype).eps / (16 if fades else np.inf)
 
     def step(self, g: np.ndarray, moment: np.ndarray, numbers: np.ndarray, ids: np.ndarray) -> None:
         """Take a step: now for the rows `ids` (U,), each there once, with gradients (U, D); later for the others."""
@@ -257,7 +255,7 @@ class LateRows:
         rows = rows[behind > 0]
         if rows.size:
             history, work = self.history[: self.steps], int(behind.sum()) * self.w.shape[1] * FLOPS
-            arrays = (history, self.done, rows, history.max(axis=0), self.small, self.least)
+            arrays = (history, self.done, rows, history.max(axis=0), self.small)
             threads.run(Job(kernels(self.rule).late, (self.w, *self.slots, *arrays), HANDS, work))
         if ids is None:
             self.steps, self.done[:] = 0, 0
