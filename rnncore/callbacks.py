@@ -261,7 +261,7 @@ class ModelCheckpoint(_Monitor):
         self.verbose = whole(verbose, "ModelCheckpoint: verbose")
         self.save_best_only = flag(save_best_only, "ModelCheckpoint: save_best_only")
         self.save_weights_only = flag(save_weights_only, "ModelCheckpoint: save_weights_only")
-        self.save_freq = frequency(save_freq, f"{type(self).__name__}: save_freq")
+        self.save_freq = frequency(save_freq, "ModelCheckpoint: save_freq")
         self.best = (
             None if initial_value_threshold is None else finite(initial_value_threshold, "ModelCheckpoint: best")
         )
@@ -332,7 +332,7 @@ class BackupAndRestore(Callback):
         if not os.fspath(backup_dir):
             raise ValueError("BackupAndRestore: backup_dir is empty; expected the name of a folder")
         self.path = Path(backup_dir, "training.npz")
-        self.save_freq = frequency(save_freq, f"{type(self).__name__}: save_freq")
+        self.save_freq = frequency(save_freq, "BackupAndRestore: save_freq")
         self.delete_checkpoint = flag(delete_checkpoint, "BackupAndRestore: delete_checkpoint")
 
     def on_train_begin(self, logs=None):

@@ -57,12 +57,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return left + middle.join(fill * width for width in widths) + right
 
     def cells(row, bar):
-        parts = zip_longest(*(wrap(text, width - 2) for text, width in zip(row, widths, strict=True)), fillvalue="")
+        texts = (wrap(text, width - 2, break_on_hyphens=False) for text, width in zip(row, widths, strict=True))
         filled = (
             [f" {text:{side}{width - 2}} " for text, side, width in zip(part, "<<>", widths, strict=True)]
-            for part in parts
+            for part in zip_longest(*texts, fillvalue="")
         )
-        return "\n".join(bar + bar.join(texts) + bar for texts in filled)
+        return "\n".join(bar + bar.join(part) + bar for part in filled)
 
     body = f"\n{line('├', '─', '┼', '┤')}\n".join(cells(row, "│") for row in rows)
     return "\n".join(

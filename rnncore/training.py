@@ -18,7 +18,7 @@ from .callbacks import Callback, History
 from .configured import described, revived
 from .divergence import check_gradients, check_loss
 from .layers.base import Layer
-from .layers.checks import flag, fraction, positive, whole
+from .layers.checks import flag, fraction, not_finite, positive, whole
 from .layers.core import Activated
 from .place import Place, Running
 from .saving import stateful_layers
@@ -502,7 +502,7 @@ class Trainer(Layer):
             with Progress("Predict", length, verbose) as progress:
                 for batch, (x, _, _) in enumerate(islice(source, steps)):
                     _call(callbacks, "on_predict_batch_begin", batch)
-                    outputs.append(self.forward(x))
+                    outputs.append(self._predicted(x))
                     _call(callbacks, "on_predict_batch_end", batch, {"outputs": outputs[-1]})
                     progress.step({})
             _warn_if_short(steps and steps - len(outputs), "the prediction")
@@ -558,7 +558,14 @@ class Trainer(Layer):
         """Return the outputs for x, taken as one batch; errors as those of `predict`."""
         table = data.checked(self, x)
         self._build(table)
-        return self.forward(table.arrays()[0])
+        return self._predicted(table.arrays()[0])
+
+    def _predicted(self, x):
+        """Return the outputs for checked x; where they are not finite, weights that are not are refused."""
+        outputs = self.forward(x)
+        if not_finite(outputs) is not None:
+            self.check_weights()
+        return outputs
 
     def _batch(self, x, y, sample_weight):
         """Return a checked batch, and what takes in its loss and metrics."""
@@ -575,11 +582,10 @@ class Trainer(Layer):
             raise ValueError(f"{self.name}: there is no loss; call compile(optimizer, loss) first")
 
     def _build(self, table):
-        """Build the model for checked samples, and refuse weights that are not finite."""
+        """Build the model for checked samples."""
         if not self.built:
             shape = table[:1].arrays()[0].shape
             self.build(shape if table.lengths is None else (*shape[:1], None, *shape[2:]))
-        self.check_weights()
 
     def _prepare(self, table, targets=False, label=""):
         """Make the model ready for checked samples, and if `targets`, them too: what does not fit shows here."""
@@ -587,6 +593,7 @@ class Trainer(Layer):
             _require_targets(table, label)
         self._build(table)
         if targets:
+            self.check_weights()
             self._check_targets(table, label)
 
     def checked_data(
