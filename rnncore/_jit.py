@@ -11,6 +11,7 @@ import dis
 import hashlib
 import os
 import platform
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -22,6 +23,8 @@ import numpy as np
 from llvmlite import binding, ir
 from numba.core import caching, cgutils, types
 from numba.extending import intrinsic, overload
+
+from . import config
 
 # error_model="numpy": no ZeroDivision branch, without which loops with a division do not vectorise.
 # Of fastmath only "contract" (a*b + c in one rounding): NaN and infinity keep their meaning, sums keep their order.
@@ -71,14 +74,19 @@ class _KernelCache(caching.FunctionCache):
         return sig, codegen.magic_tuple(), self._py_func.__qualname__
 
     def load_overload(self, sig, target_context):
+        found = None
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception:  # a damaged file, whatever it raises: compile anew
             with suppress(OSError):
                 self.flush()
-            return None
+        if found is None:
+            self._began = time.perf_counter()
+            config.compiling.begin()
+        return found
 
     def save_overload(self, sig, data):
+        config.compiling.seconds += time.perf_counter() - self._began
         try:
             super().save_overload(sig, data)
         except OSError:  # no place to write: the kernel serves this process only

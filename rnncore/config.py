@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -60,6 +60,24 @@ def set_backend(name: str) -> None:
     if name not in BACKENDS:
         raise ValueError(f"backend (set_backend or RNNCORE_BACKEND) is {name!r}; allowed: {', '.join(BACKENDS)}")
     _settings["backend"] = name
+
+
+class Compiling:
+    """What compiling kernels took of this process's time: each once a machine, after that they come from disk.
+
+    Attributes
+    ----------
+    seconds : float
+    begin : callable
+        Called before each: see `utils.progress.compiling_told`.
+    """
+
+    def __init__(self):
+        self.seconds: float = 0.0
+        self.begin: Callable[[], None] = lambda: None
+
+
+compiling = Compiling()
 
 
 def threads() -> int:

@@ -23,7 +23,7 @@ from .layers.core import Activated
 from .place import Place, Running
 from .saving import stateful_layers
 from .utils.interrupt import deferred_interrupt
-from .utils.progress import Progress
+from .utils.progress import Progress, compiling_told
 
 
 class Trainer(Layer):
@@ -253,7 +253,7 @@ class Trainer(Layer):
         if validation_data is not None:
             sizes = {"batch_size": validation_size, "steps": validation_steps}
             validation = batches.source(self, *validation_data, **sizes, label=label, sort=True)
-        with ExitStack() as opened:
+        with compiling_told(verbose), ExitStack() as opened:
             for each, its_label in ((source, ""), (validation, label)):
                 if each is not None:
                     opened.enter_context(closing(each))
@@ -428,7 +428,8 @@ class Trainer(Layer):
         size, steps = _optional(batch_size, "batch_size"), _optional(steps, "steps")
         verbose, return_dict = _verbosity(verbose), flag(return_dict, "return_dict")
         callbacks = _checked_callbacks(callbacks)
-        with closing(batches.source(self, x, y, sample_weight, batch_size=size, steps=steps, sort=True)) as source:
+        given = batches.source(self, x, y, sample_weight, batch_size=size, steps=steps, sort=True)
+        with compiling_told(verbose), closing(given) as source:
             self._prepare(source.sample(), True)
             length = steps or source.steps
             self._introduce(callbacks, 1, length, verbose)

@@ -161,3 +161,15 @@ def test_a_notebook(monkeypatch):
         monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
         monkeypatch.setattr(sys, "stdout", screen)  # one that a block was redirected to is no notebook
         assert progress._lively() is lively
+
+
+def test_compiling_is_told_once_a_machine(tmp_path):
+    script = SCRIPT.replace('keras.set_backend("numpy")\n', "").replace("time.sleep(0.11)", "pass")
+    environment = {**os.environ, "RNNCORE_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, env=environment)
+        for _ in range(2)
+    )
+    assert first.stdout.count("Compiling kernels") == 1
+    assert re.search(r"Epoch 1/2 - [\d.]+s \([\d.]+s of it compiling\) - loss", first.stdout)
+    assert "ompiling" not in second.stdout

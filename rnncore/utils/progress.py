@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+
+from .. import config
 
 
 class Progress:
@@ -30,6 +33,7 @@ class Progress:
 
     def __init__(self, label: str, total: int | None, verbose: int, before: int = 0):
         self.label, self.verbose, self._bar = label, verbose, None
+        self._compiled = config.compiling.seconds
         if verbose == 1 and _lively():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a notebook without widgets gets a bar of letters
@@ -59,7 +63,9 @@ class Progress:
         """Take the bar away and leave a line."""
         self.close()
         if self.verbose:
-            line = f"{self.label} - {seconds:.1f}s - {written(logs)}"
+            compiled = config.compiling.seconds - self._compiled
+            of_it = f" ({compiled:.1f}s of it compiling)" if compiled >= 0.1 else ""
+            line = f"{self.label} - {seconds:.1f}s{of_it} - {written(logs)}"
             self._say(lambda: print(line, flush=True))
 
     def _say(self, say: Callable[[], Any]) -> None:
@@ -67,6 +73,26 @@ class Progress:
             say()
         except (OSError, ValueError):  # a broken pipe, a closed file
             self._bar, self.verbose = None, 0
+
+
+@contextmanager
+def compiling_told(verbose: int) -> Iterator[None]:
+    """Say so when, within the block, a kernel must be compiled first; once, and not with `verbose` 0."""
+
+    def tell():
+        config.compiling.begin = _nothing
+        with suppress(OSError, ValueError):
+            print("Compiling kernels: once on this machine, some seconds.", flush=True)
+
+    config.compiling.begin = tell if verbose else _nothing
+    try:
+        yield
+    finally:
+        config.compiling.begin = _nothing
+
+
+def _nothing() -> None:
+    pass
 
 
 def written(logs: dict[str, Any]) -> str:
