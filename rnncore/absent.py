@@ -96,7 +96,6 @@ ABSENT = {  # module -> names, as patterns -> the nearest thing
         "model_from_json": "load_model, and Sequential.from_config",
     },
     "rnncore.utils": {
-        "*Sequence* PyDataset": "arrays",
         "*img* *image* save_img bounding_boxes": _IMAGES,
         "*_dataset_from_* FeatureSpace split_dataset": "arrays, utils.pad_sequences, and validation_split of fit",
         "plot_model model_to_dot get_source_inputs": "model.summary()",

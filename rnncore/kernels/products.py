@@ -50,13 +50,13 @@ class NumpyProducts:
     @staticmethod
     def project(inputs: Inputs, weights: np.ndarray, bias: np.ndarray, valid: Any, out: np.ndarray) -> Job:
         """``out[g] = x[g] @ weights[g] + bias[g]``: (G, N, H) from weights (G, D, H) and bias (G, H)."""
-        out[:, _rows(valid, None)] = np.matmul(inputs.at(valid), weights) + bias[:, None]
+        out[:, _rows(valid, None)] = matmul(inputs.at(valid), weights) + bias[:, None]
         return _done(out)
 
     @staticmethod
     def weight_gradients(inputs: Inputs, dz: np.ndarray, valid: Any) -> Job:
         """``x[g].T @ dz[g]``: (G, D, H) from dz (G, N, H)."""
-        return _done(np.matmul(inputs.at(valid).transpose(0, 2, 1), _taken(dz, valid)))
+        return _done(matmul(inputs.at(valid).transpose(0, 2, 1), _taken(dz, valid)))
 
     @staticmethod
     def bias_gradients(dz: np.ndarray, valid: Any) -> Job:
@@ -68,7 +68,7 @@ class NumpyProducts:
         dz: np.ndarray, weights: np.ndarray, drop: np.ndarray | None, valid: Any, to: Any, size: int
     ) -> Job:
         """``dz[g] @ weights[g].T * drop[g]`` added up over the gates: (size, D), position valid[n] in row to[n]."""
-        dx = np.matmul(_taken(dz, valid), weights.transpose(0, 2, 1))
+        dx = matmul(_taken(dz, valid), weights.transpose(0, 2, 1))
         dx = (dx if drop is None else dx * _steps(drop, dx.shape[1], valid)).sum(axis=0)
         out = np.zeros((size, weights.shape[1]), dx.dtype)
         out[_rows(valid, to)] = dx
@@ -138,6 +138,12 @@ def products_for(elementwise: bool, dtype: np.dtype) -> type[NumpyProducts] | ty
     """Return what computes in `dtype` now, for a cell that runs compiled or (not elementwise) does not."""
     by_numpy = np.dtype(dtype).kind == "c" or config.backend() == "numpy" or not elementwise
     return NumpyProducts if by_numpy else CompiledProducts
+
+
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return ``a @ b``; without a warning, as on some processors a BLAS raises "invalid" for finite numbers."""
+    with np.errstate(invalid="ignore"):
+        return np.matmul(a, b)
 
 
 def _done(out: np.ndarray) -> Job:

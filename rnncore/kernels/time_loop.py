@@ -31,6 +31,7 @@ import numpy as np
 from .. import config
 from ..cells.cell import Cell, Product, Stage
 from . import threads
+from .products import matmul
 from .threads import Job
 
 
@@ -166,7 +167,8 @@ class NumpyLoop:
             for stage, products, inputs, outputs, _, _ in self.plan.stages:
                 for source, _, target, _, n in products:
                     value = _read(arrays, source, t, taken)
-                    blocks[target, t, taken] += (value if drop is None else value * drop[n, taken]) @ weights[n]
+                    value = value if drop is None else value * drop[n, taken]
+                    blocks[target, t, taken] += matmul(value, weights[n])
                 with np.errstate(over="ignore"):  # an infinite exp is no news: compiled code does not tell either
                     values = stage.step(*(_read(arrays, place, t, taken) for place in inputs))
                 for (array, index, offset), value in zip(outputs, _tuple(values), strict=True):
@@ -185,7 +187,7 @@ class NumpyLoop:
                     before = _read(arrays, place, t, taken) if self.plan.sums(place) else 0
                     arrays[place.array][place.index, t + place.offset, taken] = before + value
                 for _, (array, index, offset), _, dtarget, n in products:
-                    value = dblocks[dtarget, t, taken] @ weights[n].T
+                    value = matmul(dblocks[dtarget, t, taken], weights[n].T)
                     arrays[array][index, t + offset, taken] += value if drop is None else value * drop[n, taken]
             dstates[:, t, idle] += dstates[:, t + 1, idle]
 
