@@ -122,12 +122,12 @@ class PyTorch:
     def load(self, case: Case, x: np.ndarray, y: np.ndarray, weights: list[np.ndarray]) -> None:
         self.case, self.weights = case, weights
         self.x, self.y = self.torch.from_numpy(x), self.torch.from_numpy(y)
-        nn, directions = self.torch.nn, 1 + case.bidirectional
+        nn = self.torch.nn
         self.embedding = nn.Embedding(case.vocabulary, case.embedding)
         self.recurrent = getattr(nn, {"SimpleRNN": "RNN"}.get(case.layer, case.layer))(
             case.embedding, case.units, case.depth, bidirectional=case.bidirectional
         )
-        self.dense = nn.Linear(directions * case.units, 1)
+        self.dense = nn.Linear(case.directions * case.units, 1)
         for name, parameter in self.recurrent.named_parameters():
             parameter.requires_grad_(case.layer == "GRU" or "bias_hh" not in name)
         self._start_with("Adam", fused=True)
@@ -155,7 +155,7 @@ class PyTorch:
             vectors = self.torch.nn.utils.rnn.pack_padded_sequence(vectors, lengths, enforce_sorted=False)
         _, last = self.recurrent(vectors)
         h = last[0] if self.case.layer == "LSTM" else last
-        return self.dense(self.torch.cat(list(h[-1 - self.case.bidirectional :]), dim=-1))
+        return self.dense(self.torch.cat(list(h[-self.case.directions :]), dim=-1))
 
     def _predicted(self, x):
         with self.torch.inference_mode():
@@ -173,7 +173,7 @@ class PyTorch:
         from rnncore.interop import weights_to_torch
 
         table, *recurrent, kernel, bias = self.weights
-        apiece = 3 * (1 + self.case.bidirectional)
+        apiece = 3 * self.case.directions
         layers = [recurrent[n : n + apiece] for n in range(0, len(recurrent), apiece)]
         parts = {
             self.embedding: {"weight": table},

@@ -64,29 +64,35 @@ class Case:
             small[axis] = 4 + AXES[axis].index(getattr(self, axis))
         return replace(self, **small, rows=self.rows and min(self.rows, 16))
 
-    def recurrent_layers(self) -> Iterator[int]:
-        """Yield the size of the input of each recurrent layer, each direction by itself, in the order of weights."""
-        directions = 1 + self.bidirectional
-        for n in range(self.depth):
-            yield from [directions * self.units if n else self.embedding] * directions
+    @property
+    def directions(self) -> int:
+        """1, or 2 where the sequence is read from both ends."""
+        return 1 + self.bidirectional
 
-    def products(self) -> float:
-        """Return the floating point operations of the matrix products for one word: forward, and back if trained.
+    @property
+    def sizes(self) -> list[int]:
+        """The size of the input of each recurrent layer."""
+        return [self.embedding, *[self.directions * self.units] * (self.depth - 1)]
 
-        Forward are ``x W`` and ``h U``; backward each of them has two: the gradients of its factors.
-        """
-        gates = GATES[self.layer]
-        forward = sum(2 * (size + self.units) * gates * self.units for size in self.recurrent_layers())
-        return forward * (3 if self.work == "train" else 1)
+    @property
+    def passes(self) -> int:
+        """How often each product is computed: forward, and trained once for the gradient of each of its factors."""
+        return 3 if self.work == "train" else 1
+
+    def products(self, inputs: int, states: int, layer: int | None = None) -> float:
+        """Return the operations for one word of the products x W, so many times, and h U; of one layer or of all."""
+        sizes = self.sizes if layer is None else [self.sizes[layer]]
+        columns = self.directions * GATES[self.layer] * self.units
+        return sum(2 * (inputs * size + states * self.units) * columns for size in sizes)
 
     def weights(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Draw weights in the order and layout of Keras's ``get_weights``."""
         columns = GATES[self.layer] * self.units
         bias = (2, columns) if self.layer == "GRU" else (columns,)
         shapes = [(self.vocabulary, self.embedding)]
-        for size in self.recurrent_layers():
-            shapes += [(size, columns), (self.units, columns), bias]
-        shapes += [((1 + self.bidirectional) * self.units, 1), (1,)]
+        for size in self.sizes:
+            shapes += self.directions * [(size, columns), (self.units, columns), bias]
+        shapes += [(self.directions * self.units, 1), (1,)]
         return [_drawn(rng, shape) for shape in shapes]
 
     def arrays(self, texts: Texts, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
-from typing import Any
 
 import numpy as np
 
@@ -75,63 +74,55 @@ class Work:
     """What a step of a case has to do, on average over its batches: floating point operations, and bytes."""
 
     def __init__(self, case: Case, x: np.ndarray):
-        self.case = case
-        self.words = case.words(x) * case.batch / len(x)
-        batches = x.reshape(-1, case.batch, case.steps)
-        self.distinct = float(np.mean([len(np.unique(batch)) for batch in batches]))
-        self.gates, self.directions = GATES[case.layer] * case.units, 1 + case.bidirectional
-        self.inputs = list(case.recurrent_layers())[:: self.directions]
+        self.case, self.words = case, case.words(x) * case.batch / len(x)
+        self.distinct = np.mean([len(np.unique(batch)) for batch in x.reshape(-1, case.batch * case.steps)])
 
-    def products(self, inputs: float, states: float, sizes: list[int] | None = None) -> float:
-        """Return the operations of the products x W, `inputs` times, and h U, `states` times, of layers of `sizes`."""
-        each = (inputs * size + states * self.case.units for size in sizes or self.inputs)
-        return self.directions * sum(2 * self.words * size * self.gates for size in each)
+    def products(self, *which: int) -> float:
+        """Return the operations of `Case.products` in a step."""
+        return self.words * self.case.products(*which)
 
-    def parts(self) -> dict[tuple[int, str], tuple[float, float]]:
-        """Return operations and bytes, by the number of the layer and the way through it; the optimizer's last.
+    def parts(self, layers: list[str]) -> dict[tuple[str, str], tuple[float, float]]:
+        """Return operations and bytes by layer and way through it, and of the optimizer.
 
-        What must be moved: a layer's input, its gates and states are written once and read once on the way back,
+        What must be moved: a layer's input, its gates and its states are written once, and read once on the way back,
         where their gradients are written; Adam reads and writes a weight and two moments, and reads the gradient.
         """
         case = self.case
-        found = {(0, "forward"): (0.0, self.words * 2 * case.embedding * BYTES)}
-        for n, size in enumerate(self.inputs, 1):
-            kept = self.directions * (self.gates + 2 * case.units)
-            moved = self.words * (size + kept) * BYTES
-            found[n, "forward"] = self.products(1, 1, [size]), moved
-            found[n, "backward"] = self.products(2, 2, [size]), 2 * moved
-        drawn = case.weights(np.random.default_rng(0))[1:]
-        entries = self.distinct * case.embedding + sum(weight.size for weight in drawn)
-        return {**found, (-1, "optimizer"): (0.0, 7 * entries * BYTES)}
+        found = {(layers[0], "forward"): (0.0, self.words * 2 * case.embedding * BYTES)}
+        for n, size in enumerate(case.sizes):
+            moved = self.words * (size + case.directions * (GATES[case.layer] + 2) * case.units) * BYTES
+            found[layers[1 + n], "forward"] = self.products(1, 1, n), moved
+            found[layers[1 + n], "back"] = self.products(2, 2, n), 2 * moved
+        _, *weights = case.weights(np.random.default_rng(0))
+        entries = self.distinct * case.embedding + sum(weight.size for weight in weights)
+        return {**found, ("optimizer", ""): (0.0, 7 * entries * BYTES)}
 
 
 def by_part(peer: KerasLike, work: Work, gflops: float, bandwidth: float) -> tuple[list[str], list[list[str]]]:
     """Return the head and the rows of the first table: means over the steps."""
-    model, parts = peer.model, work.parts()
-    watched: dict[str, tuple[Any, str, tuple[int, str]]] = {}
-    for n, layer in enumerate(model.layers):
-        watched[f"{layer.name} forward"] = layer, "call", (n, "forward")
-        watched[f"{layer.name} back"] = layer, "call_backward", (n, "backward")
-    watched["loss"] = model.loss, "value_and_gradient", (-1, "loss")
-    watched["optimizer"] = model.optimizer, "apply_gradients", (-1, "optimizer")
-    times: dict[str, list[float]] = {}
-    for name, (owner, method, _) in watched.items():
-        setattr(owner, method, _watched(getattr(owner, method), times.setdefault(name, [])))
+    model = peer.model
+    watched = {
+        ("loss", ""): (model.loss, "value_and_gradient"),
+        ("optimizer", ""): (model.optimizer, "apply_gradients"),
+    }
+    for layer in model.layers:
+        watched[layer.name, "forward"], watched[layer.name, "back"] = (layer, "call"), (layer, "call_backward")
+    times: dict[tuple[str, str], list[float]] = {part: [] for part in watched}
+    for part, (owner, method) in watched.items():
+        setattr(owner, method, _watched(getattr(owner, method), times[part]))
     whole = peer.time(BATCHES)
-    for owner, method, _ in watched.values():
+    for owner, method in watched.values():
         delattr(owner, method)
 
-    taken = {name: float(np.mean(seconds[-BATCHES:])) for name, seconds in times.items() if seconds}
-    taken["between them"] = whole - sum(taken.values())
-    rows = []
-    for name, seconds in taken.items():
-        operations, moved = parts.get(watched[name][2] if name in watched else None, (0.0, 0.0))
+    taken = {part: float(np.mean(seconds[-BATCHES:])) for part, seconds in times.items() if seconds}
+    taken["between", "them"] = whole - sum(taken.values())
+    parts, rows = work.parts([layer.name for layer in model.layers]), []
+    for part in sorted(taken, key=taken.get, reverse=True):
+        operations, moved = parts.get(part, (0.0, 0.0))
         limit = max(operations / (1e9 * gflops), moved / (1e9 * bandwidth))
-        rows.append([name, *_rated(seconds, whole, operations, gflops), _ms(limit) if limit else ""])
-    return ["part", "ms", "of the step", "GFLOP/s", "of the best", "limit, ms"], [
-        *rows,
-        ["the step", _ms(whole), "100%", *_rated(whole, whole, work.products(3, 3), gflops)[2:], ""],
-    ]
+        rows.append([" ".join(part), *_rated(taken[part], whole, operations, gflops), _ms(limit) if limit else ""])
+    rows.append(["the step", *_rated(whole, whole, work.products(3, 3), gflops), ""])
+    return ["part", "ms", "of the step", "GFLOP/s", "of the best", "limit, ms"], rows
 
 
 def by_function(peer: KerasLike, work: Work, gflops: float, count: int) -> tuple[list[str], list[list[str]]]:
@@ -141,8 +132,8 @@ def by_function(peer: KerasLike, work: Work, gflops: float, count: int) -> tuple
     peer.time(BATCHES)
     profile.disable()
     steps = BATCHES + 1  # the first one is not in `time`'s mean, but it is in the profile
-    found = {place: own / steps for place, (_, _, own, _, _) in pstats.Stats(profile).stats.items()}
-    calls = {place: number / steps for place, (_, number, _, _, _) in pstats.Stats(profile).stats.items()}
+    statistics = pstats.Stats(profile).stats
+    found = {place: own / steps for place, (_, _, own, _, _) in statistics.items()}
     whole = sum(found.values())
     rows, rated = [], set()
     for place in sorted(found, key=found.get, reverse=True)[:count]:
@@ -151,7 +142,7 @@ def by_function(peer: KerasLike, work: Work, gflops: float, count: int) -> tuple
         operations = work.products(*PRODUCTS[plain]) if plain in PRODUCTS and plain not in rated else 0.0
         rated.add(plain)  # of those that share a name, the one with the time
         where = f"{os.path.basename(file)}:{line} {name}" if line else name
-        rows.append([where, f"{calls[place]:.3g}", *_rated(found[place], whole, operations, gflops)])
+        rows.append([where, f"{statistics[place][1] / steps:.3g}", *_rated(found[place], whole, operations, gflops)])
     return ["function", "calls a step", "own ms", "of the step", "GFLOP/s", "of the best"], rows
 
 

@@ -98,7 +98,8 @@ def median(entry: dict[str, Any], name: str) -> float | None:
 
 def floor_seconds(entry: dict[str, Any], floor: dict[str, Any]) -> float:
     """Return how long the products of a case take at the best rate."""
-    return entry["words"] * Case(**entry["case"]).products() / (1e9 * floor["gflops"])
+    case = Case(**entry["case"])
+    return entry["words"] * case.products(case.passes, case.passes) / (1e9 * floor["gflops"])
 
 
 def growths(axis: str, entries: list[dict[str, Any]]) -> dict[str, Growth]:
