@@ -20,7 +20,6 @@ from .texts import Texts
 TOLERANCE = {"outputs": 1e-5, "loss": 1e-5, "step": 1e-3}
 SECONDS = 0.4  # a peer's share of a round; in training the slowest peer's
 CALLS = 200  # at most, in a round of predictions
-PROCESSES = 2  # for the start-up: the first one compiles from nothing what the second may find on disk
 
 
 class Bench:
@@ -69,19 +68,19 @@ class Bench:
     # --- start-up ----------------------------------------------------------------------------------------------
 
     def start_up(self, case: Case) -> dict[str, list[dict[str, Any]]]:
-        """Measure two fresh processes of each peer, one after the other.
+        """Measure a fresh process of each peer, and a second one where it may find what the first compiled.
 
         Returns
         -------
         dict of str to list of dict
-            By peer, of each process: ``import_seconds``, ``import_bytes``, ``versions``; ``first_seconds`` of the
+            By peer, of its processes: ``import_seconds``, ``import_bytes``, ``versions``; ``first_seconds`` of the
             first two steps, the building and compiling for them included; ``whole_seconds`` from the process's start
             to their end; ``bytes``, the most memory, after some more steps. Or ``failed``, a reason.
         """
         arrays, _ = self._written(case)
         found: dict[str, list[dict[str, Any]]] = {}
         for name, peer in self.peers.items():
-            for _ in range(0 if peer.cannot(case) else PROCESSES):
+            for _ in range(0 if peer.cannot(case) else 1 + peer.keeps):
                 self.tell(f"start-up of {name}")
                 try:
                     started = self._started(peer, case, arrays)
@@ -162,7 +161,7 @@ class Bench:
         seconds = {name: taken for name in results if (taken := self._time(results, name, 1))}
         if case.work == "train":
             seconds = dict.fromkeys(seconds, max(seconds.values(), default=SECONDS))
-        least, most = (3, BATCHES) if case.work == "train" else (1, CALLS)
+        least, most = (2, BATCHES) if case.work == "train" else (1, CALLS)
         return {name: int(min(max(SECONDS / taken, least), most)) for name, taken in seconds.items()}
 
     def _time(self, results, name, steps):

@@ -33,6 +33,8 @@ class Peer:
         Returns why the peer has no such case, or None.
     differs : tuple of (callable, str)
         Where a condition holds of a case, what the peer does otherwise there.
+    keeps : bool
+        Whether what a process compiles is found on disk by the next.
     swept : bool
         Whether the sweep has it unless told otherwise.
     """
@@ -45,6 +47,7 @@ class Peer:
     environment: dict[str, str] = field(default_factory=dict)
     cannot: Callable[[Case], str | None] = lambda case: None
     differs: tuple[tuple[Callable[[Case], bool], str], ...] = ()
+    keeps: bool = False
     swept: bool = True
 
     def missing(self) -> list[str]:
@@ -77,6 +80,7 @@ PEERS = {
             ("rnncore",),
             {"RNNCORE_BACKEND": "numba"},
             differs=(_REPEATS,),
+            keeps=True,
         ),
         Peer(
             "rnncore-numpy", "rnncore, NumPy loop", (), _KERAS, ("rnncore",), {"RNNCORE_BACKEND": "numpy"}, swept=False

@@ -77,6 +77,7 @@ def page(result: dict[str, Any]) -> str:
         *(table(*_sweep_rows(axis, entries)) for axis, entries in axes.items()),
         "" if axes else table(*_case_rows(result, notes)),
         FIT if axes else COLUMNS,
+        *(_slower(entries) for entries in axes.values()),
         table(*_start_up_rows(result)) if result["start_up"] else "",
         "\n".join(f"{n}. {note}" for note, n in notes.items()),
     ]
@@ -143,19 +144,32 @@ def _sweep_rows(axis, entries):
     return [f"ms a step by {axis}", *(PEERS[name].title for name in names)], rows
 
 
+def _slower(entries):
+    """Say where another peer is faster than we are."""
+    found = {}
+    for entry in entries:
+        for name in entry["results"]:
+            ours, theirs = median(entry, OURS), median(entry, name)
+            if ours and theirs and theirs < ours:
+                found.setdefault(name, []).append(entry["case"]["name"])
+    return " ".join(f"{PEERS[name].title} is faster at {', '.join(cases)}." for name, cases in found.items())
+
+
 def _start_up_rows(result):
-    # what is shown of the first process, and of the second
-    columns = [
+    columns = [  # of which process
         (0, "import_seconds", "import, s", 1.0),
         (0, "first_seconds", "first steps, s", 1.0),
         (0, "whole_seconds", "in all, s", 1.0),
-        (-1, "first_seconds", "again: first steps, s", 1.0),
-        (-1, "whole_seconds", "in all, s", 1.0),
+        (1, "first_seconds", "again: first steps, s", 1.0),
+        (1, "whole_seconds", "in all, s", 1.0),
         (-1, "import_bytes", "MB after import", 1e-6),
         (-1, "bytes", "MB at most", 1e-6),
     ]
     rows = [
-        [PEERS[name].title, *(_written(runs[n].get(key), scale) for n, key, _, scale in columns)]
+        [
+            PEERS[name].title,
+            *(_written(runs[n].get(key) if n < len(runs) else None, scale) for n, key, _, scale in columns),
+        ]
         for name, runs in result["start_up"].items()
     ]
     return ["start-up", *(title for _, _, title, _ in columns)], rows
@@ -232,6 +246,9 @@ def _draw_axis(plot, axis, entries):
             plot.loglog(sizes, 1e3 * seconds, f"C{n}o-", label=PEERS[name].title, markersize=3)
         if name in fits:
             plot.loglog(sizes, 1e3 * fits[name].at(sizes), f"C{n}:")
+    sizes = [entry["case"][axis] for entry in entries]
+    plot.set_xticks(sizes, map(str, sizes))
+    plot.set_xticks([], minor=True)
     plot.set_xlabel(axis)
     plot.set_ylabel("ms a step")
     plot.legend(fontsize="small")
