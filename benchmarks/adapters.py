@@ -1,0 +1,197 @@
+"""How each library is told to do the work of a case. Runs in the worker; a library is imported when it is made.
+
+An adapter has ``libraries`` (names, for their versions), ``load(case, x, y, weights)``, ``check()`` and
+``time(steps)``. Weights come and go in the order and layout of Keras's ``get_weights``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from .cases import Case
+
+CHECKED = 2  # batches whose outputs are compared
+
+
+def per_call(function: Callable[[], object], times: int) -> float:
+    """Return the seconds a call takes, on average over so many."""
+    begin = time.perf_counter()
+    for _ in range(times):
+        function()
+    return (time.perf_counter() - begin) / times
+
+
+def steps(before: list[np.ndarray], after: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what a step changed in each weight."""
+    return {f"step of weight {n}": new - old for n, (old, new) in enumerate(zip(before, after, strict=True))}
+
+
+class KerasLike:
+    """Keras, or what has its names.
+
+    Parameters
+    ----------
+    library : str
+        The package.
+    jit_compile : {"", "no", "yes"}
+        Keras's argument of `compile`; nothing where it is left to choose, or has none.
+    """
+
+    def __init__(self, library: str, jit_compile: str = ""):
+        self.library = importlib.import_module(library)
+        self.layers, self.optimizers, self.callbacks = (
+            importlib.import_module(f"{library}.{part}") for part in ("layers", "optimizers", "callbacks")
+        )
+        self.options = {"jit_compile": jit_compile == "yes"} if jit_compile else {}
+        below = {"tensorflow": ["tensorflow"], "jax": ["jax", "jaxlib"]}.get(os.environ.get("KERAS_BACKEND"), [])
+        self.libraries = [library, *(below if library == "keras" else ["numpy", "numba"])]
+
+    def load(self, case: Case, x: np.ndarray, y: np.ndarray, weights: list[np.ndarray]) -> None:
+        self.case, self.x, self.y, self.weights = case, x, y, weights
+        stack = [self.layers.Embedding(case.vocabulary, case.embedding, mask_zero=case.mask)]
+        for n in range(case.depth):
+            layer = getattr(self.layers, case.layer)(
+                case.units,
+                return_sequences=n < case.depth - 1,
+                dropout=case.dropout,
+                recurrent_dropout=case.recurrent_dropout,
+            )
+            stack.append(self.layers.Bidirectional(layer) if case.bidirectional else layer)
+        self.model = self.library.Sequential([*stack, self.layers.Dense(1, activation="sigmoid")])
+        self.model.build((None, case.steps))
+        self._start_with("Adam")
+
+    def check(self) -> dict[str, np.ndarray]:
+        rows = slice(self.case.batch)
+        found = {"outputs": self.model.predict(self.x[: CHECKED * self.case.batch], verbose=0)}
+        if self.case.work == "train":
+            self._start_with("SGD", learning_rate=1.0)
+            history = self.model.fit(self.x[rows], self.y[rows], batch_size=self.case.batch, verbose=0)
+            found["loss"] = history.history["loss"]
+            found |= steps(self.weights, self.model.get_weights())
+            self._start_with("Adam")
+        return found
+
+    def time(self, steps: int) -> float:
+        if self.case.work != "train":
+            return per_call(self._predicted, steps)
+        rows = slice((steps + 1) * self.case.batch)
+        stamps: list[float] = []
+
+        class Stamps(self.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                stamps.append(time.perf_counter())
+
+        # From the end of the first batch on: what fit does once is not a step's.
+        self.model.fit(
+            self.x[rows], self.y[rows], batch_size=self.case.batch, shuffle=False, verbose=0, callbacks=[Stamps()]
+        )
+        return (stamps[-1] - stamps[0]) / steps
+
+    def _predicted(self):
+        if self.case.work == "call" and hasattr(self.model, "predict_on_batch"):
+            return self.model.predict_on_batch(self.x)
+        return self.model.predict(self.x, batch_size=self.case.batch, verbose=0)
+
+    def _start_with(self, optimizer, **options):
+        self.model.set_weights(self.weights)
+        chosen = getattr(self.optimizers, optimizer)(**options)
+        self.model.compile(chosen, "binary_crossentropy", **self.options)
+
+
+class PyTorch:
+    """A plain loop: forward, backward, step of the fused Adam. Time first, and packed where there is padding.
+
+    The second of the two biases that torch.nn.RNN and LSTM have is held at 0: it is trained nowhere else.
+    """
+
+    libraries = ("torch",)
+
+    def __init__(self):
+        self.torch = torch = importlib.import_module("torch")
+        torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+
+    def load(self, case: Case, x: np.ndarray, y: np.ndarray, weights: list[np.ndarray]) -> None:
+        self.case, self.weights = case, weights
+        self.x, self.y = self.torch.from_numpy(x), self.torch.from_numpy(y)
+        nn = self.torch.nn
+        self.embedding = nn.Embedding(case.vocabulary, case.embedding)
+        self.recurrent = getattr(nn, {"SimpleRNN": "RNN"}.get(case.layer, case.layer))(
+            case.embedding, case.units, case.depth, bidirectional=case.bidirectional
+        )
+        self.dense = nn.Linear(case.directions * case.units, 1)
+        for name, parameter in self.recurrent.named_parameters():
+            parameter.requires_grad_(case.layer == "GRU" or "bias_hh" not in name)
+        self._start_with("Adam", fused=True)
+
+    def check(self) -> dict[str, np.ndarray]:
+        found = {"outputs": self._predicted(self.x[: CHECKED * self.case.batch])}
+        if self.case.work == "train":
+            self._start_with("SGD", lr=1.0)
+            found["loss"] = [self._step(0)]
+            found |= steps(self.weights, self._weights())
+            self._start_with("Adam", fused=True)
+        return found
+
+    def time(self, steps: int) -> float:
+        if self.case.work != "train":
+            return per_call(lambda: self._predicted(self.x), steps)
+        self._step(0)
+        batches = iter(range(1, steps + 1))
+        return per_call(lambda: self._step(next(batches)), steps)
+
+    def _logits(self, x):
+        vectors = self.embedding(x.t())
+        if self.case.mask:
+            lengths = (x != 0).sum(1)
+            vectors = self.torch.nn.utils.rnn.pack_padded_sequence(vectors, lengths, enforce_sorted=False)
+        _, last = self.recurrent(vectors)
+        h = last[0] if self.case.layer == "LSTM" else last
+        return self.dense(self.torch.cat(list(h[-self.case.directions :]), dim=-1))
+
+    def _predicted(self, x):
+        with self.torch.inference_mode():
+            return self.torch.cat([self._logits(part).sigmoid() for part in x.split(self.case.batch)]).numpy()
+
+    def _step(self, batch):
+        rows = slice(batch * self.case.batch, (batch + 1) * self.case.batch)
+        self.optimizer.zero_grad()
+        loss = self.torch.nn.functional.binary_cross_entropy_with_logits(self._logits(self.x[rows]), self.y[rows])
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def _start_with(self, optimizer, **options):
+        from rnncore.interop import weights_to_torch
+
+        table, *recurrent, kernel, bias = self.weights
+        apiece = 3 * self.case.directions
+        layers = [recurrent[n : n + apiece] for n in range(0, len(recurrent), apiece)]
+        parts = {
+            self.embedding: {"weight": table},
+            self.recurrent: weights_to_torch(layers),
+            self.dense: {"weight": kernel.T, "bias": bias},
+        }
+        for module, state in parts.items():
+            module.load_state_dict({name: self.torch.tensor(array) for name, array in state.items()})
+        parameters = [parameter for module in parts for parameter in module.parameters()]
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        self.optimizer = getattr(self.torch.optim, optimizer)(trained, **options)
+
+    def _weights(self):
+        from rnncore.interop import weights_from_torch
+
+        recurrent = [array for layer in weights_from_torch(self._state(self.recurrent)) for array in layer]
+        dense = self._state(self.dense)
+        return [self._state(self.embedding)["weight"], *recurrent, dense["weight"].T, dense["bias"]]
+
+    def _state(self, module):
+        return {name: value.detach().numpy() for name, value in module.state_dict().items()}

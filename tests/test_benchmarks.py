@@ -1,0 +1,273 @@
+"""The benchmarks run, say what they must, and do not time a peer that computes something else. No bound on any time."""
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import floor, report, texts
+from benchmarks.__main__ import main
+from benchmarks.adapters import KerasLike
+from benchmarks.cases import AXES, CASES, sweep
+from benchmarks.growth import fitted
+from benchmarks.measure import Bench, deviations_of
+from benchmarks.peers import PEERS, Peer, PeerError, Worker
+from benchmarks.profile_step import Work, copied
+
+HERE = str(Path(__file__).parent)
+NUMPY = PEERS["rnncore-numpy"]
+WORDS = texts.drawn(60)
+LECTURE = CASES["lecture"].tiny()
+
+
+class Wrong(KerasLike):
+    """A peer with one wrong weight."""
+
+    def load(self, case, x, y, weights):
+        weights[2][0, 0] += 1
+        super().load(case, x, y, weights)
+
+
+class Slightly(KerasLike):
+    """A peer that predicts right and trains a little too fast."""
+
+    def _start_with(self, optimizer, **options):
+        super()._start_with(optimizer, **{name: 1.01 * value for name, value in options.items()})
+
+
+class Gone(KerasLike):
+    """A peer whose process ends."""
+
+    def load(self, case, x, y, weights):
+        print("out of luck")
+        os._exit(3)
+
+
+def own(kind: type, name: str) -> Peer:
+    """Return a peer of this file."""
+    environment = {**NUMPY.environment, "PYTHONPATH": HERE}
+    return Peer(name, name, (), f"test_benchmarks:{kind.__name__}", ("rnncore",), environment)
+
+
+def twin(name: str) -> Peer:
+    return replace(NUMPY, name=name)
+
+
+# --- cases -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_weights_fit_the_model_and_words_its_table(case):
+    case = case.tiny()
+    rng = np.random.default_rng(0)
+    weights = case.weights(rng)
+    x, y = case.arrays(WORDS, rng)
+    peer = KerasLike("rnncore")
+    peer.load(case, x, y, weights)
+    assert [weight.shape for weight in peer.model.get_weights()] == [weight.shape for weight in weights]
+    assert x.dtype == np.int32
+    assert x.shape[1] == case.steps
+    assert len(y) == len(x)
+    assert 0 <= x.min() <= x.max() < case.vocabulary
+
+
+def test_products_of_the_lectures_model():
+    case = CASES["lecture"]
+    assert case.products(3, 3) * case.batch * case.steps == 6 * 2 * 2560 * 128 * 512  # design: 2.0 GFLOP
+    assert CASES["stacked"].products(1, 0) == 2 * 2 * 2 * 128 * 256
+    assert CASES["stacked"].products(0, 1, layer=1) == 2 * 2 * 64 * 256
+
+
+def test_sweep_changes_one_size_at_a_time():
+    found = {axis: [] for axis in AXES}
+    for axis, case in sweep():
+        found[axis].append(getattr(case, axis))
+        assert {name for name in AXES if getattr(case, name) != getattr(CASES["lecture"], name)} <= {axis}
+    assert {axis: tuple(sizes) for axis, sizes in found.items()} == AXES
+
+
+def test_padding_stands_after_the_words_where_it_is_masked_and_nowhere_in_the_stream():
+    whole = WORDS.rows("whole", 60, 400)
+    lengths = [min(len(review), 400) for review in WORDS.reviews]
+    np.testing.assert_array_equal(np.arange(400) < np.array(lengths)[:, None], whole != 0)
+    stream = WORDS.rows("stream", 500, 100)
+    assert (stream > 0).all()
+    np.testing.assert_array_equal(WORDS.rows("ends", 1, 5)[0], WORDS.reviews[0][-5:])
+
+
+def test_frequent_words_come_often():
+    words = np.concatenate(WORDS.reviews)
+    counts = np.bincount(words, minlength=texts.WORDS)
+    assert counts[3] > counts[10] > counts[100] > 0
+    assert words.max() < texts.WORDS
+
+
+# --- peers -------------------------------------------------------------------------------------------------------
+
+
+def test_the_protocol(tmp_path):
+    arrays = tmp_path / "arrays.npz"
+    weights = LECTURE.weights(np.random.default_rng(0))
+    x, y = LECTURE.arrays(WORDS, np.random.default_rng(1))
+    np.savez(arrays, x=x, y=y, **{f"weight_{n}": weight for n, weight in enumerate(weights)})
+    with Worker(NUMPY, 1) as worker:
+        hello = worker.ask("hello")
+        assert hello["import_seconds"] > 0
+        assert hello["versions"]["numpy"] == np.__version__
+        worker.ask("load", case=asdict(LECTURE), arrays=str(arrays))
+        with np.load(worker.ask("check", into=str(tmp_path))["file"]) as found:
+            assert sorted(found) == ["loss", "outputs", *(f"step of weight {n}" for n in range(len(weights)))]
+            assert all(np.any(found[f"step of weight {n}"]) for n in range(len(weights)))
+        assert worker.ask("time", steps=2)["seconds"] > 0
+        assert worker.ask("memory")["bytes"] >= hello["import_bytes"] > 1 << 20
+        with pytest.raises(PeerError, match=r"FileNotFoundError.*nowhere"):
+            worker.ask("load", case=asdict(LECTURE), arrays="nowhere.npz")
+        assert worker.ask("time", steps=1)["seconds"] > 0  # it lives on
+
+
+@pytest.mark.parametrize(
+    ("kind", "where"), [(Wrong, "outputs by"), (Slightly, "median: step of weight 0 by 1.0e-02, step of weight 1 by")]
+)
+def test_a_peer_that_computes_something_else_is_not_timed(kind, where):
+    with Bench([NUMPY, twin("second"), own(kind, "wrong")], WORDS, threads=1, rounds=2) as bench:
+        results = bench.case(LECTURE)["results"]
+    assert len(results["rnncore-numpy"]["seconds"]) == len(results["second"]["seconds"]) == 2
+    assert "differs" not in results["second"]
+    assert "seconds" not in results["wrong"]
+    assert where in results["wrong"]["differs"]
+
+
+def test_a_process_that_ends_is_named_with_its_last_words_and_the_others_go_on():
+    with Bench([own(Gone, "gone"), replace(NUMPY, keeps=True)], WORDS, threads=1, rounds=1) as bench:
+        results = bench.case(LECTURE)["results"]
+        started = bench.start_up(LECTURE)
+    assert results["gone"] == {"failed": "the process of gone ended: out of luck"}
+    assert len(results["rnncore-numpy"]["seconds"]) == 1
+    assert started["gone"] == [results["gone"]]
+    first, second = started["rnncore-numpy"]
+    assert first["whole_seconds"] > first["import_seconds"] + first["first_seconds"] > 0
+    assert second["bytes"] > second["import_bytes"]
+
+
+def test_nan_is_a_difference():
+    found = {"a": {"outputs": np.zeros(3)}, "b": {"outputs": np.zeros(3)}, "c": {"outputs": np.array([0, np.nan, 0])}}
+    assert np.isnan(deviations_of(found)["c"]["outputs"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rnncore",
+        pytest.param("pytorch", marks=pytest.mark.torch),
+        pytest.param("keras-tf", marks=[pytest.mark.keras, pytest.mark.slow]),
+    ],
+)
+def test_peers_compute_the_same(name):
+    if missing := PEERS[name].missing():
+        pytest.skip(f"not installed: {missing}")
+    with Bench([NUMPY, PEERS[name]], WORDS, threads=1, rounds=1) as bench:
+        for case in map(CASES.get, ("masked", "dropout", "stacked", "gru", "simple-rnn", "one-call", "many")):
+            result = bench.case(case.tiny())["results"][name]
+            assert "seconds" in result or (name, case.name) == ("pytorch", "dropout"), (case.name, result)
+
+
+# --- numbers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("overhead", "exponent"), [(0.002, 1.0), (0.0, 1.0), (0.01, 2.0), (0.0005, 0.6)])
+def test_growth_is_found(overhead, exponent):
+    sizes = AXES["batch"]
+    fit = fitted(sizes, [overhead + 3e-4 * n**exponent for n in sizes])
+    assert fit.exponent == pytest.approx(exponent, abs=0.0051)
+    assert fit.overhead == pytest.approx(overhead, abs=2e-5)
+    assert fit.error < 0.01
+
+
+def test_growth_needs_three_points():
+    with pytest.raises(ValueError, match="sizes has 2 points and seconds 2"):
+        fitted([1, 2], [1, 2])
+
+
+def test_limits_are_measured(monkeypatch):
+    monkeypatch.setattr(floor, "SECONDS", 0.01)
+    rates = floor.rates("numpy")
+    assert len(rates) == len(floor.SHAPES)
+    assert min(rates.values()) > 0
+    assert copied(2, size=1 << 20) > 0
+
+
+def test_work_of_a_step():
+    case = CASES["lecture"]
+    work = Work(case, np.tile(np.arange(80, dtype=np.int32), (64, 1)))
+    parts = work.parts(["embedding", "lstm", "dense"])
+    assert work.distinct == 80
+    assert parts["lstm", "forward"][0] + parts["lstm", "back"][0] == work.products(3, 3)
+    assert parts["optimizer", ""][1] == 7 * 4 * (80 * 128 + 2 * 128 * 512 + 512 + 128 + 1)
+
+
+# --- all of it ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    best = {"gflops": 100.0, "by": "nobody", "all": {}}
+    monkeypatch.setattr(floor, "best", lambda threads: best)
+    return best
+
+
+def test_a_run_writes_what_it_measured(tmp_path, capsys, measured, monkeypatch):
+    monkeypatch.setitem(PEERS, "pytorch", replace(PEERS["pytorch"], needs=("no_such_package",)))
+    arguments = ["--quick", "--cases", "lecture", "one", "--peers", "rnncore-numpy", "pytorch", "--rounds", "3"]
+    assert main([*arguments, "--threads", "1", "--output", str(tmp_path)]) == 0
+    assert "PyTorch is skipped; not installed: no_such_package" in capsys.readouterr().out
+    result = json.loads((tmp_path / "cases.json").read_text())
+    assert result.keys() == {"about", "floor", "skipped", "start_up", "cases"}
+    assert result["about"].keys() == {"machine", "threads", "rounds", "words", "versions"}
+    assert result["about"]["versions"].keys() == {"rnncore", "numpy", "numba"}
+    assert result["floor"] == measured
+    assert [entry["case"]["name"] for entry in result["cases"]] == ["lecture", "one"]
+    for entry in result["cases"]:
+        assert entry["results"].keys() == {"rnncore-numpy"}
+        assert len(entry["results"]["rnncore-numpy"]["seconds"]) == 3
+        assert max(entry["results"]["rnncore-numpy"]["deviations"].values()) == 0
+    page = (tmp_path / "cases.md").read_text()
+    assert "PyTorch was skipped: not installed: no_such_package." in page
+    assert "Zipf" in page
+    assert (tmp_path / "cases.png").stat().st_size > 1000
+
+
+def test_the_page_of_numbers_that_are_known():
+    case = CASES["lecture"]
+    results = {
+        "rnncore": {"seconds": [0.02, 0.03, 0.01]},
+        "pytorch": {"seconds": [0.04, 0.04, 0.05]},
+        "keras-tf": {"differs": "differs from the other peers' median: loss by 1.0e+00"},
+    }
+    result = {
+        "about": {"machine": report.machine(), "threads": 2, "rounds": 3, "words": "some", "versions": {"numpy": "2"}},
+        "floor": {"gflops": 201.0, "by": "NumPy"},
+        "skipped": {},
+        "start_up": {"rnncore": [{"import_seconds": 1.0}, {"bytes": 2e8}]},
+        "cases": [{"axis": None, "case": asdict(case), "words": 2560, "results": results}],
+    }
+    lines = report.page(result).splitlines()
+    first, second, third = (n for n, line in enumerate(lines) if line.startswith(("| lecture", "|  |")))
+    assert lines[first].endswith("| rnncore | 20 | 10 – 30 | 1.00 | 50% | 1 |")
+    assert lines[second].endswith("| PyTorch | 40 | 40 – 50 | 2.00 | 25% | 2 |")
+    assert "not timed: differs" in lines[third]
+    assert any(line.startswith("| rnncore | 1 | – |") and line.endswith("| 200 |") for line in lines)
+
+
+@pytest.mark.slow
+def test_the_sweep_fits_and_draws(tmp_path, measured):
+    arguments = ["--sweep", "--quick", "--peers", "rnncore-numpy", "--rounds", "1", "--threads", "1"]
+    assert main([*arguments, "--output", str(tmp_path)]) == 0
+    entries = json.loads((tmp_path / "sweep.json").read_text())["cases"]
+    assert [entry["axis"] for entry in entries] == [axis for axis, _ in sweep()]
+    page = (tmp_path / "sweep.md").read_text()
+    assert all(f"| ms a step by {axis} |" in page for axis in AXES)
+    assert page.count("\n| p | ") == len(AXES)
+    assert (tmp_path / "sweep.png").stat().st_size > 1000
