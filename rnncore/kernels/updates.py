@@ -250,6 +250,8 @@ class LateRows:
 
     def settle(self, ids: np.ndarray | None = None) -> None:
         """Bring the rows `ids`, of any shape, up to date; by default all."""
+        if not self.steps:
+            return
         rows = np.arange(len(self.w)) if ids is None else np.ravel(ids).astype(np.int64, copy=False)
         behind = self.steps - self.done[rows]
         rows = rows[behind > 0]
