@@ -160,6 +160,25 @@ def from_source(source: str, names: dict, function: str) -> Callable:
     return space[function]
 
 
+@intrinsic
+def _now(typingctx, array):
+    """What stands in an array of one entry at this moment: another thread may have changed it."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(array)(context, builder, args[0]).data
+        return builder.load_atomic(data, "acquire", align=array.dtype.bitwidth // 8)
+
+    return array.dtype(array), codegen
+
+
+@numba.njit("boolean(int64[::1], int64, int64)", nogil=True)
+def spin(array, value, turns):
+    """Wait, busily and without the interpreter's lock, until an array's entry is `value`; False if it took too long."""
+    while turns > 0 and _now(array) != value:
+        turns -= 1
+    return turns > 0
+
+
 _LAYOUT = {32: (23, 127), 64: (52, 1023)}  # bits of the mantissa, bias of the exponent
 
 

@@ -1,6 +1,8 @@
 """The hoisted products: compiled against NumPy, whatever is looked up, dropped, masked; tokens once; rows by length."""
 
 import itertools
+import time
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -86,6 +88,44 @@ def gradients_of(layers, x, y, monkeypatch, distinct):
     model.backward_from_loss(gradient)
     monkeypatch.undo()
     return [value, *map(np.asarray, model.get_gradients())]
+
+
+def test_workers_make_every_call_and_raise_what_it_raised():
+    worker, made = threads.Worker(), []
+    for n in range(300):
+        worker.begin(lambda n=n: made.append(n))
+        if n % 50 == 0:
+            time.sleep(0.01)  # long enough to fall asleep
+        worker.end()
+        if n % 50 == 25:
+            time.sleep(0.01)
+    assert made == list(range(300))
+    worker.begin(lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        worker.end()
+    worker.begin(lambda: made.append("after"))
+    worker.end()
+    assert made[-1] == "after"
+
+
+def test_jobs_from_several_threads_at_once(monkeypatch):
+    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    config.set_threads(2)
+    expected = computed(CompiledProducts, "float32", "some", "dense", 0)
+    results = [None] * 4
+
+    def compute(n):
+        for _ in range(5):
+            results[n] = computed(CompiledProducts, "float32", "some", "dense", 0)
+
+    others = [Thread(target=compute, args=(n,)) for n in range(4)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+    for found in results:
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
 @pytest.mark.parametrize("backend", config.BACKENDS)

@@ -11,7 +11,7 @@ import numpy as np
 from .._jit import kernel
 from .rows import add_product, add_turned_product, clear_rows
 
-CHUNK = 128  # positions
+CHUNK = 256  # positions
 
 
 @kernel

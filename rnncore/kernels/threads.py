@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy as np
 from .. import config
 
 _WORTH_A_THREAD = 5_000_000  # floating point operations below which waking a thread costs more than it brings
+
+TURNS = 200_000  # of a busy wait: a fraction of a millisecond
 
 
 class Job(NamedTuple):
@@ -53,9 +56,61 @@ class Job(NamedTuple):
             self.function(*self.arrays, begin, end)
 
 
+class Worker:
+    """A thread that waits for calls: busily for a moment, as in training the next one comes soon, then asleep.
+
+    To wake a sleeping thread takes longer than many a job. Calls are numbered by `given`; `done` is the last one made.
+    """
+
+    def __init__(self):
+        from .._jit import spin
+
+        self._spin, self._call, self._error = spin, None, None
+        self.given, self.done = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        self._asleep, self._lock = False, threading.Lock()
+        self._bell, self._finished = threading.Semaphore(0), threading.Semaphore(0)
+        threading.Thread(target=self._work, name="rnncore", daemon=True).start()
+
+    def begin(self, call: Callable[[], None]) -> None:
+        """Let the thread make a call; `end` must come before the next one."""
+        with self._lock:
+            self._call = call
+            self.given[0] += 1
+            asleep, self._asleep = self._asleep, False
+        if asleep:
+            self._bell.release()
+
+    def end(self) -> None:
+        """Wait until the call has been made, and raise what it raised."""
+        self._spin(self.done, int(self.given[0]), TURNS)
+        self._finished.acquire()
+        error, self._call, self._error = self._error, None, None
+        if error is not None:
+            raise error
+
+    def _work(self):
+        while True:
+            number = int(self.done[0]) + 1
+            if not self._spin(self.given, number, TURNS):
+                with self._lock:
+                    self._asleep = asleep = self.given[0] != number
+                if asleep:
+                    self._bell.acquire()
+            try:
+                self._call()
+            except BaseException as error:
+                self._error = error
+            self.done[0] = number
+            self._finished.release()
+
+
 @cache
-def _pool(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, thread_name_prefix="rnncore")
+def _workers(count: int) -> list[Worker]:
+    return [Worker() for _ in range(count)]
+
+
+_busy = threading.Lock()
+os.register_at_fork(after_in_child=_workers.cache_clear)
 
 
 def run(*jobs: Job) -> list[Any]:
@@ -64,13 +119,27 @@ def run(*jobs: Job) -> list[Any]:
     However many threads there are, each row is computed in the same way: results do not depend on their number.
     """
     parts = max(1, min(config.threads(), sum(job.work for job in jobs) // _WORTH_A_THREAD))
-
-    def part(n: int) -> None:
-        for job in jobs:
-            job.part(n, parts)
-
-    others = [_pool(parts - 1).submit(part, n) for n in range(1, parts)]
-    part(0)
-    for other in others:
-        other.result()
+    if parts > 1 and _busy.acquire(blocking=False):  # otherwise another thread of the user's has them
+        try:
+            _share(jobs, parts)
+        finally:
+            _busy.release()
+    else:
+        _part(jobs, 0, 1)
     return [job.out for job in jobs]
+
+
+def _share(jobs, parts):
+    workers = _workers(config.threads() - 1)[: parts - 1]
+    for n, worker in enumerate(workers, 1):
+        worker.begin(partial(_part, jobs, n, parts))
+    try:
+        _part(jobs, 0, parts)
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+def _part(jobs, n, parts):
+    for job in jobs:
+        job.part(n, parts)

@@ -157,7 +157,7 @@ class RNN(Layer):
             self._shown = shown[-len(h) :, :, None]
             h = np.where(self._shown, h, np.zeros((), h.dtype))
         h = _rows(h, _inverse(order), 1)  # in the order taken, with go_backwards too
-        y = np.ascontiguousarray(h.swapaxes(0, 1)) if self.return_sequences else h[0].copy()
+        y = h.swapaxes(0, 1).copy() if self.return_sequences else h[0].copy()  # the cell's memory is used again
         return [y, *self._by_cell([list(end) for end in ends])] if self.return_state else y
 
     def call_backward(self, dy):
@@ -165,7 +165,7 @@ class RNN(Layer):
         dends = self._by_cell(dlast, back=True) if dlast else [()] * len(self.cells)
         dx = self._output_gradient(dy)
         for cell, dend in zip(reversed(self.cells), reversed(dends), strict=True):
-            dstates = np.zeros_like(cell.memory.states)
+            dstates = cell.zero_gradients()
             for s, part in enumerate(dend):
                 if part is not None:
                     dstates[s, -1] = _rows(part, self._order, 0)
@@ -264,8 +264,8 @@ class RNN(Layer):
         """
         rows = _inverse(self._order)
         return {
-            (name if len(self.cells) == 1 else f"{cell.name}.{name}"): np.ascontiguousarray(
-                _rows(array[:: -1 if self.go_backwards else 1], rows, 1).swapaxes(0, 1)
+            (name if len(self.cells) == 1 else f"{cell.name}.{name}"): (
+                _rows(array[:: -1 if self.go_backwards else 1], rows, 1).swapaxes(0, 1).copy()
             )
             for cell in self.cells
             for name, array in cell.series().items()

@@ -6,6 +6,7 @@ the weight gradients after it. Sizes: T steps, B rows, D inputs, H units, G gate
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -94,6 +95,7 @@ class RecurrentCell(Layer):
             self.activation, getattr(self, "recurrent_activation", None)
         )
         self._plan = Plan(self._cell)
+        self._rooms: dict[str, np.ndarray] = {}
         self.state_gradients: list[np.ndarray] = []
 
     def chosen_equations(self) -> Cell:
@@ -171,7 +173,7 @@ class RecurrentCell(Layer):
         return super().backward([dy, *([None] * len(self.state_size) if dstates is None else dstates)])
 
     def call_backward(self, dy):
-        upstream = np.zeros_like(self.memory.states)
+        upstream = self.zero_gradients()
         for s, part in zip((0, *range(len(self.state_size))), dy, strict=True):
             if part is not None:
                 upstream[s, -1] += part
@@ -227,6 +229,7 @@ class RecurrentCell(Layer):
         ndarray of shape (S, T+1, B, H)
             The states, the initial ones first.
         """
+        self.memory = None  # its arrays are used again
         B, H, plan, products = initial.shape[1], self.units, self._plan, self._products()
         kernels = self._split(self.kernel)
         recurrent = np.concatenate([self._split(self.recurrent_kernel), *(w[None] for w in self._extra())])
@@ -235,14 +238,14 @@ class RecurrentCell(Layer):
         inputs = inputs._replace(drop=drop_x)
         valid = None if mask is None else np.flatnonzero(mask)
 
-        blocks = np.empty((len(plan.blocks), steps, B, H), self.dtype)
+        blocks = self._room("blocks", len(plan.blocks), steps, B, H)
         bias, apart = self._biases()
         for target, value in apart.items():
             blocks[target] = value
         by_row = inputs.comes_again(steps * B if valid is None else len(valid))
         projected = place = None
         if by_row:
-            projected, place = np.empty((len(kernels), len(inputs.rows), H), self.dtype), inputs.place
+            projected, place = self._room("projected", len(kernels), len(inputs.rows), H), inputs.place
             run(products.project(Inputs(inputs.rows), kernels, bias, None, projected))
             place = place.reshape(steps, B)
         else:
@@ -252,7 +255,7 @@ class RecurrentCell(Layer):
             run(products.project(inputs, kernels, bias, valid, out.reshape(len(homes), -1, H)))
             if not together:
                 blocks[homes] = out
-        states = np.empty((len(self._cell.states), steps + 1, B, H), self.dtype)
+        states = self._room("states", len(self._cell.states), steps + 1, B, H)
         states[:, 0] = initial
         loop_for(self._cell, self.dtype).forward(blocks, states, recurrent, drop_h, mask, projected, place)
         self.memory = Memory(inputs, blocks, states, kernels, recurrent, drop_h, mask, valid, by_row)
@@ -287,7 +290,7 @@ class RecurrentCell(Layer):
         """
         memory, H, gates = self.memory, self.units, len(self._cell.gates)
         T, B = memory.blocks.shape[1:3]
-        dblocks = np.empty((len(self._plan.dblocks), T, B, H), self.dtype)
+        dblocks = self._room("dblocks", len(self._plan.dblocks), T, B, H)
         backward = loop_for(self._cell, self.dtype).backward
         arrays = (memory.blocks, memory.states, memory.recurrent, memory.drop_h, memory.mask, dblocks, dstates)
         end = T
@@ -325,6 +328,20 @@ class RecurrentCell(Layer):
         if self.use_bias:
             self.gradients["bias"] = np.stack([bias.ravel(), np.ravel(by_state)]) if by_state else bias.ravel()
         return dx
+
+    def zero_gradients(self) -> np.ndarray:
+        """Return an array of zeros for `run_backward`, (S, T+1, B, H)."""
+        dstates = self._room("dstates", *self.memory.states.shape)
+        dstates[...] = 0
+        return dstates
+
+    def _room(self, name, *shape):
+        """Return an array to be filled, in memory that is used anew by each call: large fresh arrays cost time."""
+        size, room = math.prod(shape), self._rooms.get(name)
+        if room is None or room.size < size or room.dtype != self.dtype:
+            self._rooms[name] = room = None  # what is left goes before more is taken
+            self._rooms[name] = room = np.empty(size, self.dtype)
+        return room[:size].reshape(shape)
 
     def series(self) -> dict[str, np.ndarray]:
         """Return the last run by name, each (T, B, H): see `RNN.time_series`."""
