@@ -18,22 +18,23 @@ class LookUps:
 
     A layer that multiplies them with weights need do so only once a row.
 
+    Parameters
+    ----------
+    table : ndarray of shape (V, D)
+    ids : ndarray of int
+        Its shape, and D, is the shape of the whole.
+
     Attributes
     ----------
     rows : ndarray of shape (n, D)
         Copies: a later change of the table does not come through.
     place : ndarray of int
-        Which row stands where; its shape, and D, is the shape of the whole.
+        Which row stands where.
     """
 
-    def __init__(self, rows: np.ndarray, place: np.ndarray):
-        self.rows, self.place = rows, place
-
-    @classmethod
-    def of(cls, table: np.ndarray, ids: np.ndarray) -> LookUps:
-        """Look up `ids` in `table`."""
-        groups = lookups.grouped(ids.reshape(-1))
-        return cls(table[groups.ids], groups.place().reshape(ids.shape))
+    def __init__(self, table: np.ndarray, ids: np.ndarray):
+        self.groups = lookups.grouped(ids.reshape(-1))
+        self.rows, self.place = table[self.groups.ids], self.groups.place().reshape(ids.shape)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,13 +84,13 @@ class RowGradient:
         return self.rows.dtype
 
     @cached_property
-    def _groups(self) -> lookups.Groups:
+    def groups(self) -> lookups.Groups:
         return lookups.grouped(self.ids)
 
     @property
     def unique(self) -> np.ndarray:
         """The ids, ascending, each once."""
-        return self._groups.ids
+        return self.groups.ids
 
     def summed(self, moment: FunctionType = square) -> tuple[np.ndarray, np.ndarray]:
         """Return the gradients of the rows `unique`, look-ups of one id added up, and a moment of them, likewise.
@@ -97,7 +98,7 @@ class RowGradient:
         The moment is added up over look-ups: the sum of the squares, say, not the sum's square. So do Keras's
         optimizers on TensorFlow take the moments of an embedding's gradient.
         """
-        return lookups.summed(self.rows, self._groups, moment)
+        return lookups.summed(self.rows, self.groups, moment)
 
     def sums(self) -> np.ndarray:
         """Return the first of them."""
@@ -115,13 +116,23 @@ class RowGradient:
         """Return the gradient of the table from which each row of this one was looked up, as `ids` says."""
         return RowGradient(ids[self.ids], self.rows, shape)
 
+    def of(self, table: Any) -> RowGradient:
+        """Return the gradient with the table that it is of."""
+        return self._with(self.rows, table)
+
+    def _with(self, rows, table):
+        made = RowGradient(self.ids, rows, self.shape, table)
+        if "groups" in vars(self):
+            made.groups = self.groups
+        return made
+
     def astype(self, dtype: str, copy: bool = True) -> RowGradient:
         """Return the gradient in another dtype, as of an array."""
         return self.mapped(lambda rows: rows.astype(dtype, copy=copy))
 
     def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> RowGradient:
         """Return the gradient with every look-up's rows changed."""
-        return RowGradient(self.ids, change(self.rows), self.shape, self.table)
+        return self._with(change(self.rows), self.table)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         dense = np.zeros(self.shape, dtype or self.dtype)

@@ -11,7 +11,7 @@ from cases import SEED
 from rnncore import Sequential, config
 from rnncore.kernels import threads
 from rnncore.kernels.products import CompiledProducts, Inputs, NumpyProducts
-from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Embedding, SimpleRNN
+from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Embedding, SimpleRNN, embedding
 from rnncore.sparse import LookUps
 
 STEPS, ROWS, FEATURES, UNITS, GATES = 21, 13, 19, 35, 3
@@ -81,6 +81,7 @@ def gradients_of(layers, x, y, monkeypatch, distinct):
     config.set_seed(3)
     if not distinct:
         monkeypatch.setattr(Inputs, "comes_again", lambda self, positions: False)
+    monkeypatch.setattr(embedding, "MANY", 1)
     model = Sequential([Embedding(12, 5, mask_zero=True, dtype="float64"), *layers()])
     model.compile("sgd", "binary_crossentropy")
     model.build(x.shape)
@@ -164,7 +165,7 @@ def test_distinct_tokens_change_nothing(layers, padding, backend, monkeypatch):
 def test_look_ups_are_the_rows_looked_up():
     rng = np.random.default_rng(SEED)
     table, ids = rng.standard_normal((9, 4)).astype("float32"), rng.integers(0, 9, (3, 5))
-    found = LookUps.of(table, ids)
+    found = LookUps(table, ids)
     assert (found.shape, found.ndim, found.dtype, len(found)) == ((3, 5, 4), 3, np.float32, 3)
     np.testing.assert_array_equal(np.asarray(found), table[ids])
     before = table[ids]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from .._jit import TILE_ROWS, TILE_VECTORS, VECTOR, kernel, tile
 
+ROW = 2 * TILE_VECTORS  # registers of a tile of one row: so wide, B is read from end to end
+
 
 def _product(turned: bool):
     """Return the compiled product for A (R, K), or turned: (K, R)."""
-    wide, wide_row = tile(TILE_ROWS, TILE_VECTORS, turned), tile(1, TILE_VECTORS, turned)
-    slim, slim_row = tile(TILE_ROWS, 1, turned), tile(1, 1, turned)
-    ends, ends_row = tile(TILE_ROWS, 0, turned), tile(1, 0, turned)
+    wide, slim, ends = (tile(TILE_ROWS, vectors, turned) for vectors in (TILE_VECTORS, 1, 0))
+    long_row, wide_row, slim_row, ends_row = (tile(1, vectors, turned) for vectors in (ROW, TILE_VECTORS, 1, 0))
 
     def product(C, A, B, begin, end):
         """Add the product to the rows from `begin` to `end` of C, (R, N) += A @ B (K, N); all C-contiguous."""
@@ -24,19 +25,26 @@ def _product(turned: bool):
         while j + TILE_VECTORS * lanes <= columns:
             for i in range(begin, fours, TILE_ROWS):
                 wide(C, A, B, i, j)
-            for i in range(fours, end):
-                wide_row(C, A, B, i, j)
             j += TILE_VECTORS * lanes
         while j + lanes <= columns:
             for i in range(begin, fours, TILE_ROWS):
                 slim(C, A, B, i, j)
-            for i in range(fours, end):
-                slim_row(C, A, B, i, j)
             j += lanes
         if j < columns:
             for i in range(begin, fours, TILE_ROWS):
                 ends(C, A, B, i, j)
-            for i in range(fours, end):
+        for i in range(fours, end):
+            j = 0
+            while j + ROW * lanes <= columns:
+                long_row(C, A, B, i, j)
+                j += ROW * lanes
+            while j + TILE_VECTORS * lanes <= columns:
+                wide_row(C, A, B, i, j)
+                j += TILE_VECTORS * lanes
+            while j + lanes <= columns:
+                slim_row(C, A, B, i, j)
+                j += lanes
+            if j < columns:
                 ends_row(C, A, B, i, j)
 
     return kernel(product)

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import config
 
-_WORTH_A_THREAD = 5_000_000  # floating point operations below which waking a thread costs more than it brings
+_WORTH_A_THREAD = 1_000_000  # floating point operations below which waking a thread costs more than it brings
 
 TURNS = 200_000  # of a busy wait: a fraction of a millisecond
 
@@ -118,7 +118,8 @@ def run(*jobs: Job) -> list[Any]:
 
     However many threads there are, each row is computed in the same way: results do not depend on their number.
     """
-    parts = max(1, min(config.threads(), sum(job.work for job in jobs) // _WORTH_A_THREAD))
+    work, fours = sum(job.work for job in jobs), max(job.rows for job in jobs) // 4
+    parts = max(1, min(config.threads(), work // _WORTH_A_THREAD, fours))
     if parts > 1 and _busy.acquire(blocking=False):  # otherwise another thread of the user's has them
         try:
             _share(jobs, parts)

@@ -23,7 +23,7 @@ whose body is generated from the plan so that numba inlines the cell's own funct
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -130,7 +130,7 @@ class Plan:
         """All products of a step, in the order of their weights."""
         return sorted((p for stage in self.stages for p in stage.products), key=lambda product: product.weight)
 
-    @property
+    @cached_property
     def homes(self) -> list[int]:
         """The blocks that hold the gates' input parts before the step."""
         return [self.places[f"x_{gate}"].index for gate in self.cell.gates]

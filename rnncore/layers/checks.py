@@ -70,6 +70,9 @@ def not_finite(array: np.ndarray | RowGradient, dtype: Any = None) -> tuple[int,
     array = array.rows if isinstance(array, RowGradient) else array
     if array.dtype.kind not in "fc" or not array.size:
         return None
+    with np.errstate(all="ignore"):  # one pass for the usual case; squares may overflow where entries do not
+        if dtype is None and np.isfinite(np.vdot(array, array)):
+            return None
     limit = np.finfo(array.dtype if dtype is None else dtype).max
     parts = (array.real, array.imag) if array.dtype.kind == "c" else (array,)
     if all(-limit <= part.min() and part.max() <= limit for part in parts):  # NaN is neither

@@ -11,6 +11,8 @@ from ..sparse import LookUps, RowGradient
 from .base import Layer
 from .checks import flag, positive
 
+MANY = 256  # look-ups among which it pays to find those that come again
+
 
 class Embedding(Layer):
     """Look up a row of a table for each id.
@@ -94,7 +96,7 @@ class Embedding(Layer):
         gradient = self.gradient(name)
         if not isinstance(gradient, RowGradient):
             return super().gradient_and_weight(name)
-        return RowGradient(gradient.ids, gradient.rows, gradient.shape, self), self._table
+        return gradient.of(self), self._table
 
     def checked_input(self, x):
         x = super().checked_input(x)
@@ -112,14 +114,18 @@ class Embedding(Layer):
     def call(self, x, mask=None, training=False):
         self._ids = x
         self._settle(x)
-        return LookUps.of(self._table, x) if self.activity_regularizer is None else self._table[x]
+        worth_it = x.size >= MANY and self.activity_regularizer is None
+        return LookUps(self._table, x) if worth_it else self._table[x]
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
         if not isinstance(dy, RowGradient):
             rows = dy.reshape(-1, self.output_dim)
             dy = RowGradient(np.arange(len(rows)), rows, rows.shape)
-        self.gradients = {"embeddings": dy.looked_up(self._ids.reshape(-1), self._table.shape)}
+        gradient = dy.looked_up(self._ids.reshape(-1), self._table.shape)
+        if isinstance(self.output, LookUps) and len(gradient.ids) == self._ids.size:
+            gradient.groups = self.output.groups
+        self.gradients = {"embeddings": gradient}
         return None
 
     def compute_mask(self, x, mask=None):

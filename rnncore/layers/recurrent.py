@@ -184,10 +184,12 @@ class RNN(Layer):
         steps, rows = self._place.shape
         if not self._looked_up:
             return cell.run_backward(dstates, self.bptt_steps, to, place.size).reshape(rows, steps, -1)
-        ids = np.sort(to)
-        rank = np.empty_like(place)
-        rank[ids] = np.arange(len(ids))
-        dx = cell.run_backward(dstates, self.bptt_steps, rank[to], len(ids))
+        ids = np.arange(len(place))
+        if valid is not None:  # the rank of each among them
+            ids, rank = np.sort(to), np.empty_like(place)
+            rank[ids] = np.arange(len(ids))
+            to = rank[to]
+        dx = cell.run_backward(dstates, self.bptt_steps, to, len(ids))
         return RowGradient(ids, dx, (place.size, dx.shape[1]))
 
     def _output_gradient(self, dy):

@@ -232,7 +232,9 @@ class RecurrentCell(Layer):
         self.memory = None  # its arrays are used again
         B, H, plan, products = initial.shape[1], self.units, self._plan, self._products()
         kernels = self._split(self.kernel)
-        recurrent = np.concatenate([self._split(self.recurrent_kernel), *(w[None] for w in self._extra())])
+        recurrent, extra = self._split(self.recurrent_kernel), self._extra()
+        if extra:
+            recurrent = np.concatenate([recurrent, np.stack(extra)])
         self.draws = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
         drop_x, drop_h = (drop if drop is None or order is None else drop[:, order] for drop in self.draws)
         inputs = inputs._replace(drop=drop_x)
@@ -379,6 +381,8 @@ class RecurrentCell(Layer):
     def _biases(self):
         """Return the bias of each gate's input part, (G, H), and what starts recurrent parts that are kept apart."""
         gates, plan = self._cell.gates, self._plan
+        if self.use_bias and plan.homes == [plan.target(gate) for gate in gates] and not self._cell.split_bias:
+            return self.bias.reshape(len(gates), -1), {}
         bias = np.zeros((2, len(gates), self.units), self.dtype)
         if self.use_bias:
             bias[: 2 if self._cell.split_bias else 1] = self.bias.reshape(-1, len(gates), self.units)
