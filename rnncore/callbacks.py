@@ -509,30 +509,6 @@ class TerminateOnNaN(Callback):
     def __init__(self, raise_error: bool = False):
         self.raise_error = flag(raise_error, "TerminateOnNaN: raise_error")
 
-    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Before an evaluation, also that of validation data in `fit`."""
-
-    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
-        """After it; `logs` has its loss and metrics."""
-
-    def on_test_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Before batch number `batch` of an evaluation."""
-
-    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """After it; `logs` has the running means of the evaluation."""
-
-    def on_predict_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Before a prediction."""
-
-    def on_predict_end(self, logs: dict[str, float] | None = None) -> None:
-        """After it."""
-
-    def on_predict_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Before batch number `batch` of a prediction."""
-
-    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """After it; `logs` has its ``outputs``."""
-
     def on_not_finite(self, batch, error):
         if self.raise_error:
             raise RuntimeError(f"Batch {batch}: {error}") from error

@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -47,12 +48,15 @@ def test_what_nobody_has_is_an_ordinary_error():
     assert not hasattr(rnncore.datasets, "__wrapped__")
 
 
+def of_keras(module):
+    """Return the module of Keras that has the place of one of ours."""
+    return reduce(getattr, module.split(".")[1:], pytest.importorskip("keras"))
+
+
 @pytest.mark.keras
 @pytest.mark.parametrize("module", ABSENT)
 def test_every_name_of_keras(module):
-    theirs = pytest.importorskip("keras")
-    for part in module.split(".")[1:]:
-        theirs = getattr(theirs, part)
+    theirs = of_keras(module)
     ours, unknown = importlib.import_module(module), []
     names = [name for name in dir(theirs) if not name.startswith("_")]
     for name in (name for name in names if not hasattr(ours, name)):
@@ -69,9 +73,7 @@ def test_every_name_of_keras(module):
 def test_nothing_that_keras_has_not_is_in_the_table(module):
     from fnmatch import filter as matching
 
-    theirs = pytest.importorskip("keras")
-    for part in module.split(".")[1:]:
-        theirs = getattr(theirs, part)
+    theirs = of_keras(module)
     others = {"text*", "GateRecorder", "GradientFlow"}  # of Keras 2, of the study
     for patterns in ABSENT[module]:
         assert all(matching(dir(theirs), pattern) for pattern in set(patterns.split()) - others), patterns
