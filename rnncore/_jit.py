@@ -171,12 +171,36 @@ def _now(typingctx, array):
     return array.dtype(array), codegen
 
 
-@numba.njit("boolean(int64[::1], int64, int64)", nogil=True)
-def spin(array, value, turns):
-    """Wait, busily and without the interpreter's lock, until an array's entry is `value`; False if it took too long."""
+@intrinsic
+def _say(typingctx, array, value):
+    """Put a value there for other threads to see, with all that was written before it."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(array)(context, builder, args[0]).data
+        builder.store_atomic(args[1], data, "release", align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, array.dtype), codegen
+
+
+@numba.njit("boolean(int64[::1], int64, int64, int64)", nogil=True)
+def spin(array, value, turns, rest):
+    """Wait, busily and without the interpreter's lock, until an array's entry is `value`, and `rest` turns more.
+
+    False if it did not come within so many turns.
+    """
     while turns > 0 and _now(array) != value:
         turns -= 1
+    while rest > 0 and _now(array) == value:
+        rest -= 1
     return turns > 0
+
+
+@numba.njit("boolean(int64[::1], int64, int64[::1], int64, int64)", nogil=True)
+def say_and_spin(said, done, array, turns, rest):
+    """Say that call number `done` is done, then wait as `spin` for the next number."""
+    _say(said, done)
+    return spin(array, done + 1, turns, rest)
 
 
 _LAYOUT = {32: (23, 127), 64: (52, 1023)}  # bits of the mantissa, bias of the exponent

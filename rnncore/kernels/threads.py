@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -14,7 +15,9 @@ from .. import config
 
 _WORTH_A_THREAD = 1_000_000  # floating point operations below which waking a thread costs more than it brings
 
-TURNS = 200_000  # of a busy wait: a fraction of a millisecond
+TURNS = 2_000_000  # of a busy wait: about a millisecond
+REST = 4_000  # turns that a thread leaves to another to let the interpreter's lock go
+NAP = 1e-4  # seconds that a thread sleeps which has waited in vain
 
 
 class Job(NamedTuple):
@@ -59,22 +62,25 @@ class Job(NamedTuple):
 class Worker:
     """A thread that waits for calls: busily for a moment, as in training the next one comes soon, then asleep.
 
-    To wake a sleeping thread takes longer than many a job. Calls are numbered by `given`; `done` is the last one made.
+    To wake a sleeping thread takes longer than many a job, and so it does to wait for the interpreter's lock. So the
+    thread asks for the lock only when who gave the call has most probably let it go, and says that it has made the call
+    when it has let the lock go itself. Calls are numbered by `given`; `done` is the last one made.
     """
 
     def __init__(self):
-        from .._jit import spin
+        from .._jit import say_and_spin, spin
 
-        self._spin, self._call, self._error = spin, None, None
+        self._spin, self._say_and_spin = spin, say_and_spin
+        self._call, self._error = None, None
         self.given, self.done = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        self._asleep, self._lock = False, threading.Lock()
-        self._bell, self._finished = threading.Semaphore(0), threading.Semaphore(0)
+        self._asleep, self._lock, self._bell = False, threading.Lock(), threading.Semaphore(0)
         threading.Thread(target=self._work, name="rnncore", daemon=True).start()
 
     def begin(self, call: Callable[[], None]) -> None:
         """Let the thread make a call; `end` must come before the next one."""
+        self._wait()  # for one that was given up: an interrupt came
         with self._lock:
-            self._call = call
+            self._call, self._error = call, None
             self.given[0] += 1
             asleep, self._asleep = self._asleep, False
         if asleep:
@@ -82,26 +88,27 @@ class Worker:
 
     def end(self) -> None:
         """Wait until the call has been made, and raise what it raised."""
-        self._spin(self.done, int(self.given[0]), TURNS)
-        self._finished.acquire()
-        error, self._call, self._error = self._error, None, None
-        if error is not None:
-            raise error
+        self._wait()
+        if self._error is not None:
+            raise self._error
+
+    def _wait(self):
+        while not self._spin(self.done, int(self.given[0]), TURNS, 0):
+            time.sleep(NAP)
 
     def _work(self):
+        number = 0
         while True:
-            number = int(self.done[0]) + 1
-            if not self._spin(self.given, number, TURNS):
+            if not self._say_and_spin(self.done, number, self.given, TURNS, REST):
                 with self._lock:
-                    self._asleep = asleep = self.given[0] != number
+                    self._asleep = asleep = self.given[0] == number
                 if asleep:
                     self._bell.acquire()
             try:
                 self._call()
             except BaseException as error:
                 self._error = error
-            self.done[0] = number
-            self._finished.release()
+            number += 1
 
 
 @cache
