@@ -273,7 +273,7 @@ def _masked(builder, vector, size, array, column):
 
 
 def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
-    """Return compiled code for ``C[i:i+rows, j:j+columns] += A[i:i+rows] @ B[:, j:j+columns]``.
+    """Return compiled code for ``C[i:i+rows, k:k+columns] += A[i:i+rows] @ B[:, j:j+columns]``.
 
     The sums of the tile stay in registers over the whole inner axis, one multiply-add an entry and step, in the order
     of that axis: an entry's bits do not depend on the tile that it falls into.
@@ -288,7 +288,7 @@ def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
     """
 
     @intrinsic
-    def add_tile(typingctx, C, A, B, i, j):
+    def add_tile(typingctx, C, A, B, i, j, k):
         lanes, size = VECTOR * 8 // C.dtype.bitwidth, C.dtype.bitwidth // 8
 
         def codegen(context, builder, signature, args):
@@ -301,12 +301,13 @@ def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
                 _, width = cgutils.unpack_tuple(builder, array.shape, 2)
                 return builder.gep(array.data, [builder.add(builder.mul(row, width), column)])
 
-            i, j = args[3:]
-            load, store = _whole(builder, vector, size) if vectors else _masked(builder, vector, size, c, j)
+            i, j, k = args[3:]
+            load, store = _whole(builder, vector, size) if vectors else _masked(builder, vector, size, b, j)
             inner = cgutils.unpack_tuple(builder, b.shape, 2)[0]
-            columns = [builder.add(j, index(v * lanes)) for v in range(max(vectors, 1))]
+            steps = [index(v * lanes) for v in range(max(vectors, 1))]
+            columns = [builder.add(j, step) for step in steps]
             lines = [builder.add(i, index(r)) for r in range(rows)]
-            places = [at(c, line, column) for line in lines for column in columns]
+            places = [at(c, line, builder.add(k, step)) for line in lines for step in steps]
             start = [load(place) for place in places]
 
             before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
@@ -338,6 +339,6 @@ def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
                 store(end, place)
             return context.get_dummy_value()
 
-        return types.void(C, A, B, i, j), codegen
+        return types.void(C, A, B, i, j, k), codegen
 
     return add_tile

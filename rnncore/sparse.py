@@ -21,8 +21,10 @@ class LookUps:
     Parameters
     ----------
     table : ndarray of shape (V, D)
-    ids : ndarray of int
-        Its shape, and D, is the shape of the whole.
+    groups : Groups
+        Of all look-ups.
+    shape : tuple of int
+        That of the look-ups; it and D are the shape of the whole.
 
     Attributes
     ----------
@@ -32,9 +34,8 @@ class LookUps:
         Which row stands where.
     """
 
-    def __init__(self, table: np.ndarray, ids: np.ndarray):
-        self.groups = lookups.grouped(ids.reshape(-1))
-        self.rows, self.place = table[self.groups.ids], self.groups.place().reshape(ids.shape)
+    def __init__(self, table: np.ndarray, groups: lookups.Groups, shape: tuple[int, ...]):
+        self.groups, self.rows, self.place = groups, table[groups.ids], groups.place.reshape(shape)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -20,8 +20,11 @@ CELLS = {cell.name: cell for cell in (SIMPLE_RNN, LSTM, GRU, GRU_RESET_BEFORE, C
 SIZES = [(1, 1, 1), (1, 5, 2), (6, 9, 3), (4, 33, 17), (3, 8, 130)]
 
 
-def run(cell, backend, dtype, sizes, pattern="none", dropped=False):
-    """Return blocks, states and their gradients after a forward and a backward from random arrays."""
+def run(cell, backend, dtype, sizes, pattern="none", dropped=False, fresh=0):
+    """Return blocks, states and their gradients after a forward and a backward from random arrays.
+
+    Nothing reaches the states below `fresh` from outside: -`fresh` says so by zeros.
+    """
     steps, rows, units = sizes
     rng = np.random.default_rng(SEED)
     plan = Plan(cell)
@@ -39,10 +42,11 @@ def run(cell, backend, dtype, sizes, pattern="none", dropped=False):
     dstates = np.zeros_like(states)
     dstates[0, 1:] = random(steps, rows, units)
     dstates[:, -1] += random(len(cell.states), rows, units)
+    dstates[:, : abs(fresh)] = np.nan if fresh > 0 else 0
     dblocks = np.full((len(plan.dblocks), steps, rows, units), np.nan, dtype)
     runner = loop(cell, backend)
     runner.forward(blocks, states, weights, drop, mask)
-    runner.backward(blocks, states, weights, drop, mask, dblocks, dstates)
+    runner.backward(blocks, states, weights, drop, mask, dblocks, dstates, max(0, fresh))
     for array in (blocks, dblocks) if mask is not None else ():
         array[:, ~mask] = 0  # nothing is there
     return blocks, states, dblocks, dstates
@@ -59,6 +63,15 @@ def test_compiled_equals_numpy(cell, sizes, pattern, dropped):
         for mine, theirs in zip(ours, plain, strict=True):
             assert mine.dtype == theirs.dtype == dtype
             np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+@pytest.mark.parametrize("pattern", ["none", "holes"])
+def test_what_is_below_fresh_is_not_read(pattern, backend):
+    for fresh in (1, 4, 6):
+        ours, plain = (run(LSTM, backend, "float64", (5, 7, 11), pattern, fresh=sign * fresh) for sign in (1, -1))
+        for mine, theirs in zip(ours, plain, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize("pattern", ["none", "holes"])

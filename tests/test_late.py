@@ -35,7 +35,7 @@ class Run:
 
     def read(self, ids=None):
         if self.late and self.table.late:
-            self.table.late.settle(ids)
+            self.table.late.settle(None if ids is None else np.unique(ids))
 
     def arrays(self):
         """Return the optimizer's state, which makes up for what is late, and then the weights."""

@@ -10,6 +10,7 @@ from cases import SEED
 
 from rnncore import Sequential, config
 from rnncore.kernels import threads
+from rnncore.kernels.lookups import grouped
 from rnncore.kernels.products import CompiledProducts, Inputs, NumpyProducts
 from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Embedding, SimpleRNN, embedding
 from rnncore.sparse import LookUps
@@ -36,7 +37,10 @@ def computed(products, dtype, positions, kind, drops):
     out = np.zeros((GATES, POSITIONS, UNITS), dtype)
     jobs = {
         "projected": products.project(inputs, weights, bias, valid, out),
-        "weights": products.weight_gradients(inputs, dz, valid),
+        "weights": products.weight_gradients(inputs, dz, valid, np.zeros((FEATURES, GATES * UNITS), dtype)),
+        "beside": products.weight_gradients(
+            inputs._replace(drop=None), dz[:1], valid, np.ones((FEATURES, 3 * UNITS), dtype), UNITS
+        ),
         "bias": products.bias_gradients(dz, valid),
         "in place": products.input_gradients(dz, weights, drop, valid, None, POSITIONS),
         "moved": products.input_gradients(dz, weights, drop, valid, to, len(taken)),
@@ -165,7 +169,7 @@ def test_distinct_tokens_change_nothing(layers, padding, backend, monkeypatch):
 def test_look_ups_are_the_rows_looked_up():
     rng = np.random.default_rng(SEED)
     table, ids = rng.standard_normal((9, 4)).astype("float32"), rng.integers(0, 9, (3, 5))
-    found = LookUps(table, ids)
+    found = LookUps(table, grouped(ids.reshape(-1)), ids.shape)
     assert (found.shape, found.ndim, found.dtype, len(found)) == ((3, 5, 4), 3, np.float32, 3)
     np.testing.assert_array_equal(np.asarray(found), table[ids])
     before = table[ids]

@@ -58,22 +58,24 @@ def _project(rows, place, drop, weights, bias, valid, out, begin, end):
             for i in range(count):
                 for j in range(out.shape[2]):
                     target[i, j] = bias[g, j]
-            add_product(target, taken, weights[g], 0, count)
+            add_product(target, taken, weights[g], 0, count, 0)
             if valid.shape[0]:
                 _scattered(out[g], target, valid, first, count)
 
 
-def _weight_gradients(rows, place, drop, dz, valid, positions, out, begin, end):
+def _weight_gradients(rows, place, drop, dz, valid, positions, out, column, begin, end):
+    units = dz.shape[2]
     inputs = np.empty((CHUNK, rows.shape[1]), rows.dtype)
-    outputs = np.empty((CHUNK, dz.shape[2]), dz.dtype)
-    for g in range(dz.shape[0]):
-        clear_rows(out[g], begin, end)
+    outputs = np.empty((CHUNK, units), dz.dtype)
+    for i in range(begin, end):
+        for j in range(np.uint64(column), np.uint64(column + dz.shape[0] * units)):
+            out[i, j] = 0
     for first in range(0, positions, CHUNK):
         count = min(CHUNK, positions - first)
         for g in range(dz.shape[0]):
             taken = _gathered(inputs, rows, place, drop, g % max(1, drop.shape[0]), valid, first, count)
             gradient = _gathered(outputs, dz[g], valid[:0], drop[:0], 0, valid, first, count)
-            add_turned_product(out[g], taken, gradient, begin, end)
+            add_turned_product(out, taken, gradient, begin, end, column + g * units)
 
 
 def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
@@ -87,10 +89,10 @@ def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
         for g in range(dz.shape[0]):
             gradient = _gathered(outputs, dz[g], valid[:0], drop[:0], 0, valid, first, count)
             if drop.shape[0] == 0:
-                add_product(target, gradient, turned[g], 0, count)
+                add_product(target, gradient, turned[g], 0, count, 0)
                 continue
             clear_rows(product, 0, count)
-            add_product(product, gradient, turned[g], 0, count)
+            add_product(product, gradient, turned[g], 0, count, 0)
             for i in range(count):
                 b = _position(valid, first + i) % drop.shape[1]
                 for j in range(out.shape[1]):

@@ -33,30 +33,26 @@ class Groups(NamedTuple):
         The look-ups, one id's after the other's, each id's as they came.
     first : ndarray of shape (U + 1,), int64
         Where an id's begin in `order`, and the end.
+    place : ndarray of shape (N,), int64
+        Which of `ids` each look-up is of.
     """
 
     ids: np.ndarray
     order: np.ndarray
     first: np.ndarray
-
-    def place(self) -> np.ndarray:
-        """Return which of `ids` each look-up is of: (N,)."""
-        found = np.empty(len(self.order), np.int64)
-        found[self.order] = np.repeat(np.arange(len(self.ids)), np.diff(self.first))
-        return found
+    place: np.ndarray
 
 
 def grouped(ids: np.ndarray) -> Groups:
     """Return the groups of `ids` (N,), all at least 0."""
-    ids = np.ascontiguousarray(ids, np.int64)
     if config.backend() == "numba":
-        orders = np.stack([np.arange(len(ids))] * 2)
-        order = orders[_sort()(ids, orders, np.empty(DIGITS + 1, np.int64))]
-    else:
-        order = np.argsort(ids, kind="stable")
-    ordered = ids[order]
-    first = np.flatnonzero(np.diff(ordered, prepend=-1))
-    return Groups(ordered[first], order, np.append(first, len(ids)))
+        count = len(ids)
+        orders, found = np.empty((2, count), np.int64), np.empty((3, count + 1), np.int64)
+        which, distinct = _group()(np.ascontiguousarray(ids, np.int64), orders, np.empty(DIGITS + 1, np.int64), found)
+        return Groups(found[0, :distinct], orders[which], found[1, : distinct + 1], found[2, :count])
+    distinct, place, counts = np.unique(ids, return_inverse=True, return_counts=True)
+    first = np.append(0, np.cumsum(counts))
+    return Groups(distinct.astype(np.int64), np.argsort(ids, kind="stable"), first, place)
 
 
 def summed(rows: np.ndarray, groups: Groups, moment: FunctionType = square) -> tuple[np.ndarray, np.ndarray]:
@@ -64,21 +60,26 @@ def summed(rows: np.ndarray, groups: Groups, moment: FunctionType = square) -> t
 
     They are added in the order of the look-ups, whatever the threads.
     """
-    sums, moments = (np.zeros((len(groups.ids), rows.shape[1]), rows.dtype) for _ in range(2))
-    if config.backend() == "numba" and rows.dtype.kind == "f":
+    compiled = config.backend() == "numba" and rows.dtype.kind == "f"
+    make = np.empty if compiled else np.zeros
+    sums, moments = (make((len(groups.ids), rows.shape[1]), rows.dtype) for _ in range(2))
+    if compiled:
         arrays = (np.ascontiguousarray(rows), groups.order, groups.first, sums, moments)
         threads.run(Job(_sum(moment), arrays, HANDS, 4 * rows.size))
     else:
-        places, rows = np.repeat(np.arange(len(sums)), np.diff(groups.first)), rows[groups.order]
-        np.add.at(sums, places, rows)
-        np.add.at(moments, places, moment(rows))
+        np.add.at(sums, groups.place, rows)
+        np.add.at(moments, groups.place, moment(rows))
     return sums, moments
 
 
-def _by_digits(ids, orders, places):
-    """Sort by one digit after the other, the last first, from one order into the other; return which has it all."""
+def _groups(ids, orders, places, found):
+    """Sort by one digit after the other, the last first, from one order into the other; then fill in `found`.
+
+    Return which order has it all, and how many ids there are.
+    """
     present = 0
     for k in range(ids.shape[0]):
+        orders[0, k] = k
         present |= ids[k]
     shift = 0
     old = 0
@@ -96,14 +97,23 @@ def _by_digits(ids, orders, places):
             places[digit] += 1
         old = 1 - old
         shift += BITS
-    return old
+    distinct, first, place = found
+    count = 0
+    for k in range(ids.shape[0]):
+        lookup = orders[old, k]
+        if k == 0 or ids[lookup] != distinct[count - 1]:
+            distinct[count], first[count] = ids[lookup], k
+            count += 1
+        place[lookup] = count - 1
+    first[count] = ids.shape[0]
+    return old, count
 
 
 @cache
-def _sort() -> Callable:
+def _group() -> Callable:
     from .._jit import kernel
 
-    return kernel(_by_digits, "lookups.by_digits")
+    return kernel(_groups, "lookups.groups")
 
 
 @cache
@@ -120,6 +130,8 @@ def add(rows, order, first, sums, moments, begin, end):
     for hand in range(begin, end):
         for u in range(hand, sums.shape[0], HANDS):
             total, taken = sums[u], moments[u]
+            for n in range(total.shape[0]):
+                total[n] = taken[n] = 0
             for k in range(first[u], first[u + 1]):
                 row = rows[order[k]]
                 for n in range(row.shape[0]):

@@ -54,9 +54,12 @@ class NumpyProducts:
         return _done(out)
 
     @staticmethod
-    def weight_gradients(inputs: Inputs, dz: np.ndarray, valid: Any) -> Job:
-        """``x[g].T @ dz[g]``: (G, D, H) from dz (G, N, H)."""
-        return _done(matmul(inputs.at(valid).transpose(0, 2, 1), _taken(dz, valid)))
+    def weight_gradients(inputs: Inputs, dz: np.ndarray, valid: Any, out: np.ndarray, column: int = 0) -> Job:
+        """``x[g].T @ dz[g]`` side by side in `out` (D, ...), G*H columns from `column` on, from dz (G, N, H)."""
+        found = matmul(inputs.at(valid).transpose(0, 2, 1), _taken(dz, valid))
+        gates, features, units = found.shape
+        out[:, column : column + gates * units] = found.swapaxes(0, 1).reshape(features, -1)
+        return _done(out)
 
     @staticmethod
     def bias_gradients(dz: np.ndarray, valid: Any) -> Job:
@@ -95,14 +98,13 @@ class CompiledProducts:
         return Job(project, arrays, count, 2 * count * weights.size, out)
 
     @staticmethod
-    def weight_gradients(inputs, dz, valid) -> Job:
+    def weight_gradients(inputs, dz, valid, out, column=0) -> Job:
         """As `NumpyProducts.weight_gradients`."""
         from .hoisted import weight_gradients
 
-        features = inputs.rows.shape[1]
-        out = np.empty((len(dz), features, dz.shape[2]), dz.dtype)
-        arrays = (*_present(inputs), dz, _indices(valid), _count(dz, valid), out)
-        return Job(weight_gradients, arrays, features, 2 * features * len(dz) * _count(dz, valid) * dz.shape[2], out)
+        features, count = len(out), _count(dz, valid)
+        arrays = (*_present(inputs), dz, _indices(valid), count, out, column)
+        return Job(weight_gradients, arrays, features, 2 * features * len(dz) * count * dz.shape[2], out)
 
     @staticmethod
     def bias_gradients(dz, valid) -> Job:

@@ -16,36 +16,39 @@ def _product(turned: bool):
     wide, slim, ends = (tile(TILE_ROWS, vectors, turned) for vectors in (TILE_VECTORS, 1, 0))
     long_row, wide_row, slim_row, ends_row = (tile(1, vectors, turned) for vectors in (ROW, TILE_VECTORS, 1, 0))
 
-    def product(C, A, B, begin, end):
-        """Add the product to the rows from `begin` to `end` of C, (R, N) += A @ B (K, N); all C-contiguous."""
-        columns = C.shape[1]
+    def product(C, A, B, begin, end, first):
+        """Add the product to the rows from `begin` to `end` of C, (R, N) += A @ B (K, N); all C-contiguous.
+
+        C may have more columns: N are meant, from `first` on.
+        """
+        columns = B.shape[1]
         lanes = VECTOR // C.itemsize
         fours = end - (end - begin) % TILE_ROWS
         j = 0
         while j + TILE_VECTORS * lanes <= columns:
             for i in range(begin, fours, TILE_ROWS):
-                wide(C, A, B, i, j)
+                wide(C, A, B, i, j, first + j)
             j += TILE_VECTORS * lanes
         while j + lanes <= columns:
             for i in range(begin, fours, TILE_ROWS):
-                slim(C, A, B, i, j)
+                slim(C, A, B, i, j, first + j)
             j += lanes
         if j < columns:
             for i in range(begin, fours, TILE_ROWS):
-                ends(C, A, B, i, j)
+                ends(C, A, B, i, j, first + j)
         for i in range(fours, end):
             j = 0
             while j + ROW * lanes <= columns:
-                long_row(C, A, B, i, j)
+                long_row(C, A, B, i, j, first + j)
                 j += ROW * lanes
             while j + TILE_VECTORS * lanes <= columns:
-                wide_row(C, A, B, i, j)
+                wide_row(C, A, B, i, j, first + j)
                 j += TILE_VECTORS * lanes
             while j + lanes <= columns:
-                slim_row(C, A, B, i, j)
+                slim_row(C, A, B, i, j, first + j)
                 j += lanes
             if j < columns:
-                ends_row(C, A, B, i, j)
+                ends_row(C, A, B, i, j, first + j)
 
     return kernel(product)
 
@@ -100,7 +103,7 @@ def recurrent(target, source, weight, scratch, drop, n, r0):
             for j in range(units):
                 dropped[i, j] = source[i, j] * drop[n, r0 + i, j]
         source = dropped
-    add_product(target, source, weight, 0, rows)
+    add_product(target, source, weight, 0, rows, 0)
 
 
 @kernel
@@ -111,7 +114,7 @@ def recurrent_backward(dsource, dtarget, turned, scratch, drop, n, r0):
     if drop.shape[0]:
         added = scratch[r0 : r0 + rows]
         clear_rows(added, 0, rows)
-    add_product(added, dtarget, turned, 0, rows)
+    add_product(added, dtarget, turned, 0, rows, 0)
     if drop.shape[0]:
         for i in range(rows):
             for j in range(units):

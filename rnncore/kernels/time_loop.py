@@ -12,7 +12,8 @@ weights   (P, H, H)         the recurrent products' weights
 drop      (P, B, H) | None  recurrent dropout: multiplies a product's source, constant over time
 mask      (T, B) | None     False: the step is not taken, the states are carried over
 dblocks   (K', T, B, H)     gradients of the pre-activations, then of intermediates
-dstates   (S, T+1, B, H)    in: dL/d(output) in its slots; out: dL/d(state), all paths together
+dstates   (S, T+1, B, H)    in: what reaches states from outside, in their slots from `fresh` on; out: dL/d(state),
+                            all paths together
 ========  ================  ===========================================================================
 
 Where a step is not taken, `blocks` and `dblocks` hold nothing: what is there must not be read.
@@ -175,12 +176,14 @@ class NumpyLoop:
                     arrays[array][index, t + offset, taken] = value
             states[:, t + 1, idle] = states[:, t, idle]
 
-    def backward(self, blocks, states, weights, drop, mask, dblocks, dstates, first=0, end=None) -> None:
+    def backward(self, blocks, states, weights, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> None:
         """Go back from step end - 1 to `first`: fill `dblocks`, and complete `dstates` from what it came with."""
         arrays = {"blocks": blocks, "states": states, "dblocks": dblocks, "dstates": dstates}
         for t in reversed(range(first, blocks.shape[1] if end is None else end)):
             taken, idle = _rows(mask, t)
             dblocks[:, t, taken] = 0
+            if t < fresh:
+                dstates[:, t] = 0
             for stage, products, _, _, inputs, outputs in reversed(self.plan.stages):
                 values = stage.step_backward(*(_read(arrays, place, t, taken) for place in inputs))
                 for place, value in zip(outputs, _tuple(values), strict=True):
@@ -220,12 +223,12 @@ class CompiledLoop:
         arrays = (blocks, states, weights, scratch, drop, mask, projected, place)
         threads.run(Job(self._forward, arrays, blocks.shape[2], _work(weights, blocks), ends=ends))
 
-    def backward(self, blocks, states, weights, drop, mask, dblocks, dstates, first=0, end=None) -> None:
+    def backward(self, blocks, states, weights, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> None:
         """As `NumpyLoop.backward`."""
         end = blocks.shape[1] if end is None else end
         scratch, drop, ends, mask = _present(blocks, drop, mask)
         turned = np.ascontiguousarray(weights.transpose(0, 2, 1))
-        arrays = (blocks, states, turned, scratch, drop, mask, dblocks, dstates, first, end)
+        arrays = (blocks, states, turned, scratch, drop, mask, dblocks, dstates, fresh, first, end)
         threads.run(Job(self._backward, arrays, blocks.shape[2], _work(weights, blocks), ends=ends))
 
 
@@ -296,8 +299,11 @@ def forward(blocks, states, weights, scratch, drop, mask, projected, place, begi
             r0 = r1
 """
 _BACKWARD = """
-def backward(blocks, states, weights, scratch, drop, mask, dblocks, dstates, first, last, begin, end):
+def backward(blocks, states, weights, scratch, drop, mask, dblocks, dstates, fresh, first, last, begin, end):
     for t in range(last - 1, first - 1, -1):
+        if t < fresh:
+            for s in range(dstates.shape[0]):
+                clear_rows(dstates[s, t], begin, end)
         r0 = begin
         while r0 < end:
             r1 = end_of_run(mask, t, r0, end)

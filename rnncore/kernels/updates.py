@@ -131,7 +131,6 @@ def rows(table, gradients, moments, $tables numbers, ids, begin, end):
         for n in range(w.shape[0]):
             $step_row
 """),
-    # An id may come twice: the hand that holds it does it once.
     "late": Template("""
 def late(table, $tables history, done, ids, most, small, begin, end):
     steps, zero = history.shape[0], history.dtype.type(0)
@@ -234,7 +233,8 @@ class LateRows:
         self.rule, self.w, self.slots = rule, w, slots
         self.history = np.empty((LONGEST, len(rule.numbers)), w.dtype)
         self.steps = 0  # in the history
-        self.done = np.zeros(len(w), np.int64)  # of them, by row
+        self.most = np.zeros(len(rule.numbers), w.dtype)  # of each number in the history
+        self.done = np.zeros(len(w), np.int64)  # of the steps, by row
         # Of a weight: a quarter of half a unit in its last place, where that is smallest.
         self.small = np.finfo(w.dtype).eps / (16 if fades else np.inf)
 
@@ -243,21 +243,21 @@ class LateRows:
         self.settle(ids)
         step_rows(self.rule, self.w, self.slots, g, moment, numbers, ids)
         self.history[self.steps] = numbers
+        self.most = np.maximum(self.most, numbers) if self.steps else numbers
         self.steps += 1
         self.done[ids] = self.steps
         if self.steps == LONGEST:
             self.settle()
 
     def settle(self, ids: np.ndarray | None = None) -> None:
-        """Bring the rows `ids`, of any shape, up to date; by default all."""
+        """Bring the rows `ids`, each there once, up to date; by default all."""
         if not self.steps:
             return
-        rows = np.arange(len(self.w)) if ids is None else np.ravel(ids).astype(np.int64, copy=False)
-        behind = self.steps - self.done[rows]
-        rows = rows[behind > 0]
-        if rows.size:
-            history, work = self.history[: self.steps], int(behind.sum()) * self.w.shape[1] * FLOPS
-            arrays = (history, self.done, rows, history.max(axis=0), self.small)
+        rows = np.arange(len(self.w)) if ids is None else ids
+        behind = self.steps * len(rows) - int(self.done[rows].sum())
+        if behind:
+            arrays = (self.history[: self.steps], self.done, rows, self.most, self.small)
+            work = behind * self.w.shape[1] * FLOPS
             threads.run(Job(kernels(self.rule).late, (self.w, *self.slots, *arrays), HANDS, work))
         if ids is None:
             self.steps, self.done[:] = 0, 0

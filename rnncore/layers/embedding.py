@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import constraints, initializers, regularizers
+from ..kernels.lookups import grouped
 from ..sparse import LookUps, RowGradient
 from .base import Layer
 from .checks import flag, positive
@@ -113,9 +114,12 @@ class Embedding(Layer):
 
     def call(self, x, mask=None, training=False):
         self._ids = x
-        self._settle(x)
-        worth_it = x.size >= MANY and self.activity_regularizer is None
-        return LookUps(self._table, x) if worth_it else self._table[x]
+        few = x.size < MANY or self.activity_regularizer is not None
+        if few and self.late is None:
+            return self._table[x]
+        groups = grouped(x.reshape(-1))
+        self._settle(groups.ids)
+        return self._table[x] if few else LookUps(self._table, groups, x.shape)
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id

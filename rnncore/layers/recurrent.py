@@ -165,31 +165,31 @@ class RNN(Layer):
         dends = self._by_cell(dlast, back=True) if dlast else [()] * len(self.cells)
         dx = self._output_gradient(dy)
         for cell, dend in zip(reversed(self.cells), reversed(dends), strict=True):
-            dstates = cell.zero_gradients()
+            upstream = cell.zero_gradients(len(dx))
+            upstream[0] = dx
             for s, part in enumerate(dend):
                 if part is not None:
-                    dstates[s, -1] = _rows(part, self._order, 0)
-            dstates[0, -len(dx) :] += dx
+                    upstream[s, -1] += _rows(part, self._order, 0)
             if cell is self.cells[0]:
-                dx = self._input_gradient(cell, dstates)
+                dx = self._input_gradient(cell, upstream)
             else:
-                dx = cell.run_backward(dstates, self.bptt_steps).reshape(*self._place.shape, -1)
+                dx = cell.run_backward(upstream, self.bptt_steps).reshape(*self._place.shape, -1)
             cell.add_penalty_gradients()
         return dx
 
-    def _input_gradient(self, cell, dstates):
+    def _input_gradient(self, cell, upstream):
         """Go back through the first cell, and return dL/dx; of rows looked up, that of each look-up not masked."""
         valid, place = cell.memory.valid, self._place.reshape(-1)
         to = place if valid is None else place[valid]
         steps, rows = self._place.shape
         if not self._looked_up:
-            return cell.run_backward(dstates, self.bptt_steps, to, place.size).reshape(rows, steps, -1)
+            return cell.run_backward(upstream, self.bptt_steps, to, place.size).reshape(rows, steps, -1)
         ids = np.arange(len(place))
         if valid is not None:  # the rank of each among them
             ids, rank = np.sort(to), np.empty_like(place)
             rank[ids] = np.arange(len(ids))
             to = rank[to]
-        dx = cell.run_backward(dstates, self.bptt_steps, to, len(ids))
+        dx = cell.run_backward(upstream, self.bptt_steps, to, len(ids))
         return RowGradient(ids, dx, (place.size, dx.shape[1]))
 
     def _output_gradient(self, dy):

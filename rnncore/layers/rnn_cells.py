@@ -173,7 +173,7 @@ class RecurrentCell(Layer):
         return super().backward([dy, *([None] * len(self.state_size) if dstates is None else dstates)])
 
     def call_backward(self, dy):
-        upstream = self.zero_gradients()
+        upstream = self.zero_gradients(1)
         for s, part in zip((0, *range(len(self.state_size))), dy, strict=True):
             if part is not None:
                 upstream[s, -1] += part
@@ -266,7 +266,7 @@ class RecurrentCell(Layer):
 
     def run_backward(
         self,
-        dstates: np.ndarray,
+        upstream: np.ndarray,
         bptt_steps: int | None = None,
         to: np.ndarray | None = None,
         size: int | None = None,
@@ -275,8 +275,8 @@ class RecurrentCell(Layer):
 
         Parameters
         ----------
-        dstates : ndarray of shape (S, T+1, B, H)
-            In: what reaches each state from outside; out: dL/d(state), all paths together.
+        upstream : ndarray of shape (S, n, B, H)
+            What reaches the last n states from outside; what `zero_gradients` returned, filled.
         bptt_steps : int, optional
             Cut the way back between steps, `bptt_steps` before the end, twice as many, and so on: no gradient
             goes further than that.
@@ -293,13 +293,14 @@ class RecurrentCell(Layer):
         memory, H, gates = self.memory, self.units, len(self._cell.gates)
         T, B = memory.blocks.shape[1:3]
         dblocks = self._room("dblocks", len(self._plan.dblocks), T, B, H)
+        dstates, fresh = self._room("dstates", *memory.states.shape), T + 1 - upstream.shape[1]
         backward = loop_for(self._cell, self.dtype).backward
         arrays = (memory.blocks, memory.states, memory.recurrent, memory.drop_h, memory.mask, dblocks, dstates)
         end = T
         while end > 0:
             first = 0 if bptt_steps is None else max(0, end - bptt_steps)
-            outside = dstates[:, first].copy()
-            backward(*arrays, first, end)
+            outside = dstates[:, first].copy() if first >= fresh else 0
+            backward(*arrays, fresh, first, end)
             if first:
                 dstates[:, first] = outside
             end = first
@@ -309,33 +310,31 @@ class RecurrentCell(Layer):
         # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
         products, inputs, valid = self._products(), memory.inputs, memory.valid
         dz = dblocks[:gates].reshape(gates, T * B, H)
+        names = ("kernel", "recurrent_kernel", *self._cell.extra)
+        self.gradients = {name: np.empty_like(getattr(self, name)) for name in names}
         jobs = [products.input_gradients(dz, memory.kernels, inputs.drop, valid, to, T * B if size is None else size)]
         jobs += [self._recurrent_gradient(product) for product in self._plan.products]
-        if self._cell.split_bias:
-            parts = [self._plan.dtarget(gate) for gate in self._cell.gates]
-            jobs += [products.bias_gradients(dblocks[part].reshape(1, T * B, H), valid) for part in parts]
+        parts = [self._plan.dtarget(gate) for gate in self._cell.gates if self._cell.split_bias]
+        by_state = [products.bias_gradients(dblocks[part].reshape(1, T * B, H), valid) for part in parts]
+        rounds = [[*jobs, *by_state]]
         if memory.by_row:
-            jobs.append(products.added_up(dz, inputs.place, len(inputs.rows), valid))
-        dx, *found = run(*jobs)
-        if memory.by_row:
-            inputs, dz, valid = Inputs(inputs.rows), found.pop(), None
-        kernel, bias = run(products.weight_gradients(inputs, dz, valid), products.bias_gradients(dz, valid))
-        count = len(self._plan.products)
-        recurrent, by_state = [part[0] for part in found[:count]], found[count:]
-        self.gradients = {
-            "kernel": fused(kernel),
-            "recurrent_kernel": np.concatenate(recurrent[:gates], axis=1),
-            **dict(zip(self._cell.extra, recurrent[gates:], strict=True)),
-        }
+            rounds[0].append(added := products.added_up(dz, inputs.place, len(inputs.rows), valid))
+            rounds.append([])
+            inputs, dz, valid = Inputs(inputs.rows), added.out, None
+        kernel = products.weight_gradients(inputs, dz, valid, self.gradients["kernel"])
+        rounds[-1] += [kernel, bias := products.bias_gradients(dz, valid)]
+        for together in rounds:
+            run(*together)
         if self.use_bias:
-            self.gradients["bias"] = np.stack([bias.ravel(), np.ravel(by_state)]) if by_state else bias.ravel()
-        return dx
+            rows = [job.out.ravel() for job in ([bias] if not by_state else [bias, *by_state])]
+            self.gradients["bias"] = np.concatenate(rows).reshape(self.bias.shape)
+        return jobs[0].out
 
-    def zero_gradients(self) -> np.ndarray:
-        """Return an array of zeros for `run_backward`, (S, T+1, B, H)."""
-        dstates = self._room("dstates", *self.memory.states.shape)
-        dstates[...] = 0
-        return dstates
+    def zero_gradients(self, slots: int) -> np.ndarray:
+        """Return zeros for `run_backward`, (S, slots, B, H): for what reaches the states after the last steps."""
+        last = self._room("dstates", *self.memory.states.shape)[:, -slots:]
+        last[...] = 0
+        return last
 
     def _room(self, name, *shape):
         """Return an array to be filled, in memory that is used anew by each call: large fresh arrays cost time."""
@@ -369,11 +368,14 @@ class RecurrentCell(Layer):
         return np.ascontiguousarray(weight.reshape(weight.shape[0], -1, self.units).swapaxes(0, 1))
 
     def _recurrent_gradient(self, product):
-        memory, H = self.memory, self.units
+        """Return the job that fills in the gradient of a recurrent product's weight."""
+        memory, H, n = self.memory, self.units, product.weight
         source = (memory.states if product.source.array == "states" else memory.blocks)[product.source.index]
-        drop = None if memory.drop_h is None else memory.drop_h[product.weight : product.weight + 1]
+        drop = None if memory.drop_h is None else memory.drop_h[n : n + 1]
         inputs = Inputs(source[: memory.blocks.shape[1]].reshape(-1, H), None, drop)
-        return self._products().weight_gradients(inputs, self.dblocks[product.dtarget].reshape(1, -1, H), memory.valid)
+        dz, gates = self.dblocks[product.dtarget].reshape(1, -1, H), len(self._cell.gates)
+        name, column = ("recurrent_kernel", n * H) if n < gates else ([*self._cell.extra][n - gates], 0)
+        return self._products().weight_gradients(inputs, dz, memory.valid, self.gradients[name], column)
 
     def _products(self):
         return products_for(self._cell.elementwise, self.dtype)
@@ -495,8 +497,3 @@ class StackedRNNCells(Layer):
 
 
 CELLS = {cls.__name__: cls for cls in (SimpleRNNCell, LSTMCell, GRUCell, CarryRNNCell, StackedRNNCells)}
-
-
-def fused(blocks: np.ndarray) -> np.ndarray:
-    """Return (G, rows, H) as the (rows, G*H) that Keras keeps."""
-    return np.ascontiguousarray(blocks.swapaxes(0, 1)).reshape(blocks.shape[1], -1)
