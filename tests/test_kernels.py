@@ -68,7 +68,7 @@ def test_compiled_equals_numpy(cell, sizes, pattern, dropped):
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("pattern", ["none", "holes"])
 def test_what_is_below_fresh_is_not_read(pattern, backend):
-    for fresh in (1, 4, 6):
+    for fresh in (1, 4, 5):
         ours, plain = (run(LSTM, backend, "float64", (5, 7, 11), pattern, fresh=sign * fresh) for sign in (1, -1))
         for mine, theirs in zip(ours, plain, strict=True):
             np.testing.assert_array_equal(mine, theirs)

@@ -35,6 +35,7 @@ def computed(products, dtype, positions, kind, drops):
     weights, bias, dz = random(GATES, FEATURES, UNITS), random(GATES, UNITS), random(GATES, POSITIONS, UNITS)
     to = rng.permutation(len(taken))
     out = np.zeros((GATES, POSITIONS, UNITS), dtype)
+    bare, beside = inputs._replace(drop=None), np.ones((FEATURES, 3 * UNITS), dtype)
     jobs = {
         "projected": products.project(inputs, weights, bias, valid, out),
         "weights": products.weight_gradients(inputs, dz, valid, np.zeros((FEATURES, GATES * UNITS), dtype)),
