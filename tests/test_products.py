@@ -39,9 +39,7 @@ def computed(products, dtype, positions, kind, drops):
     jobs = {
         "projected": products.project(inputs, weights, bias, valid, out),
         "weights": products.weight_gradients(inputs, dz, valid, np.zeros((FEATURES, GATES * UNITS), dtype)),
-        "beside": products.weight_gradients(
-            inputs._replace(drop=None), dz[:1], valid, np.ones((FEATURES, 3 * UNITS), dtype), UNITS
-        ),
+        "beside": products.weight_gradients(bare, dz[:1], valid, beside, UNITS),
         "bias": products.bias_gradients(dz, valid),
         "in place": products.input_gradients(dz, weights, drop, valid, None, POSITIONS),
         "moved": products.input_gradients(dz, weights, drop, valid, to, len(taken)),
