@@ -46,7 +46,8 @@ def run(cell, backend, dtype, sizes, pattern="none", dropped=False, fresh=0):
     dblocks = np.full((len(plan.dblocks), steps, rows, units), np.nan, dtype)
     runner = loop(cell, backend)
     runner.forward(blocks, states, weights, drop, mask)
-    runner.backward(blocks, states, weights, drop, mask, dblocks, dstates, max(0, fresh))
+    turned = np.ascontiguousarray(weights.swapaxes(1, 2))
+    runner.backward(blocks, states, turned, drop, mask, dblocks, dstates, max(0, fresh))
     for array in (blocks, dblocks) if mask is not None else ():
         array[:, ~mask] = 0  # nothing is there
     return blocks, states, dblocks, dstates

@@ -36,13 +36,16 @@ def computed(products, dtype, positions, kind, drops):
     to = rng.permutation(len(taken))
     out = np.zeros((GATES, POSITIONS, UNITS), dtype)
     bare, beside = inputs._replace(drop=None), np.ones((FEATURES, 3 * UNITS), dtype)
+    turned = np.ascontiguousarray(weights.swapaxes(1, 2))
     jobs = {
+        "split": products.split(random(FEATURES, GATES * UNITS), GATES),
+        "turned": products.turned(weights),
         "projected": products.project(inputs, weights, bias, valid, out),
         "weights": products.weight_gradients(inputs, dz, valid, np.zeros((FEATURES, GATES * UNITS), dtype)),
         "beside": products.weight_gradients(bare, dz[:1], valid, beside, UNITS),
         "bias": products.bias_gradients(dz, valid),
-        "in place": products.input_gradients(dz, weights, drop, valid, None, POSITIONS),
-        "moved": products.input_gradients(dz, weights, drop, valid, to, len(taken)),
+        "in place": products.input_gradients(dz, turned, drop, valid, None, POSITIONS),
+        "moved": products.input_gradients(dz, turned, drop, valid, to, len(taken)),
         "added up": products.added_up(dz, place if place is not None else np.arange(POSITIONS) % 7, 40, valid),
     }
     return dict(zip(jobs, threads.run(*jobs.values()), strict=True))

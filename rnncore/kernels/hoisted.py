@@ -12,6 +12,7 @@ from .._jit import kernel
 from .rows import add_product, add_turned_product, clear_rows
 
 CHUNK = 256  # positions
+SIDE = 32  # of a square of a weight
 
 
 @kernel
@@ -45,6 +46,24 @@ def _scattered(out, scratch, to, first, count):
         row = to[first + i]
         for j in range(out.shape[1]):
             out[row, j] = scratch[i, j]
+
+
+def _split(weight, out, begin, end):
+    units = np.uint64(out.shape[2])
+    for i in range(begin, end):
+        for g in range(np.uint64(out.shape[0])):
+            for j in range(units):
+                out[g, i, j] = weight[i, g * units + j]
+
+
+def _turned(weights, out, begin, end):
+    features, side = np.uint64(out.shape[2]), np.uint64(SIDE)
+    for g in range(out.shape[0]):
+        for first in range(np.uint64(0), features, side):  # a square at a time stays in the first cache
+            for row in range(np.uint64(begin), np.uint64(end), side):
+                for j in range(row, min(row + side, np.uint64(end))):
+                    for i in range(first, min(first + side, features)):
+                        out[g, j, i] = weights[g, i, j]
 
 
 def _project(rows, place, drop, weights, bias, valid, out, begin, end):
@@ -139,7 +158,7 @@ def _added_up(dz, place, valid, positions, out, begin, end):
                 out[g, row, j] += dz[g, p, j]
 
 
-project, weight_gradients, input_gradients, bias_gradients, added_up = (
+split, turned, project, weight_gradients, input_gradients, bias_gradients, added_up = (
     kernel(function, function.__name__[1:])
-    for function in (_project, _weight_gradients, _input_gradients, _bias_gradients, _added_up)
+    for function in (_split, _turned, _project, _weight_gradients, _input_gradients, _bias_gradients, _added_up)
 )

@@ -48,6 +48,16 @@ class NumpyProducts:
     """
 
     @staticmethod
+    def split(weight: np.ndarray, gates: int) -> Job:
+        """Column blocks by gate: (G, D, H) from (D, G*H)."""
+        return _done(np.ascontiguousarray(weight.reshape(len(weight), gates, -1).swapaxes(0, 1)))
+
+    @staticmethod
+    def turned(weights: np.ndarray) -> Job:
+        """Each weight transposed, as the way back multiplies with it: (G, H, D) from (G, D, H)."""
+        return _done(np.ascontiguousarray(weights.swapaxes(1, 2)))
+
+    @staticmethod
     def project(inputs: Inputs, weights: np.ndarray, bias: np.ndarray, valid: Any, out: np.ndarray) -> Job:
         """``out[g] = x[g] @ weights[g] + bias[g]``: (G, N, H) from weights (G, D, H) and bias (G, H)."""
         out[:, _rows(valid, None)] = matmul(inputs.at(valid), weights) + bias[:, None]
@@ -68,12 +78,12 @@ class NumpyProducts:
 
     @staticmethod
     def input_gradients(
-        dz: np.ndarray, weights: np.ndarray, drop: np.ndarray | None, valid: Any, to: Any, size: int
+        dz: np.ndarray, turned: np.ndarray, drop: np.ndarray | None, valid: Any, to: Any, size: int
     ) -> Job:
-        """``dz[g] @ weights[g].T * drop[g]`` added up over the gates: (size, D), position valid[n] in row to[n]."""
-        dx = matmul(_taken(dz, valid), weights.transpose(0, 2, 1))
+        """``dz[g] @ turned[g] * drop[g]`` added up over the gates: (size, D), position valid[n] in row to[n]."""
+        dx = matmul(_taken(dz, valid), turned)
         dx = (dx if drop is None else dx * _steps(drop, dx.shape[1], valid)).sum(axis=0)
-        out = np.zeros((size, weights.shape[1]), dx.dtype)
+        out = np.zeros((size, turned.shape[2]), dx.dtype)
         out[_rows(valid, to)] = dx
         return _done(out)
 
@@ -87,6 +97,23 @@ class NumpyProducts:
 
 class CompiledProducts:
     """The same products by our own kernels, on the threads of the time loop and not on those of a BLAS."""
+
+    @staticmethod
+    def split(weight, gates) -> Job:
+        """As `NumpyProducts.split`."""
+        from .hoisted import split
+
+        out = np.empty((gates, len(weight), weight.shape[1] // gates), weight.dtype)
+        return Job(split, (weight, out), len(weight), 8 * weight.size, out)
+
+    @staticmethod
+    def turned(weights) -> Job:
+        """As `NumpyProducts.turned`."""
+        from .hoisted import turned
+
+        gates, features, units = weights.shape
+        out = np.empty((gates, units, features), weights.dtype)
+        return Job(turned, (weights, out), units, 32 * weights.size, out)
 
     @staticmethod
     def project(inputs, weights, bias, valid, out) -> Job:
@@ -115,16 +142,15 @@ class CompiledProducts:
         return Job(bias_gradients, (dz, _indices(valid), _count(dz, valid), out), out.size, dz.size, out)
 
     @staticmethod
-    def input_gradients(dz, weights, drop, valid, to, size) -> Job:
+    def input_gradients(dz, turned, drop, valid, to, size) -> Job:
         """As `NumpyProducts.input_gradients`."""
         from .hoisted import input_gradients
 
         count = _count(dz, valid)
-        out = (np.empty if count == size else np.zeros)((size, weights.shape[1]), dz.dtype)
-        turned = np.ascontiguousarray(weights.transpose(0, 2, 1))
+        out = (np.empty if count == size else np.zeros)((size, turned.shape[2]), dz.dtype)
         to = _indices(valid if to is None else to)
         arrays = (dz, turned, _masks(drop, dz.dtype), _indices(valid), to, out)
-        return Job(input_gradients, arrays, count, 2 * count * weights.size, out)
+        return Job(input_gradients, arrays, count, 2 * count * turned.size, out)
 
     @staticmethod
     def added_up(dz, place, rows, valid) -> Job:

@@ -9,6 +9,7 @@ states    (S, T+1, B, H)    slot 0 the initial state, slot t+1 the state after s
 projected (G, n, H) | None  the gates' input parts where they are not in `blocks` yet: those of n distinct inputs,
 place     (T, B) | None     and which of them each row takes at each step
 weights   (P, H, H)         the recurrent products' weights
+turned    (P, H, H)         each of them transposed
 drop      (P, B, H) | None  recurrent dropout: multiplies a product's source, constant over time
 mask      (T, B) | None     False: the step is not taken, the states are carried over
 dblocks   (K', T, B, H)     gradients of the pre-activations, then of intermediates
@@ -176,7 +177,7 @@ class NumpyLoop:
                     arrays[array][index, t + offset, taken] = value
             states[:, t + 1, idle] = states[:, t, idle]
 
-    def backward(self, blocks, states, weights, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> None:
+    def backward(self, blocks, states, turned, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> None:
         """Go back from step end - 1 to `first`: fill `dblocks`, and complete `dstates` from what it came with."""
         arrays = {"blocks": blocks, "states": states, "dblocks": dblocks, "dstates": dstates}
         for t in reversed(range(first, blocks.shape[1] if end is None else end)):
@@ -190,7 +191,7 @@ class NumpyLoop:
                     before = _read(arrays, place, t, taken) if self.plan.sums(place) else 0
                     arrays[place.array][place.index, t + place.offset, taken] = before + value
                 for _, (array, index, offset), _, dtarget, n in products:
-                    value = matmul(dblocks[dtarget, t, taken], weights[n].T)
+                    value = matmul(dblocks[dtarget, t, taken], turned[n])
                     arrays[array][index, t + offset, taken] += value if drop is None else value * drop[n, taken]
             dstates[:, t, idle] += dstates[:, t + 1, idle]
 
@@ -223,13 +224,12 @@ class CompiledLoop:
         arrays = (blocks, states, weights, scratch, drop, mask, projected, place)
         threads.run(Job(self._forward, arrays, blocks.shape[2], _work(weights, blocks), ends=ends))
 
-    def backward(self, blocks, states, weights, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> None:
+    def backward(self, blocks, states, turned, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> None:
         """As `NumpyLoop.backward`."""
         end = blocks.shape[1] if end is None else end
         scratch, drop, ends, mask = _present(blocks, drop, mask)
-        turned = np.ascontiguousarray(weights.transpose(0, 2, 1))
         arrays = (blocks, states, turned, scratch, drop, mask, dblocks, dstates, fresh, first, end)
-        threads.run(Job(self._backward, arrays, blocks.shape[2], _work(weights, blocks), ends=ends))
+        threads.run(Job(self._backward, arrays, blocks.shape[2], _work(turned, blocks), ends=ends))
 
 
 def _present(blocks, drop, mask):

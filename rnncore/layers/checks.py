@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.scan import all_finite
 from ..sparse import RowGradient
 
 
@@ -70,9 +71,8 @@ def not_finite(array: np.ndarray | RowGradient, dtype: Any = None) -> tuple[int,
     array = array.rows if isinstance(array, RowGradient) else array
     if array.dtype.kind not in "fc" or not array.size:
         return None
-    with np.errstate(all="ignore"):  # one pass for the usual case; squares may overflow where entries do not
-        if dtype is None and np.isfinite(np.vdot(array, array)):
-            return None
+    if dtype is None and all_finite(array):
+        return None
     limit = np.finfo(array.dtype if dtype is None else dtype).max
     parts = (array.real, array.imag) if array.dtype.kind == "c" else (array,)
     if all(-limit <= part.min() and part.max() <= limit for part in parts):  # NaN is neither

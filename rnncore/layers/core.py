@@ -103,10 +103,11 @@ class Dense(Activated):
     def backward_from_logits(self, dz):
         # z = x @ kernel + bias, over all leading axes
         products, flat = products_for(True, self.dtype), np.ascontiguousarray(dz).reshape(1, -1, self.units)
+        (turned,) = run(products.turned(self.kernel[None]))
         kernel, bias, dx = run(
             products.weight_gradients(self._inputs, flat, None, np.empty_like(self.kernel)),
             products.bias_gradients(flat, None),
-            products.input_gradients(flat, self.kernel[None], None, None, None, flat.shape[1]),
+            products.input_gradients(flat, turned, None, None, None, flat.shape[1]),
         )
         self.gradients = {"kernel": kernel, **({"bias": bias[0]} if self.use_bias else {})}
         return dx.reshape(*dz.shape[:-1], -1)

@@ -231,10 +231,10 @@ class RecurrentCell(Layer):
         """
         self.memory = None  # its arrays are used again
         B, H, plan, products = initial.shape[1], self.units, self._plan, self._products()
-        kernels = self._split(self.kernel)
-        recurrent, extra = self._split(self.recurrent_kernel), self._extra()
-        if extra:
-            recurrent = np.concatenate([recurrent, np.stack(extra)])
+        weights = (self.kernel, self.recurrent_kernel)
+        kernels, recurrent = run(*(products.split(weight, len(self._cell.gates)) for weight in weights))
+        if self._cell.extra:
+            recurrent = np.concatenate([recurrent, np.stack(self._extra())])
         self.draws = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
         drop_x, drop_h = (drop if drop is None or order is None else drop[:, order] for drop in self.draws)
         inputs = inputs._replace(drop=drop_x)
@@ -294,8 +294,10 @@ class RecurrentCell(Layer):
         T, B = memory.blocks.shape[1:3]
         dblocks = self._room("dblocks", len(self._plan.dblocks), T, B, H)
         dstates, fresh = self._room("dstates", *memory.states.shape), T + 1 - upstream.shape[1]
+        products, inputs, valid = self._products(), memory.inputs, memory.valid
+        kernels, recurrent = run(products.turned(memory.kernels), products.turned(memory.recurrent))
         backward = loop_for(self._cell, self.dtype).backward
-        arrays = (memory.blocks, memory.states, memory.recurrent, memory.drop_h, memory.mask, dblocks, dstates)
+        arrays = (memory.blocks, memory.states, recurrent, memory.drop_h, memory.mask, dblocks, dstates)
         end = T
         while end > 0:
             first = 0 if bptt_steps is None else max(0, end - bptt_steps)
@@ -308,11 +310,10 @@ class RecurrentCell(Layer):
         self.state_gradients = list(dstates[:, 0].copy())
 
         # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
-        products, inputs, valid = self._products(), memory.inputs, memory.valid
         dz = dblocks[:gates].reshape(gates, T * B, H)
         names = ("kernel", "recurrent_kernel", *self._cell.extra)
         self.gradients = {name: np.empty_like(getattr(self, name)) for name in names}
-        jobs = [products.input_gradients(dz, memory.kernels, inputs.drop, valid, to, T * B if size is None else size)]
+        jobs = [products.input_gradients(dz, kernels, inputs.drop, valid, to, T * B if size is None else size)]
         jobs += [self._recurrent_gradient(product) for product in self._plan.products]
         parts = [self._plan.dtarget(gate) for gate in self._cell.gates if self._cell.split_bias]
         by_state = [products.bias_gradients(dblocks[part].reshape(1, T * B, H), valid) for part in parts]
@@ -362,10 +363,6 @@ class RecurrentCell(Layer):
 
     def _extra(self):
         return [getattr(self, name) for name in self._cell.extra]
-
-    def _split(self, weight):
-        """Return the column blocks of a fused weight, (G, rows, H)."""
-        return np.ascontiguousarray(weight.reshape(weight.shape[0], -1, self.units).swapaxes(0, 1))
 
     def _recurrent_gradient(self, product):
         """Return the job that fills in the gradient of a recurrent product's weight."""
