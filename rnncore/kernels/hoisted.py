@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from .rows import add_product, add_turned_product, clear_rows
+from .rows import add_multiplied_row, add_product, add_turned_product, clear_rows, copy_row, multiply_row
 
 CHUNK = 256  # positions
 SIDE = 32  # of a square of a weight
@@ -30,12 +30,9 @@ def _gathered(scratch, rows, place, drop, g, valid, first, count):
         p = _position(valid, first + i)
         row = place[p] if place.shape[0] else p
         if drop.shape[0]:
-            b = p % drop.shape[1]
-            for j in range(rows.shape[1]):
-                scratch[i, j] = rows[row, j] * drop[g, b, j]
+            multiply_row(scratch[i], rows[row], drop[g, p % drop.shape[1]])
         else:
-            for j in range(rows.shape[1]):
-                scratch[i, j] = rows[row, j]
+            copy_row(scratch[i], rows[row])
     return scratch[:count]
 
 
@@ -43,9 +40,7 @@ def _gathered(scratch, rows, place, drop, g, valid, first, count):
 def _scattered(out, scratch, to, first, count):
     """Put the rows of `count` positions where they belong."""
     for i in range(count):
-        row = to[first + i]
-        for j in range(out.shape[1]):
-            out[row, j] = scratch[i, j]
+        copy_row(out[to[first + i]], scratch[i])
 
 
 def _split(weight, out, begin, end):
@@ -75,8 +70,7 @@ def _project(rows, place, drop, weights, bias, valid, out, begin, end):
             taken = _gathered(inputs, rows, place, drop, g % max(1, drop.shape[0]), valid, first, count)
             target = results[:count] if valid.shape[0] else out[g, first : first + count]
             for i in range(count):
-                for j in range(out.shape[2]):
-                    target[i, j] = bias[g, j]
+                copy_row(target[i], bias[g])
             add_product(target, taken, weights[g], 0, count, 0)
             if valid.shape[0]:
                 _scattered(out[g], target, valid, first, count)
@@ -87,8 +81,9 @@ def _weight_gradients(rows, place, drop, dz, valid, positions, out, column, begi
     inputs = np.empty((CHUNK, rows.shape[1]), rows.dtype)
     outputs = np.empty((CHUNK, units), dz.dtype)
     for i in range(begin, end):
-        for j in range(np.uint64(column), np.uint64(column + dz.shape[0] * units)):
-            out[i, j] = 0
+        row = out[i, column : column + dz.shape[0] * units]
+        for j in range(row.shape[0]):
+            row[j] = 0
     for first in range(0, positions, CHUNK):
         count = min(CHUNK, positions - first)
         for g in range(dz.shape[0]):
@@ -113,9 +108,8 @@ def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
             clear_rows(product, 0, count)
             add_product(product, gradient, turned[g], 0, count, 0)
             for i in range(count):
-                b = _position(valid, first + i) % drop.shape[1]
-                for j in range(out.shape[1]):
-                    target[i, j] += product[i, j] * drop[g % drop.shape[0], b, j]
+                factor = drop[g % drop.shape[0], _position(valid, first + i) % drop.shape[1]]
+                add_multiplied_row(target[i], product[i], factor)
         if to.shape[0]:
             _scattered(out, target, to, first, count)
 

@@ -130,9 +130,11 @@ def add(rows, order, first, sums, moments, begin, end):
     for hand in range(begin, end):
         for u in range(hand, sums.shape[0], HANDS):
             total, taken = sums[u], moments[u]
-            for n in range(total.shape[0]):
-                total[n] = taken[n] = 0
-            for k in range(first[u], first[u + 1]):
+            row = rows[order[first[u]]]
+            for n in range(row.shape[0]):
+                total[n] = row[n]
+                taken[n] = moment(row[n])
+            for k in range(first[u] + 1, first[u + 1]):
                 row = rows[order[k]]
                 for n in range(row.shape[0]):
                     total[n] += row[n]

@@ -6,7 +6,7 @@ axis, whatever tile it falls into: results do not depend on how rows are split o
 
 from __future__ import annotations
 
-from .._jit import TILE_ROWS, TILE_VECTORS, VECTOR, kernel, tile
+from .._jit import TILE_ROWS, TILE_VECTORS, VECTOR, inlined, kernel, tile
 
 ROW = 2 * TILE_VECTORS  # registers of a tile of one row: so wide, B is read from end to end
 
@@ -56,23 +56,45 @@ def _product(turned: bool):
 add_product, add_turned_product = _product(turned=False), _product(turned=True)
 
 
-# Loops rather than slices assigned to: numba takes seconds to compile each of those.
+# Loops rather than slices assigned to: numba takes seconds to compile each of those. A row by itself: a loop over the
+# columns of a matrix whose row may be negative, for all numba knows, does not vectorise.
+
+
+@inlined
+def copy_row(target, source):
+    """Fill a row with another."""
+    for j in range(target.shape[0]):
+        target[j] = source[j]
 
 
 @kernel
 def clear_rows(matrix, begin, end):
     """Set rows of a matrix to 0."""
     for i in range(begin, end):
-        for j in range(matrix.shape[1]):
-            matrix[i, j] = 0
+        row = matrix[i]
+        for j in range(row.shape[0]):
+            row[j] = 0
+
+
+@inlined
+def multiply_row(target, source, factor):
+    """Fill a row with the product of two."""
+    for j in range(target.shape[0]):
+        target[j] = source[j] * factor[j]
+
+
+@inlined
+def add_multiplied_row(target, source, factor):
+    """Add the product of two rows to a row."""
+    for j in range(target.shape[0]):
+        target[j] += source[j] * factor[j]
 
 
 @kernel
 def copy_rows(target, source, place, begin, end):
     """Fill rows of a matrix with those of another that `place` names."""
     for i in range(begin, end):
-        for j in range(target.shape[1]):
-            target[i, j] = source[place[i], j]
+        copy_row(target[i], source[place[i]])
 
 
 @kernel
@@ -96,12 +118,11 @@ def carry_backward(dstates, t, r0, r1):
 @kernel
 def recurrent(target, source, weight, scratch, drop, n, r0):
     """``target += (source * drop[n]) @ weight`` on the rows from r0 on; an empty `drop` drops nothing."""
-    rows, units = source.shape
+    rows = source.shape[0]
     if drop.shape[0]:
         dropped = scratch[r0 : r0 + rows]
         for i in range(rows):
-            for j in range(units):
-                dropped[i, j] = source[i, j] * drop[n, r0 + i, j]
+            multiply_row(dropped[i], source[i], drop[n, r0 + i])
         source = dropped
     add_product(target, source, weight, 0, rows, 0)
 
@@ -109,7 +130,7 @@ def recurrent(target, source, weight, scratch, drop, n, r0):
 @kernel
 def recurrent_backward(dsource, dtarget, turned, scratch, drop, n, r0):
     """``dsource += (dtarget @ turned) * drop[n]``, `turned` being the weight transposed."""
-    rows, units = dsource.shape
+    rows = dsource.shape[0]
     added = dsource
     if drop.shape[0]:
         added = scratch[r0 : r0 + rows]
@@ -117,8 +138,7 @@ def recurrent_backward(dsource, dtarget, turned, scratch, drop, n, r0):
     add_product(added, dtarget, turned, 0, rows, 0)
     if drop.shape[0]:
         for i in range(rows):
-            for j in range(units):
-                dsource[i, j] += added[i, j] * drop[n, r0 + i, j]
+            add_multiplied_row(dsource[i], added[i], drop[n, r0 + i])
 
 
 @kernel
