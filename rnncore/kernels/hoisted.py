@@ -44,11 +44,10 @@ def _scattered(out, scratch, to, first, count):
 
 
 def _split(weight, out, begin, end):
-    units = np.uint64(out.shape[2])
+    units = out.shape[2]
     for i in range(begin, end):
-        for g in range(np.uint64(out.shape[0])):
-            for j in range(units):
-                out[g, i, j] = weight[i, g * units + j]
+        for g in range(out.shape[0]):
+            copy_row(out[g, i], weight[i, g * units : (g + 1) * units])
 
 
 def _turned(weights, out, begin, end):
