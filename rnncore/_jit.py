@@ -31,6 +31,8 @@ from . import config
 FLAGS = {"error_model": "numpy", "fastmath": {"contract"}}
 EXACT = {"error_model": "numpy"}  # NumPy's own bits
 
+PATIENCE = 4096  # turns of a wait after which a thread lets others have its processor
+
 
 @cache
 def cache_folder() -> Path:
@@ -181,6 +183,32 @@ def _say(typingctx, array, value):
         return context.get_dummy_value()
 
     return types.void(array, array.dtype), codegen
+
+
+@intrinsic
+def _add(typingctx, array, value):
+    """Add to an entry that other threads add to as well, after all that was written before."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(array)(context, builder, args[0]).data
+        builder.atomic_rmw("add", data, args[1], "acq_rel")
+        return context.get_dummy_value()
+
+    return types.void(array, array.dtype), codegen
+
+
+_let_others = types.ExternalFunction("sched_yield", types.int32()) if os.name == "posix" else numba.njit(lambda: 0)
+
+
+@numba.njit("void(int64[::1], int64, int64)", nogil=True)
+def meet(arrived, share, all_shares):
+    """Add a thread's share to those that arrived, and wait, busily, until all of them have."""
+    _add(arrived, share)
+    turns = 0
+    while _now(arrived) < all_shares:
+        turns += 1
+        if turns % PATIENCE == 0:
+            _let_others()
 
 
 @numba.njit("boolean(int64[::1], int64, int64, int64)", nogil=True)

@@ -14,6 +14,7 @@ import rnncore
 from rnncore import activations, config
 from rnncore.cells import CARRY_RNN, GRU, GRU_RESET_BEFORE, LSTM, SIMPLE_RNN, Cell, Stage
 from rnncore.kernels import threads
+from rnncore.kernels.products import products_for
 from rnncore.kernels.time_loop import Plan, loop
 
 CELLS = {cell.name: cell for cell in (SIMPLE_RNN, LSTM, GRU, GRU_RESET_BEFORE, CARRY_RNN)}
@@ -35,7 +36,7 @@ def run(cell, backend, dtype, sizes, pattern="none", dropped=False, fresh=0):
     blocks = random(len(plan.blocks), steps, rows, units)
     states = np.zeros((len(cell.states), steps + 1, rows, units), dtype)
     states[:, 0] = random(len(cell.states), rows, units)
-    weights = random(len(cell.products), units, units) / np.asarray(units, dtype) ** 0.5
+    weights = random(units, len(cell.products) * units) / np.asarray(units, dtype) ** 0.5
     drop = random(len(cell.products), rows, units) if dropped else None
     mask = masks(pattern, rows, steps, rng)
     mask = None if mask is None else np.ascontiguousarray(mask.T)
@@ -46,7 +47,7 @@ def run(cell, backend, dtype, sizes, pattern="none", dropped=False, fresh=0):
     dblocks = np.full((len(plan.dblocks), steps, rows, units), np.nan, dtype)
     runner = loop(cell, backend)
     runner.forward(blocks, states, weights, drop, mask)
-    turned = np.ascontiguousarray(weights.swapaxes(1, 2))
+    (turned,) = threads.run(products_for(backend == "numba", dtype).turned(weights, len(cell.products)))
     runner.backward(blocks, states, turned, drop, mask, dblocks, dstates, max(0, fresh))
     for array in (blocks, dblocks) if mask is not None else ():
         array[:, ~mask] = 0  # nothing is there
@@ -88,6 +89,44 @@ def test_the_number_of_threads_changes_no_bit(cell, pattern, monkeypatch):
             np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("pattern", ["none", "holes"])
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_threads_share_the_units_of_few_rows(cell, pattern, rows, monkeypatch):
+    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    arrived = []
+    meant = threads.parts_of
+    monkeypatch.setattr(threads, "parts_of", lambda *jobs: arrived.append(jobs[0].arrived) or meant(*jobs))
+    for units, dtype in ((200, "float32"), (70, "float64")):
+        results = []
+        for count in (1, 2, 3):
+            config.set_threads(count)
+            results.append(run(cell, "numba", dtype, (6, rows, units), pattern))
+        assert any(shares is not None and shares[0] > 0 for shares in arrived)
+        arrived.clear()
+        for other in results[1:]:
+            for first, second in zip(results[0], other, strict=True):
+                np.testing.assert_array_equal(first, second)
+
+
+def test_an_interrupt_leaves_no_thread_waiting(monkeypatch):
+    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    config.set_threads(2)
+    run(LSTM, "numba", "float32", (5, 1, 200))
+    with monkeypatch.context() as patched:
+        part = threads._part
+
+        def interrupted(jobs, n, parts):
+            if n == 0 and jobs[0].arrived is not None:
+                raise KeyboardInterrupt
+            part(jobs, n, parts)
+
+        patched.setattr(threads, "_part", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(LSTM, "numba", "float32", (5, 1, 200))
+    run(LSTM, "numba", "float32", (5, 1, 200))
+
+
 def test_rows_do_not_depend_on_their_neighbours():
     every = run(LSTM, "numba", "float32", (5, 7, 11))
     steps, rows, units = 5, 7, 11
@@ -96,7 +135,7 @@ def test_rows_do_not_depend_on_their_neighbours():
     blocks = rng.standard_normal((4, steps, rows, units)).astype("float32")
     states = np.zeros((2, steps + 1, rows, units), "float32")
     states[:, 0] = rng.standard_normal((2, rows, units)).astype("float32")
-    weights = rng.standard_normal((4, units, units)).astype("float32") / np.float32(units) ** 0.5
+    weights = rng.standard_normal((units, 4 * units)).astype("float32") / np.float32(units) ** 0.5
     for row in range(rows):
         alone = np.ascontiguousarray(blocks[:, :, row : row + 1]), np.ascontiguousarray(states[:, :, row : row + 1])
         loop(LSTM, "numba").forward(*alone, weights, None, None)
@@ -166,11 +205,12 @@ import sys
 import numpy as np
 from rnncore import activations
 from rnncore.cells import SIMPLE_RNN
+from rnncore.kernels.products import products_for
 from rnncore.kernels.time_loop import loop
 for name in sys.argv[1:]:
     states = np.zeros((1, 3, 2, 2), "float32")
     runner = loop(SIMPLE_RNN.with_activations(activations.get(name)), "numba")
-    runner.forward(np.ones((1, 2, 2, 2), "float32"), states, np.ones((1, 2, 2), "float32"), None, None)
+    runner.forward(np.ones((1, 2, 2, 2), "float32"), states, np.ones((2, 2), "float32"), None, None)
     print(sum(runner._forward.stats.cache_hits.values()), float(states[0, -1, 0, 0]))
 """
 

@@ -37,9 +37,10 @@ def computed(products, dtype, positions, kind, drops):
     out = np.zeros((GATES, POSITIONS, UNITS), dtype)
     bare, beside = inputs._replace(drop=None), np.ones((FEATURES, 3 * UNITS), dtype)
     turned = np.ascontiguousarray(weights.swapaxes(1, 2))
+    side_by_side = random(FEATURES, GATES * UNITS)
     jobs = {
-        "split": products.split(random(FEATURES, GATES * UNITS), GATES),
-        "turned": products.turned(weights),
+        "split": products.split(side_by_side, GATES),
+        "turned": products.turned(side_by_side, GATES),
         "projected": products.project(inputs, weights, bias, valid, out),
         "weights": products.weight_gradients(inputs, dz, valid, np.zeros((FEATURES, GATES * UNITS), dtype)),
         "beside": products.weight_gradients(bare, dz[:1], valid, beside, UNITS),

@@ -50,14 +50,13 @@ def _split(weight, out, begin, end):
             copy_row(out[g, i], weight[i, g * units : (g + 1) * units])
 
 
-def _turned(weights, out, begin, end):
-    features, side = np.uint64(out.shape[2]), np.uint64(SIDE)
-    for g in range(out.shape[0]):
-        for first in range(np.uint64(0), features, side):  # a square at a time stays in the first cache
-            for row in range(np.uint64(begin), np.uint64(end), side):
-                for j in range(row, min(row + side, np.uint64(end))):
-                    for i in range(first, min(first + side, features)):
-                        out[g, j, i] = weights[g, i, j]
+def _turned(weight, out, begin, end):
+    columns, side = np.uint64(out.shape[1]), np.uint64(SIDE)
+    for first in range(np.uint64(0), columns, side):  # a square at a time stays in the first cache
+        for row in range(np.uint64(begin), np.uint64(end), side):
+            for j in range(row, min(row + side, np.uint64(end))):
+                for i in range(first, min(first + side, columns)):
+                    out[j, i] = weight[i, j]
 
 
 def _project(rows, place, drop, weights, bias, valid, out, begin, end):

@@ -53,9 +53,9 @@ class NumpyProducts:
         return _done(np.ascontiguousarray(weight.reshape(len(weight), gates, -1).swapaxes(0, 1)))
 
     @staticmethod
-    def turned(weights: np.ndarray) -> Job:
-        """Each weight transposed, as the way back multiplies with it: (G, H, D) from (G, D, H)."""
-        return _done(np.ascontiguousarray(weights.swapaxes(1, 2)))
+    def turned(weight: np.ndarray, gates: int) -> Job:
+        """The same blocks transposed, as the way back multiplies with them: (G, H, D)."""
+        return _done(np.ascontiguousarray(weight.T).reshape(gates, -1, len(weight)))
 
     @staticmethod
     def project(inputs: Inputs, weights: np.ndarray, bias: np.ndarray, valid: Any, out: np.ndarray) -> Job:
@@ -107,13 +107,12 @@ class CompiledProducts:
         return Job(split, (weight, out), len(weight), 8 * weight.size, out)
 
     @staticmethod
-    def turned(weights) -> Job:
+    def turned(weight, gates) -> Job:
         """As `NumpyProducts.turned`."""
         from .hoisted import turned
 
-        gates, features, units = weights.shape
-        out = np.empty((gates, units, features), weights.dtype)
-        return Job(turned, (weights, out), units, 32 * weights.size, out)
+        out = np.empty(weight.shape[::-1], weight.dtype)
+        return Job(turned, (weight, out), len(out), 32 * weight.size, out.reshape(gates, -1, len(weight)))
 
     @staticmethod
     def project(inputs, weights, bias, valid, out) -> Job:

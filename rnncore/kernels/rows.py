@@ -6,15 +6,33 @@ axis, whatever tile it falls into: results do not depend on how rows are split o
 
 from __future__ import annotations
 
+import numpy as np
+
 from .._jit import TILE_ROWS, TILE_VECTORS, VECTOR, inlined, kernel, tile
 
 ROW = 2 * TILE_VECTORS  # registers of a tile of one row: so wide, B is read from end to end
 
 
 def _product(turned: bool):
-    """Return the compiled product for A (R, K), or turned: (K, R)."""
+    """Return the compiled product for A (R, K), or turned: (K, R); and that of columns of one row."""
     wide, slim, ends = (tile(TILE_ROWS, vectors, turned) for vectors in (TILE_VECTORS, 1, 0))
     long_row, wide_row, slim_row, ends_row = (tile(1, vectors, turned) for vectors in (ROW, TILE_VECTORS, 1, 0))
+
+    @kernel
+    def row_product(C, A, B, i, j, end, first):
+        """Add the columns from j to `end` to row i, as below; a vector at a time, if `end` is not where B ends."""
+        lanes = VECTOR // C.itemsize
+        while j + ROW * lanes <= end:
+            long_row(C, A, B, i, j, first + j)
+            j += ROW * lanes
+        while j + TILE_VECTORS * lanes <= end:
+            wide_row(C, A, B, i, j, first + j)
+            j += TILE_VECTORS * lanes
+        while j + lanes <= end:
+            slim_row(C, A, B, i, j, first + j)
+            j += lanes
+        if j < end:
+            ends_row(C, A, B, i, j, first + j)
 
     def product(C, A, B, begin, end, first):
         """Add the product to the rows from `begin` to `end` of C, (R, N) += A @ B (K, N); all C-contiguous.
@@ -37,23 +55,13 @@ def _product(turned: bool):
             for i in range(begin, fours, TILE_ROWS):
                 ends(C, A, B, i, j, first + j)
         for i in range(fours, end):
-            j = 0
-            while j + ROW * lanes <= columns:
-                long_row(C, A, B, i, j, first + j)
-                j += ROW * lanes
-            while j + TILE_VECTORS * lanes <= columns:
-                wide_row(C, A, B, i, j, first + j)
-                j += TILE_VECTORS * lanes
-            while j + lanes <= columns:
-                slim_row(C, A, B, i, j, first + j)
-                j += lanes
-            if j < columns:
-                ends_row(C, A, B, i, j, first + j)
+            row_product(C, A, B, i, 0, columns, first)
 
-    return kernel(product)
+    return kernel(product), row_product
 
 
-add_product, add_turned_product = _product(turned=False), _product(turned=True)
+add_product, add_row_product = _product(turned=False)
+add_turned_product, _ = _product(turned=True)
 
 
 # Loops rather than slices assigned to: numba takes seconds to compile each of those. A row by itself: a loop over the
@@ -95,6 +103,24 @@ def copy_rows(target, source, place, begin, end):
     """Fill rows of a matrix with those of another that `place` names."""
     for i in range(begin, end):
         copy_row(target[i], source[place[i]])
+
+
+@kernel
+def own_columns(weights, which, units, first, end):
+    """Return the columns from `first` to `end` of some of the weights that lie side by side, in one; and room for sums.
+
+    (K, P*width) and (P, width), for P weights.
+    """
+    width = end - first
+    own, sums = (
+        np.empty((weights.shape[0], len(which) * width), weights.dtype),
+        np.empty((len(which), width), weights.dtype),
+    )
+    for k in range(weights.shape[0]):
+        for q in range(len(which)):
+            begin = which[q] * units + first
+            copy_row(own[k, q * width : (q + 1) * width], weights[k, begin : begin + width])
+    return own, sums
 
 
 @kernel

@@ -18,7 +18,9 @@ def all_finite(array: np.ndarray) -> bool:
     """Whether no entry of an array that is not empty is NaN or infinite."""
     if array.dtype.kind == "c":
         return all_finite(array.real) and all_finite(array.imag)
-    if array.size < MANY or not array.flags.c_contiguous or config.backend() != "numba":
+    if array.size < MANY:
+        return bool(np.isfinite(array).all())
+    if not array.flags.c_contiguous or config.backend() != "numba":
         return bool(np.isfinite(array.min()) and np.isfinite(array.max()))  # NaN is neither
     found = np.empty(HANDS, bool)
     threads.run(Job(_kernel(), (array.reshape(-1), found), HANDS, array.size))

@@ -17,6 +17,7 @@ _WORTH_A_THREAD = 1_000_000  # floating point operations below which waking a th
 
 TURNS = 2_000_000  # of a busy wait: about a millisecond
 REST = 4_000  # turns that a thread leaves to another to let the interpreter's lock go
+FAR = 1 << 62  # as if all had arrived, for good
 NAP = 1e-4  # seconds that a thread sleeps which has waited in vain
 
 
@@ -35,6 +36,8 @@ class Job(NamedTuple):
         What `run` returns for the job when it is done.
     ends : ndarray of shape (rows,), optional
         The work of the rows up to and with each, where they have not the same.
+    arrived : ndarray of shape (1,), int64, optional
+        Where the parts wait for one another, `_jit.meet`, if they do.
     """
 
     function: Callable
@@ -43,6 +46,7 @@ class Job(NamedTuple):
     work: int
     out: Any = None
     ends: np.ndarray | None = None
+    arrived: np.ndarray | None = None
 
     def edge(self, n: int, parts: int) -> int:
         """Return where part n of `parts` begins: rows are cut in fours, which the kernels take at a time."""
@@ -120,13 +124,18 @@ _busy = threading.Lock()
 os.register_at_fork(after_in_child=_workers.cache_clear)
 
 
+def parts_of(*jobs: Job) -> int:
+    """Return how many threads are worth doing jobs together."""
+    work, fours = sum(job.work for job in jobs), max(job.rows for job in jobs) // 4
+    return max(1, min(config.threads(), work // _WORTH_A_THREAD, fours))
+
+
 def run(*jobs: Job) -> list[Any]:
     """Do jobs that do not wait for one another, split over the threads where that pays, and return their `out`.
 
     However many threads there are, each row is computed in the same way: results do not depend on their number.
     """
-    work, fours = sum(job.work for job in jobs), max(job.rows for job in jobs) // 4
-    parts = max(1, min(config.threads(), work // _WORTH_A_THREAD, fours))
+    parts = parts_of(*jobs)
     if parts > 1 and _busy.acquire(blocking=False):  # otherwise another thread of the user's has them
         try:
             _share(jobs, parts)
@@ -143,6 +152,11 @@ def _share(jobs, parts):
         worker.begin(partial(_part, jobs, n, parts))
     try:
         _part(jobs, 0, parts)
+    except BaseException:
+        for job in jobs:
+            if job.arrived is not None:
+                job.arrived[0] = FAR
+        raise
     finally:
         for worker in workers:
             worker.end()

@@ -8,7 +8,7 @@ blocks    (K, T, B, H)      one block a gate: its input part before the step, it
 states    (S, T+1, B, H)    slot 0 the initial state, slot t+1 the state after step t
 projected (G, n, H) | None  the gates' input parts where they are not in `blocks` yet: those of n distinct inputs,
 place     (T, B) | None     and which of them each row takes at each step
-weights   (P, H, H)         the recurrent products' weights
+weights   (H, P*H)          the recurrent products' weights, side by side as Keras keeps them
 turned    (P, H, H)         each of them transposed
 drop      (P, B, H) | None  recurrent dropout: multiplies a product's source, constant over time
 mask      (T, B) | None     False: the step is not taken, the states are carried over
@@ -33,8 +33,10 @@ import numpy as np
 from .. import config
 from ..cells.cell import Cell, Product, Stage
 from . import threads
-from .products import matmul
+from .products import CompiledProducts, NumpyProducts, matmul
 from .threads import Job
+
+FEW = 4  # rows that are too few for a tile of a product, and so for threads to share
 
 
 class Place(NamedTuple):
@@ -161,6 +163,7 @@ class NumpyLoop:
     def forward(self, blocks, states, weights, drop, mask, projected=None, place=None) -> None:
         """Take every step: fill `states` from slot 1 on and turn `blocks` into the gates' values."""
         arrays = {"blocks": blocks, "states": states}
+        weights = NumpyProducts.split(weights, len(self.plan.products)).out
         for t in range(blocks.shape[1]):
             taken, idle = _rows(mask, t)
             if projected is not None:
@@ -210,17 +213,29 @@ def _tuple(values):
 
 
 class CompiledLoop:
-    """The same loop in machine code, the batch split over threads: each takes its rows through all the steps."""
+    """The same loop in machine code, the batch split over threads: each takes its rows through all the steps.
+
+    Of a few rows, the threads share the units instead, and meet at each step: prediction of one row is bound by how
+    fast the weights are read, and so each reads its part of them.
+    """
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._forward, self._backward = _compile(plan)
+        self._forward, self._backward, self._forward_few = _compile(plan)
 
     def forward(self, blocks, states, weights, drop, mask, projected=None, place=None) -> None:
         """As `NumpyLoop.forward`."""
         scratch, drop, ends, mask = _present(blocks, drop, mask)
         projected = np.empty((0, 0, 0), blocks.dtype) if projected is None else projected
         place = np.empty((0, 0), np.int64) if place is None else place
+        if blocks.shape[2] < FEW and not drop.shape[0]:
+            arrived, vectors = np.zeros(1, np.int64), vectors_of(blocks)
+            few = (blocks, states, weights, mask, projected, place, arrived)
+            job = Job(self._forward_few, few, vectors, _work(weights, blocks), arrived=arrived)
+            if threads.parts_of(job) > 1:
+                threads.run(job)
+                return
+        (weights,) = threads.run(CompiledProducts.split(weights, len(self.plan.products)))
         arrays = (blocks, states, weights, scratch, drop, mask, projected, place)
         threads.run(Job(self._forward, arrays, blocks.shape[2], _work(weights, blocks), ends=ends))
 
@@ -243,17 +258,27 @@ def _present(blocks, drop, mask):
     return scratch, none if drop is None else drop, ends, np.empty((0, 0), bool) if mask is None else mask
 
 
+def vectors_of(array: np.ndarray) -> int:
+    """Return how many vector registers a row takes."""
+    from .._jit import VECTOR
+
+    return -(-array.shape[-1] * array.itemsize // VECTOR)
+
+
 def _work(weights, blocks) -> int:
     """Return the floating point operations of a loop: what decides whether threads pay."""
     return 2 * weights.size * blocks.shape[1] * blocks.shape[2]
 
 
+_USED = "end_of_run carry carry_backward copy_row copy_rows clear_rows own_columns add_row_product"
+
+
 def _compile(plan: Plan):
-    """Return the compiled (forward, backward) over a range of rows."""
-    from .._jit import called_functions, fingerprint, from_source, inlined, kernel
+    """Return the compiled (forward, backward) over a range of rows, and forward over a range of units' vectors."""
+    from .._jit import VECTOR, called_functions, fingerprint, from_source, inlined, kernel, meet
     from . import elementwise, rows
 
-    names = {name: getattr(rows, name) for name in ("end_of_run", "carry", "carry_backward", "copy_rows", "clear_rows")}
+    names = {"VECTOR": VECTOR, "meet": meet, **{name: getattr(rows, name) for name in _USED.split()}}
     functions, sources = [], []
     for n, (stage, _, inputs, outputs, backward_inputs, backward_outputs) in enumerate(plan.stages):
         for way, function, takes, gives in (
@@ -268,14 +293,13 @@ def _compile(plan: Plan):
             # numba names machine code by this and a count kept a process: from disk, two of one name would meet
             pointwise.__qualname__ = f"pointwise.{fingerprint([function], sources[-1:]) or id(function)}"
             names[f"pointwise_{way}_{n}"] = kernel(pointwise)
-    compiled = []
+    compiled, (own, stages) = [], _few_body(plan)
     for way, source, product in (
-        ("forward", _FORWARD, rows.recurrent),
-        ("backward", _BACKWARD, rows.recurrent_backward),
+        ("forward", _FORWARD.replace("<body>", _lines(_body(plan, "forward"), 12)), rows.recurrent),
+        ("backward", _BACKWARD.replace("<body>", _lines(_body(plan, "backward"), 12)), rows.recurrent_backward),
+        ("forward_few", _FORWARD_FEW.replace("<own>", _lines(own, 4)).replace("<stages>", _lines(stages, 8)), None),
     ):
-        source = source.replace("<body>", "\n            ".join(_body(plan, way))).replace(
-            "<homes>", str((*plan.homes,))
-        )
+        source = source.replace("<homes>", str((*plan.homes,)))
         key = fingerprint(functions, [*sources, source])
         function = from_source(source, {**names, "product": product}, way)
         compiled.append(kernel(function, key and f"{plan.cell.name}.{way}.{key}"))
@@ -316,9 +340,70 @@ def backward(blocks, states, weights, scratch, drop, mask, dblocks, dstates, fre
 """
 
 
-def _at(place) -> str:
+# Each thread puts its columns of the weights together, by what they multiply, and reads them from end to end.
+_FORWARD_FEW = """
+def forward_few(blocks, states, weights, mask, projected, place, arrived, begin, end):
+    lanes, units = VECTOR // states.itemsize, states.shape[3]
+    vectors, c0, c1, all_shares = (units + lanes - 1) // lanes, begin * lanes, min(end * lanes, units), 0
+    <own>
+    for t in range(blocks.shape[1]):
+        for r in range(blocks.shape[2]):
+            if mask.shape[0] and not mask[t, r]:
+                for s in range(states.shape[0]):
+                    copy_row(states[s, t + 1, r, c0:c1], states[s, t, r, c0:c1])
+                continue
+            for g in range(projected.shape[0]):
+                copy_row(blocks[<homes>[g], t, r, c0:c1], projected[g, place[t, r], c0:c1])
+        <stages>
+"""
+
+
+def _lines(lines, indent) -> str:
+    return ("\n" + " " * indent).join(lines)
+
+
+def _at(place, where="r0:r1") -> str:
     array, index, offset = place
-    return f"{array}[{index}, t + {offset}, r0:r1]"
+    return f"{array}[{index}, t + {offset}, {where}]"
+
+
+def _few_body(plan: Plan) -> tuple[list[str], list[str]]:
+    """Return the lines that put a thread's weights together, and those that take its columns through step t."""
+    own, lines = [], []
+    for n, (_, products, takes, gives, _, _) in enumerate(plan.stages):
+        lines += ["for r in range(blocks.shape[2]):", "    if not mask.shape[0] or mask[t, r]:"]
+        for chosen in _of_one_source(products):
+            source = chosen[0].source
+            targets, w, sums = tuple(p.target for p in chosen), f"w{len(own)}", f"sums{len(own)}"
+            own.append(f"{w}, {sums} = own_columns(weights, {tuple(p.weight for p in chosen)}, units, c0, c1)")
+            lines += [
+                f"        copy_row({sums}[{q}], blocks[{target}, t, r, c0:c1])" for q, target in enumerate(targets)
+            ]
+            row = f"{sums}.reshape(1, -1), {_at(source, 'r : r + 1')}"
+            lines.append(f"        add_row_product({row}, {w}, 0, 0, {w}.shape[1], 0)")
+            lines += [
+                f"        copy_row(blocks[{target}, t, r, c0:c1], {sums}[{q}])" for q, target in enumerate(targets)
+            ]
+        places = ", ".join(_at(place, "r, c0:c1") for place in _distinct(takes, gives))
+        lines += [
+            f"        pointwise_forward_{n}({places})",
+            "all_shares += vectors",
+            "meet(arrived, end - begin, all_shares)",
+        ]
+    return own, lines
+
+
+def _of_one_source(products: list[PlannedProduct]) -> list[list[PlannedProduct]]:
+    """Return the products in groups of one source each, and no target twice."""
+    groups = []
+    for product in products:
+        for group in groups:
+            if group[0].source == product.source and product.target not in [other.target for other in group]:
+                group.append(product)
+                break
+        else:
+            groups.append([product])
+    return groups
 
 
 def _body(plan: Plan, way: str) -> list[str]:

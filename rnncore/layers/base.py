@@ -304,8 +304,8 @@ class Layer(Configured):
         if not least <= len(shape) <= most:
             allowed = f"{least}" if least == most else f"{least} or more"
             raise ValueError(f"{self.name}: x has shape {tuple(shape)}, {len(shape)} axes; expected {allowed}")
-        known = self.input_kind == "float" and self.built and self.input_shape and self.weights
-        if known and shape[-1] != self.input_shape[-1]:
+        known = self.input_kind == "float" and self.built and self.input_shape
+        if known and shape[-1] != self.input_shape[-1] and self.weights:
             raise ValueError(
                 f"{self.name}: x has {shape[-1]} features in shape {tuple(shape)}; "
                 f"the layer was built for {self.input_shape[-1]}"

@@ -103,7 +103,7 @@ class Dense(Activated):
     def backward_from_logits(self, dz):
         # z = x @ kernel + bias, over all leading axes
         products, flat = products_for(True, self.dtype), np.ascontiguousarray(dz).reshape(1, -1, self.units)
-        (turned,) = run(products.turned(self.kernel[None]))
+        (turned,) = run(products.turned(self.kernel, 1))
         kernel, bias, dx = run(
             products.weight_gradients(self._inputs, flat, None, np.empty_like(self.kernel)),
             products.bias_gradients(flat, None),

@@ -287,7 +287,9 @@ def _by_length(mask: np.ndarray | None) -> np.ndarray | None:
 
     With padding on one side only these are then the first ones, at each step: the loop takes them in one go.
     """
-    lengths = np.zeros(1, int) if mask is None else mask.sum(axis=1)
+    if mask is None:
+        return None
+    lengths = mask.sum(axis=1)
     return None if np.all(lengths[:-1] >= lengths[1:]) else np.argsort(-lengths, kind="stable")
 
 

@@ -29,8 +29,8 @@ class Memory(NamedTuple):
     inputs: Inputs
     blocks: np.ndarray
     states: np.ndarray
-    kernels: np.ndarray  # (G, D, H)
-    recurrent: np.ndarray  # (P, H, H)
+    kernel: np.ndarray  # (D, G*H)
+    recurrent: np.ndarray  # (H, P*H)
     drop_h: np.ndarray | None  # (P, B, H)
     mask: np.ndarray | None  # (T, B)
     valid: np.ndarray | None  # (M,), the positions t*B + b that are not masked
@@ -231,10 +231,8 @@ class RecurrentCell(Layer):
         """
         self.memory = None  # its arrays are used again
         B, H, plan, products = initial.shape[1], self.units, self._plan, self._products()
-        weights = (self.kernel, self.recurrent_kernel)
-        kernels, recurrent = run(*(products.split(weight, len(self._cell.gates)) for weight in weights))
-        if self._cell.extra:
-            recurrent = np.concatenate([recurrent, np.stack(self._extra())])
+        (kernels,), extra = run(products.split(self.kernel, len(plan.homes))), self._extra()
+        recurrent = np.concatenate([self.recurrent_kernel, *extra], axis=1) if extra else self.recurrent_kernel
         self.draws = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
         drop_x, drop_h = (drop if drop is None or order is None else drop[:, order] for drop in self.draws)
         inputs = inputs._replace(drop=drop_x)
@@ -260,7 +258,7 @@ class RecurrentCell(Layer):
         states = self._room("states", len(self._cell.states), steps + 1, B, H)
         states[:, 0] = initial
         loop_for(self._cell, self.dtype).forward(blocks, states, recurrent, drop_h, mask, projected, place)
-        self.memory = Memory(inputs, blocks, states, kernels, recurrent, drop_h, mask, valid, by_row)
+        self.memory = Memory(inputs, blocks, states, self.kernel, recurrent, drop_h, mask, valid, by_row)
         self.state_gradients = []
         return states
 
@@ -295,7 +293,9 @@ class RecurrentCell(Layer):
         dblocks = self._room("dblocks", len(self._plan.dblocks), T, B, H)
         dstates, fresh = self._room("dstates", *memory.states.shape), T + 1 - upstream.shape[1]
         products, inputs, valid = self._products(), memory.inputs, memory.valid
-        kernels, recurrent = run(products.turned(memory.kernels), products.turned(memory.recurrent))
+        kernels, recurrent = run(
+            products.turned(memory.kernel, gates), products.turned(memory.recurrent, len(self._plan.products))
+        )
         backward = loop_for(self._cell, self.dtype).backward
         arrays = (memory.blocks, memory.states, recurrent, memory.drop_h, memory.mask, dblocks, dstates)
         end = T
