@@ -300,7 +300,7 @@ def _masked(builder, vector, size, array, column):
     )
 
 
-def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
+def tile(rows: int, vectors: int, turned: bool = False, picked: bool = False) -> Callable:
     """Return compiled code for ``C[i:i+rows, k:k+columns] += A[i:i+rows] @ B[:, j:j+columns]``.
 
     The sums of the tile stay in registers over the whole inner axis, one multiply-add an entry and step, in the order
@@ -313,10 +313,13 @@ def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
         The tile's columns in vector registers; 0 for the columns left at the end of a row, fewer than a register has.
     turned : bool
         Whether A comes transposed, (K, R).
+    picked : bool
+        Whether only some features count, those in `picks`: columns of A and rows of B; if turned, columns of A and
+        rows of C, and i counts picks.
     """
 
     @intrinsic
-    def add_tile(typingctx, C, A, B, i, j, k):
+    def add_tile(typingctx, C, A, B, i, j, k, picks):
         lanes, size = VECTOR * 8 // C.dtype.bitwidth, C.dtype.bitwidth // 8
 
         def codegen(context, builder, signature, args):
@@ -329,12 +332,20 @@ def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
                 _, width = cgutils.unpack_tuple(builder, array.shape, 2)
                 return builder.gep(array.data, [builder.add(builder.mul(row, width), column)])
 
-            i, j, k = args[3:]
+            i, j, k = args[3:6]
             load, store = _whole(builder, vector, size) if vectors else _masked(builder, vector, size, b, j)
             inner = cgutils.unpack_tuple(builder, b.shape, 2)[0]
+            if picked:
+                chosen = context.make_array(picks)(context, builder, args[6])
+                (inner,) = (inner,) if turned else cgutils.unpack_tuple(builder, chosen.shape, 1)
+
+            def pick(n):
+                return builder.load(builder.gep(chosen.data, [n]))
+
             steps = [index(v * lanes) for v in range(max(vectors, 1))]
             columns = [builder.add(j, step) for step in steps]
             lines = [builder.add(i, index(r)) for r in range(rows)]
+            lines = [pick(line) for line in lines] if picked and turned else lines
             places = [at(c, line, builder.add(k, step)) for line in lines for step in steps]
             start = [load(place) for place in places]
 
@@ -343,10 +354,11 @@ def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
             builder.position_at_end(loop)
             p = builder.phi(index)
             sums = [builder.phi(vector) for _ in places]
-            right = [load(at(b, p, column)) for column in columns]
+            feature = pick(p) if picked and not turned else p
+            right = [load(at(b, feature, column)) for column in columns]
             added = []
             for line in lines:
-                left = builder.load(at(a, p, line) if turned else at(a, line, p))
+                left = builder.load(at(a, p, line) if turned else at(a, line, feature))
                 left = builder.insert_element(undefined, left, ir.IntType(32)(0))
                 left = builder.shuffle_vector(left, undefined, first)
                 for value in right:
@@ -367,6 +379,6 @@ def tile(rows: int, vectors: int, turned: bool = False) -> Callable:
                 store(end, place)
             return context.get_dummy_value()
 
-        return types.void(C, A, B, i, j, k), codegen
+        return types.void(C, A, B, i, j, k, picks), codegen
 
     return add_tile

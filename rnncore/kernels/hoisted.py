@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from .rows import add_multiplied_row, add_product, add_turned_product, clear_rows, copy_row, multiply_row
+from .rows import add_multiplied_row, add_product, add_turned_product, clear_rows, copy_row
 
 CHUNK = 256  # positions
 SIDE = 32  # of a square of a weight
@@ -22,17 +22,13 @@ def _position(valid, n):
 
 
 @kernel
-def _gathered(scratch, rows, place, drop, g, valid, first, count):
-    """Put the rows of `count` positions together, dropped, and return them; what lies there already is not copied."""
-    if place.shape[0] == 0 and drop.shape[0] == 0 and valid.shape[0] == 0:
+def _gathered(scratch, rows, place, valid, first, count):
+    """Put the rows of `count` positions together, and return them; what lies there already is not copied."""
+    if place.shape[0] == 0 and valid.shape[0] == 0:
         return rows[first : first + count]
     for i in range(count):
         p = _position(valid, first + i)
-        row = place[p] if place.shape[0] else p
-        if drop.shape[0]:
-            multiply_row(scratch[i], rows[row], drop[g, p % drop.shape[1]])
-        else:
-            copy_row(scratch[i], rows[row])
+        copy_row(scratch[i], rows[place[p] if place.shape[0] else p])
     return scratch[:count]
 
 
@@ -59,13 +55,13 @@ def _turned(weight, out, begin, end):
                     out[j, i] = weight[i, j]
 
 
-def _project(rows, place, drop, weights, bias, valid, out, begin, end):
+def _project(rows, place, weights, bias, valid, out, begin, end):
     inputs = np.empty((CHUNK, rows.shape[1]), rows.dtype)
     results = np.empty((CHUNK, out.shape[2]), out.dtype)
     for first in range(begin, end, CHUNK):
         count = min(CHUNK, end - first)
+        taken = _gathered(inputs, rows, place, valid, first, count)
         for g in range(out.shape[0]):
-            taken = _gathered(inputs, rows, place, drop, g % max(1, drop.shape[0]), valid, first, count)
             target = results[:count] if valid.shape[0] else out[g, first : first + count]
             for i in range(count):
                 copy_row(target[i], bias[g])
@@ -74,19 +70,25 @@ def _project(rows, place, drop, weights, bias, valid, out, begin, end):
                 _scattered(out[g], target, valid, first, count)
 
 
-def _weight_gradients(rows, place, drop, dz, valid, positions, out, column, begin, end):
+@kernel
+def clear_columns(matrix, begin, end, first, last):
+    """Set columns of some rows of a matrix to 0."""
+    for i in range(begin, end):
+        row = matrix[i, first:last]
+        for j in range(row.shape[0]):
+            row[j] = 0
+
+
+def _weight_gradients(rows, place, dz, valid, positions, out, column, begin, end):
     units = dz.shape[2]
     inputs = np.empty((CHUNK, rows.shape[1]), rows.dtype)
     outputs = np.empty((CHUNK, units), dz.dtype)
-    for i in range(begin, end):
-        row = out[i, column : column + dz.shape[0] * units]
-        for j in range(row.shape[0]):
-            row[j] = 0
+    clear_columns(out, begin, end, column, column + dz.shape[0] * units)
     for first in range(0, positions, CHUNK):
         count = min(CHUNK, positions - first)
+        taken = _gathered(inputs, rows, place, valid, first, count)
         for g in range(dz.shape[0]):
-            taken = _gathered(inputs, rows, place, drop, g % max(1, drop.shape[0]), valid, first, count)
-            gradient = _gathered(outputs, dz[g], valid[:0], drop[:0], 0, valid, first, count)
+            gradient = _gathered(outputs, dz[g], valid[:0], valid, first, count)
             add_turned_product(out, taken, gradient, begin, end, column + g * units)
 
 
@@ -99,7 +101,7 @@ def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
         target = results[:count] if to.shape[0] else out[first : first + count]
         clear_rows(target, 0, count)
         for g in range(dz.shape[0]):
-            gradient = _gathered(outputs, dz[g], valid[:0], drop[:0], 0, valid, first, count)
+            gradient = _gathered(outputs, dz[g], valid[:0], valid, first, count)
             if drop.shape[0] == 0:
                 add_product(target, gradient, turned[g], 0, count, 0)
                 continue

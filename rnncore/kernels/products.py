@@ -117,20 +117,27 @@ class CompiledProducts:
     @staticmethod
     def project(inputs, weights, bias, valid, out) -> Job:
         """As `NumpyProducts.project`."""
-        from .hoisted import project
+        from . import dropped, hoisted
 
-        count = _count(out, valid)
-        arrays = (*_present(inputs), weights, bias, _indices(valid), out)
-        return Job(project, arrays, count, 2 * count * weights.size, out)
+        count, place = _count(out, valid), _indices(inputs.place)
+        work = 2 * count * weights.size
+        if inputs.drop is None:
+            return Job(hoisted.project, (inputs.rows, place, weights, bias, _indices(valid), out), count, work, out)
+        arrays = (inputs.rows, place, inputs.drop, _by_row(inputs.drop, out, valid), weights, bias, out)
+        return Job(dropped.project, arrays, count, work, out)
 
     @staticmethod
     def weight_gradients(inputs, dz, valid, out, column=0) -> Job:
         """As `NumpyProducts.weight_gradients`."""
-        from .hoisted import weight_gradients
+        from . import dropped, hoisted
 
-        features, count = len(out), _count(dz, valid)
-        arrays = (*_present(inputs), dz, _indices(valid), count, out, column)
-        return Job(weight_gradients, arrays, features, 2 * features * len(dz) * count * dz.shape[2], out)
+        features, count, columns, place = len(out), _count(dz, valid), len(dz) * dz.shape[2], _indices(inputs.place)
+        work = 2 * features * count * columns
+        if inputs.drop is None:
+            arrays = (inputs.rows, place, dz, _indices(valid), count, out, column)
+            return Job(hoisted.weight_gradients, arrays, features, work, out)
+        arrays = (inputs.rows, place, inputs.drop, _by_row(inputs.drop, dz, valid), dz, out, column)
+        return Job(dropped.weight_gradients, arrays, columns, work, out)
 
     @staticmethod
     def bias_gradients(dz, valid) -> Job:
@@ -196,11 +203,15 @@ def _steps(drop, count, valid):
     return drop[:, (np.arange(count) if valid is None else valid) % drop.shape[1]]
 
 
+def _by_row(drop, array, valid):
+    """Return the positions of an array (G, N, …) that are computed, one row of the batch after the other."""
+    batch = drop.shape[1]
+    if valid is None:
+        return np.arange(array.shape[1]).reshape(-1, batch).T.ravel()
+    return valid[np.argsort(valid % batch, kind="stable")]
+
+
 # A kernel takes one type an argument: an empty array for what is None.
-
-
-def _present(inputs):
-    return inputs.rows, _indices(inputs.place), _masks(inputs.drop, inputs.rows.dtype)
 
 
 def _indices(positions):

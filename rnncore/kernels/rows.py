@@ -13,28 +13,34 @@ from .._jit import TILE_ROWS, TILE_VECTORS, VECTOR, inlined, kernel, tile
 ROW = 2 * TILE_VECTORS  # registers of a tile of one row: so wide, B is read from end to end
 
 
-def _product(turned: bool):
-    """Return the compiled product for A (R, K), or turned: (K, R); and that of columns of one row."""
-    wide, slim, ends = (tile(TILE_ROWS, vectors, turned) for vectors in (TILE_VECTORS, 1, 0))
-    long_row, wide_row, slim_row, ends_row = (tile(1, vectors, turned) for vectors in (ROW, TILE_VECTORS, 1, 0))
+def _product(turned: bool, picked: bool = False):
+    """Return the compiled product for A (R, K), or turned: (K, R); and that of columns of one row.
 
-    @kernel
-    def row_product(C, A, B, i, j, end, first):
+    With `picked` only the features in `picks`, an array, count: see `_jit.tile`.
+    """
+    wide, slim, ends = (tile(TILE_ROWS, vectors, turned, picked) for vectors in (TILE_VECTORS, 1, 0))
+    long_row, wide_row, slim_row, ends_row = (tile(1, vectors, turned, picked) for vectors in (ROW, TILE_VECTORS, 1, 0))
+
+    def row_product(C, A, B, i, j, end, first, picks=0):
         """Add the columns from j to `end` to row i, as below; a vector at a time, if `end` is not where B ends."""
         lanes = VECTOR // C.itemsize
         while j + ROW * lanes <= end:
-            long_row(C, A, B, i, j, first + j)
+            long_row(C, A, B, i, j, first + j, picks)
             j += ROW * lanes
         while j + TILE_VECTORS * lanes <= end:
-            wide_row(C, A, B, i, j, first + j)
+            wide_row(C, A, B, i, j, first + j, picks)
             j += TILE_VECTORS * lanes
         while j + lanes <= end:
-            slim_row(C, A, B, i, j, first + j)
+            slim_row(C, A, B, i, j, first + j, picks)
             j += lanes
         if j < end:
-            ends_row(C, A, B, i, j, first + j)
+            ends_row(C, A, B, i, j, first + j, picks)
 
-    def product(C, A, B, begin, end, first):
+    # numba names machine code by this and a count kept a process: from disk, two of one name would meet
+    row_product.__qualname__ += f".{turned}.{picked}"
+    row_product = kernel(row_product)
+
+    def product(C, A, B, begin, end, first, picks=0):
         """Add the product to the rows from `begin` to `end` of C, (R, N) += A @ B (K, N); all C-contiguous.
 
         C may have more columns: N are meant, from `first` on.
@@ -45,23 +51,26 @@ def _product(turned: bool):
         j = 0
         while j + TILE_VECTORS * lanes <= columns:
             for i in range(begin, fours, TILE_ROWS):
-                wide(C, A, B, i, j, first + j)
+                wide(C, A, B, i, j, first + j, picks)
             j += TILE_VECTORS * lanes
         while j + lanes <= columns:
             for i in range(begin, fours, TILE_ROWS):
-                slim(C, A, B, i, j, first + j)
+                slim(C, A, B, i, j, first + j, picks)
             j += lanes
         if j < columns:
             for i in range(begin, fours, TILE_ROWS):
-                ends(C, A, B, i, j, first + j)
+                ends(C, A, B, i, j, first + j, picks)
         for i in range(fours, end):
-            row_product(C, A, B, i, 0, columns, first)
+            row_product(C, A, B, i, 0, columns, first, picks)
 
+    product.__qualname__ += f".{turned}.{picked}"
     return kernel(product), row_product
 
 
 add_product, add_row_product = _product(turned=False)
 add_turned_product, _ = _product(turned=True)
+add_picked_product, _ = _product(turned=False, picked=True)
+add_picked_turned_product, _ = _product(turned=True, picked=True)
 
 
 # Loops rather than slices assigned to: numba takes seconds to compile each of those. A row by itself: a loop over the

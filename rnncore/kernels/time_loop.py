@@ -135,6 +135,19 @@ class Plan:
         return sorted((p for stage in self.stages for p in stage.products), key=lambda product: product.weight)
 
     @cached_property
+    def together(self) -> list[list[PlannedProduct]]:
+        """The products in runs of one source whose weights, and gradients' blocks, lie side by side."""
+        runs = []
+        for product in self.products:
+            last = runs[-1][-1] if runs else None
+            follows = last and (last.source, last.dtarget + 1) == (product.source, product.dtarget)
+            if follows and product.weight < len(self.cell.gates):  # the extra ones have arrays of their own
+                runs[-1].append(product)
+            else:
+                runs.append([product])
+        return runs
+
+    @cached_property
     def homes(self) -> list[int]:
         """The blocks that hold the gates' input parts before the step."""
         return [self.places[f"x_{gate}"].index for gate in self.cell.gates]

@@ -314,7 +314,7 @@ class RecurrentCell(Layer):
         names = ("kernel", "recurrent_kernel", *self._cell.extra)
         self.gradients = {name: np.empty_like(getattr(self, name)) for name in names}
         jobs = [products.input_gradients(dz, kernels, inputs.drop, valid, to, T * B if size is None else size)]
-        jobs += [self._recurrent_gradient(product) for product in self._plan.products]
+        jobs += [self._recurrent_gradient(products_of_one) for products_of_one in self._plan.together]
         parts = [self._plan.dtarget(gate) for gate in self._cell.gates if self._cell.split_bias]
         by_state = [products.bias_gradients(dblocks[part].reshape(1, T * B, H), valid) for part in parts]
         rounds = [[*jobs, *by_state]]
@@ -364,13 +364,14 @@ class RecurrentCell(Layer):
     def _extra(self):
         return [getattr(self, name) for name in self._cell.extra]
 
-    def _recurrent_gradient(self, product):
-        """Return the job that fills in the gradient of a recurrent product's weight."""
-        memory, H, n = self.memory, self.units, product.weight
-        source = (memory.states if product.source.array == "states" else memory.blocks)[product.source.index]
-        drop = None if memory.drop_h is None else memory.drop_h[n : n + 1]
+    def _recurrent_gradient(self, together):
+        """Return the job that fills in the gradients of the weights of products that are taken together."""
+        memory, H, gates = self.memory, self.units, len(self._cell.gates)
+        place, count, n, dtarget = together[0].source, len(together), together[0].weight, together[0].dtarget
+        source = (memory.states if place.array == "states" else memory.blocks)[place.index]
+        drop = None if memory.drop_h is None else memory.drop_h[n : n + count]
         inputs = Inputs(source[: memory.blocks.shape[1]].reshape(-1, H), None, drop)
-        dz, gates = self.dblocks[product.dtarget].reshape(1, -1, H), len(self._cell.gates)
+        dz = self.dblocks[dtarget : dtarget + count].reshape(count, -1, H)
         name, column = ("recurrent_kernel", n * H) if n < gates else ([*self._cell.extra][n - gates], 0)
         return self._products().weight_gradients(inputs, dz, memory.valid, self.gradients[name], column)
 
