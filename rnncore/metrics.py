@@ -123,10 +123,14 @@ class Mean(Metric):
         """
         values = np.asarray(values, dtype=float)
         weights = losses.merged_weights(sample_weight, mask, values.shape, values.dtype, rescaled=False)
-        weights = np.broadcast_to(1.0 if weights is None else weights, values.shape)
+        if weights is None:
+            total, count = values.sum(), values.size
+        else:
+            weights = np.broadcast_to(weights, values.shape)
+            total, count = (values * weights).sum(), weights.sum()
         positions = 1 if self.by_step else max(1, math.prod(values.shape[1:]))
-        self.total += float((values * weights).sum()) / positions
-        self.count += float(weights.sum()) / positions
+        self.total += float(total) / positions
+        self.count += float(count) / positions
 
     def result(self) -> float:
         return self.total / self.count if self.count else 0.0

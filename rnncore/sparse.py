@@ -35,7 +35,7 @@ class LookUps:
     """
 
     def __init__(self, table: np.ndarray, groups: lookups.Groups, shape: tuple[int, ...]):
-        self.groups, self.rows, self.place = groups, table[groups.ids], groups.place.reshape(shape)
+        self.groups, self.rows, self.place = groups, lookups.taken(table, groups.ids), groups.place.reshape(shape)
 
     @property
     def shape(self) -> tuple[int, ...]:

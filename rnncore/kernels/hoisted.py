@@ -12,7 +12,7 @@ from .._jit import kernel
 from .rows import add_multiplied_row, add_product, add_turned_product, clear_rows, copy_row
 
 CHUNK = 256  # positions
-SIDE = 32  # of a square of a weight
+SIDE = 16  # of a square of a weight: the lines of its rows fit into the few places of a cache that they may take
 
 
 @kernel

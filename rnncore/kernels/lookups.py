@@ -55,6 +55,15 @@ def grouped(ids: np.ndarray) -> Groups:
     return Groups(distinct.astype(np.int64), np.argsort(ids, kind="stable"), first, place)
 
 
+def taken(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return the rows `ids` (U,) of a table (V, D); each by the thread that made up for its late updates."""
+    if config.backend() != "numba" or not table.flags.c_contiguous:
+        return table[ids]
+    out = np.empty((len(ids), table.shape[1]), table.dtype)
+    threads.run(Job(_take(), (table, ids, out), HANDS, 4 * out.size))
+    return out
+
+
 def summed(rows: np.ndarray, groups: Groups, moment: FunctionType = square) -> tuple[np.ndarray, np.ndarray]:
     """Return what the rows (N, D) of each id add up to, (U, D), and what a moment of each does.
 
@@ -107,6 +116,21 @@ def _groups(ids, orders, places, found):
         place[lookup] = count - 1
     first[count] = ids.shape[0]
     return old, count
+
+
+def _taken(table, ids, out, begin, end):
+    for u in range(ids.shape[0]):
+        if begin <= ids[u] % HANDS < end:
+            source, target = table[ids[u]], out[u]
+            for n in range(target.shape[0]):
+                target[n] = source[n]
+
+
+@cache
+def _take() -> Callable:
+    from .._jit import kernel
+
+    return kernel(_taken, "lookups.taken")
 
 
 @cache
