@@ -53,7 +53,8 @@ import numpy as np
 
 from . import config, schedules
 from .configured import Configured, described, resolve, snake_case
-from .kernels import updates
+from .kernels import threads, updates
+from .kernels.threads import Job
 from .sparse import RowGradient
 
 # ``from rnncore.optimizers.schedules import …``, as Keras has it, though this is one file.
@@ -257,9 +258,12 @@ class Optimizer(Configured):
             if settings != self._settings:  # late rows are owed steps of one kind
                 self._settle()
                 self._settings, self._late = settings, {}
-            for i, gradient in enumerate(self._clipped(gradients)):
-                if gradient is not None:
-                    self._step(i, gradient, rule, self._numbers(rule, lr, t, arrays[i].dtype))
+            whole = [
+                self._step(i, gradient, rule, self._numbers(rule, lr, t, arrays[i].dtype))
+                for i, gradient in enumerate(self._clipped(gradients))
+                if gradient is not None
+            ]
+            threads.run(*filter(None, whole))
             for kept in self._kept if steps else ():
                 kept["gradient_accumulator"][...] = 0
         if self.use_ema:
@@ -385,14 +389,13 @@ class Optimizer(Configured):
             raise ValueError(f"{self.name}: update asks for {unknown}; slots are {rule.slots}, numbers {sorted(given)}")
         return np.array([given[name] for name in rule.numbers], dtype)
 
-    def _step(self, i: int, gradient: np.ndarray | RowGradient, rule: updates.Rule, numbers: np.ndarray) -> None:
-        """Update array `i`."""
+    def _step(self, i: int, gradient: np.ndarray | RowGradient, rule: updates.Rule, numbers: np.ndarray) -> Job | None:
+        """Update array `i`, or return what does it."""
         array, slots = self._arrays[i], [self._slots[i][name] for name in rule.slots]
         compiled = config.backend() == "numba" and array.flags.c_contiguous and updates.kernels(rule) is not None
         if not isinstance(gradient, RowGradient):
             self._settle(i)
-            (updates.step_whole if compiled else _step_blocks)(rule, array, gradient, slots, numbers)
-            return
+            return (updates.step_whole if compiled else _step_blocks)(rule, array, gradient, slots, numbers)
         touched = *gradient.summed(updates.MOMENTS.get(rule.moment, updates.square)), numbers, gradient.unique
         every = self.weight_decay or not self.ignores_zeros
         if not compiled:
@@ -404,6 +407,7 @@ class Optimizer(Configured):
                 self._settle(i)
         else:
             updates.step_rows(rule, array, slots, *touched)
+        return None
 
     def _late_rows(self, i, table, rule, slots) -> updates.LateRows:
         """Return what makes up for the updates of array `i`, of which `table`, if there is one, knows."""

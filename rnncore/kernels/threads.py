@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import config
 
-_WORTH_A_THREAD = 1_000_000  # floating point operations below which waking a thread costs more than it brings
+_WORTH_A_THREAD = 500_000  # floating point operations below which waking a thread costs more than it brings
 
 TURNS = 2_000_000  # of a busy wait: about a millisecond
 REST = 4_000  # turns that a thread leaves to another to let the interpreter's lock go
@@ -126,7 +126,7 @@ os.register_at_fork(after_in_child=_workers.cache_clear)
 
 def parts_of(*jobs: Job) -> int:
     """Return how many threads are worth doing jobs together."""
-    work, fours = sum(job.work for job in jobs), max(job.rows for job in jobs) // 4
+    work, fours = sum(job.work for job in jobs), max((job.rows for job in jobs), default=0) // 4
     return max(1, min(config.threads(), work // _WORTH_A_THREAD, fours))
 
 

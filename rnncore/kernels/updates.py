@@ -198,10 +198,10 @@ def _pieces(rule: Rule) -> dict[str, str]:
     }
 
 
-def step_whole(rule: Rule, w, g, slots: Sequence[np.ndarray], numbers: np.ndarray) -> None:
-    """Change C-contiguous arrays in place, compiled."""
+def step_whole(rule: Rule, w, g, slots: Sequence[np.ndarray], numbers: np.ndarray) -> Job:
+    """Return what changes C-contiguous arrays in place, compiled."""
     flat = [array.reshape(-1) for array in (w, np.ascontiguousarray(g), *slots)]
-    threads.run(Job(kernels(rule).whole, (*flat, numbers), w.size, FLOPS * w.size))
+    return Job(kernels(rule).whole, (*flat, numbers), w.size, FLOPS * w.size)
 
 
 def step_rows(rule: Rule, w, slots: Sequence[np.ndarray], g, moment, numbers: np.ndarray, ids: np.ndarray) -> None:
