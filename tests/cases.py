@@ -4,10 +4,19 @@ import os
 import secrets
 
 import numpy as np
+import pytest
 
 SEED = 20  # of tests that draw the same each time
 # Of those that draw anew: printed, and in the environment for processes that run tests side by side.
 RUN_SEED = int(os.environ.setdefault("RNNCORE_TEST_SEED", str(secrets.randbelow(2**31))))
+
+
+def few_at_first(values, first: int) -> list:
+    """Return parameters of a test, each a value or a tuple of several: only the first few are in the quick run."""
+    return [
+        value if n < first else pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)
+        for n, value in enumerate(values)
+    ]
 
 
 def masks(pattern: str, rows: int, steps: int, rng: np.random.Generator) -> np.ndarray | None:

@@ -161,7 +161,7 @@ def test_nan_is_a_difference():
     "name",
     [
         "rnncore",
-        pytest.param("pytorch", marks=pytest.mark.torch),
+        pytest.param("pytorch", marks=[pytest.mark.torch, pytest.mark.slow]),
         pytest.param("keras-tf", marks=[pytest.mark.keras, pytest.mark.slow]),
     ],
 )

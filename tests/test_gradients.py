@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from cases import PATTERNS, RUN_SEED, SEED, masks, randomize
+from cases import PATTERNS, RUN_SEED, SEED, few_at_first, masks, randomize
 
 from rnncore import Sequential, activations, config, gradcheck
 from rnncore.activations import ACTIVATIONS, Activation, sigmoid
@@ -292,7 +292,7 @@ WRONG = {
 
 @pytest.mark.parametrize(
     ("backend", "change"),
-    [*(("numpy", change) for change in WRONG.values()), ("numba", WRONG["a sign"])],
+    [*(("numpy", change) for change in WRONG.values()), pytest.param("numba", WRONG["a sign"], marks=pytest.mark.slow)],
     ids=[*WRONG, "a sign, compiled"],
 )
 def test_a_wrong_backward_is_found(backend, change, broken_lstm):
@@ -355,7 +355,7 @@ def d_swish(dy, y, z):
     return dy * (s + y * (1 - s))
 
 
-@pytest.mark.parametrize("backend", config.BACKENDS)
+@pytest.mark.parametrize("backend", few_at_first(["numpy", "numba"], 1))
 def test_an_activation_of_ones_own(backend):
     own = Activation("own", swish, d_swish, needs_input=True)
     report = Check("LSTM", {"activation": own, "return_sequences": True}, backend=backend).run()

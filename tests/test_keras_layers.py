@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cases import few_at_first
 from keras_reference import Case, assert_close, assert_same, data_of, frameworks, pair
 
 import rnncore
@@ -289,13 +290,14 @@ def assert_same_training(models, words, batch, steps):
         assert_close(ours - start, theirs - start, 5e-3, f"change of weight {n}")
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
+@pytest.mark.parametrize("optimizer", few_at_first(["adam", "sgd", "rmsprop"], 1))
 @pytest.mark.parametrize("model", MODELS)
 def test_ten_steps(model, optimizer):
     assert_same_training(compiled(MODELS[model], 7, optimizer), 30, 9, 7)
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", *(pytest.param(name, marks=SLOW) for name in ("sgd", "adam"))])
+@SLOW
+@pytest.mark.parametrize("optimizer", ["rmsprop", "sgd", "adam"])
 def test_ten_steps_of_the_lecture_in_full_size(optimizer):
     assert_same_training(compiled(FULL, 80, optimizer, **GRAPH), 20000, 32, 80)
 

@@ -223,6 +223,7 @@ def fresh_process(cache: Path, *names: str, package: Path = Path(rnncore.__file_
     return [(int(hits), float(state)) for hits, state in map(str.split, done.stdout.splitlines())]
 
 
+@pytest.mark.slow
 def test_the_second_process_compiles_nothing_and_a_stale_kernel_is_impossible(tmp_path):
     package = tmp_path / "changed" / "rnncore"
     shutil.copytree(Path(rnncore.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -240,6 +241,7 @@ def test_the_second_process_compiles_nothing_and_a_stale_kernel_is_impossible(tm
     assert fresh_process(cache, "tanh", package=package) == changed
 
 
+@pytest.mark.slow
 def test_kernels_from_two_processes_do_not_meet_under_one_name(tmp_path):
     tanh, linear = pytest.approx(np.tanh(1 + 2 * np.tanh(1)), rel=1e-6), 3.0
     assert fresh_process(tmp_path, "tanh") == [(0, tanh)]

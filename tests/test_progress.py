@@ -163,6 +163,7 @@ def test_a_notebook(monkeypatch):
         assert progress._lively() is lively
 
 
+@pytest.mark.slow
 def test_compiling_is_told_once_a_machine(tmp_path):
     script = SCRIPT.replace('keras.set_backend("numpy")\n', "").replace("time.sleep(0.11)", "pass")
     environment = {**os.environ, "RNNCORE_CACHE_DIR": str(tmp_path)}

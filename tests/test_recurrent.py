@@ -1,6 +1,7 @@
 """What a recurrent layer does between batches and far back in time: truncated BPTT, stateful, own cells."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -186,3 +187,25 @@ def test_two_kinds_of_layers_in_two_directions():
         layer(x, initial_state=states[:2])
     with pytest.raises(ValueError, match=r"'sum' needs the same units both ways; got \[3, 1\]"):
         Bidirectional(LSTM(3), "sum", LSTM(1, go_backwards=True))
+
+
+@pytest.mark.parametrize(("layer", "arrays"), [(SimpleRNN, 2), (GRU, 5), (LSTM, 6)])
+def test_memory_is_that_of_gates_and_states(layer, arrays):
+    """Of each step one array a gate and a state, and on the way back their gradients, and that of x."""
+    rows, steps, units, features = 16, 300, 64, 24
+    rng, one = np.random.default_rng(SEED), rows * steps * units * 4
+    x, dy = rng.standard_normal((rows, steps, features), "float32"), rng.standard_normal((rows, units), "float32")
+    built = layer(units)
+    built(x[:1, :2])
+    built.backward(dy[:1])
+    again = layer.from_config(built.get_config())
+    again.build(x.shape)
+    for call, expected in (
+        (lambda: again.forward(x, training=True), arrays * one),
+        (lambda: again.call_backward(dy), arrays * one + x.nbytes),
+    ):
+        tracemalloc.start()
+        call()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert 0.8 * expected < peak < 1.2 * expected, (peak / expected, call)

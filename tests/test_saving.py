@@ -455,7 +455,7 @@ def check_refused(path, message):
 
 FIRST = "state/weights/0.npy"
 HOSTILE_ARCHIVES = {
-    "bombs": (lambda p: [(n, c if n == "model.json" else b"\0" * (1 << 26)) for n, c in p.items()], "compressed"),
+    "bombs": (lambda p: [(n, c if n == "model.json" else b"\0" * (1 << 22)) for n, c in p.items()], "compressed"),
     "compressed": (lambda p: p.items(), "compressed"),
     "twice": (lambda p: [*p.items(), (FIRST, p[FIRST])], "two of its members have one name"),
     "the text twice": (lambda p: [*p.items(), ("model.json", p["model.json"])], "two of its members have one name"),

@@ -4,7 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
-from cases import PATTERNS, SEED, masks, randomize
+from cases import PATTERNS, SEED, few_at_first, masks, randomize
 
 from rnncore import gradcheck
 from rnncore.layers.core import ActivityRegularization, Identity
@@ -62,7 +62,7 @@ def mask_of(pattern, shape):
 
 @each
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("pattern", few_at_first(PATTERNS[::-1], 2))
 def test_gradients(kind, options, shape, pattern):
     layer, x, _ = made(kind, options, shape)
     report = gradcheck.check_layer(layer, x, mask_of(pattern, shape), training=True)
