@@ -14,7 +14,7 @@ import platform
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import FunctionType
 
@@ -162,6 +162,37 @@ def from_source(source: str, names: dict, function: str) -> Callable:
     return space[function]
 
 
+_LAYOUT = {32: (23, 127), 64: (52, 1023)}  # bits of the mantissa, bias of the exponent
+
+
+@intrinsic
+def power_of_two(typingctx, shifted):
+    """``2**n`` as a float, where `shifted` is n plus 1.5 times two to the bits of the mantissa."""
+    mantissa, bias = _LAYOUT[shifted.bitwidth]
+
+    def codegen(context, builder, signature, args):
+        integer = ir.IntType(shifted.bitwidth)
+        bits = builder.shl(builder.bitcast(args[0], integer), integer(mantissa))
+        return builder.bitcast(builder.add(bits, integer(bias << mantissa)), args[0].type)
+
+    return shifted(shifted), codegen
+
+
+@intrinsic
+def clipped(typingctx, x, low, high):
+    """`x` moved into [low, high], NaN left as it is: two selects, no branch."""
+
+    def codegen(context, builder, signature, args):
+        x, low, high = args
+        x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
+        return builder.select(builder.fcmp_ordered(">", x, high), high, x)
+
+    return x(x, x, x), codegen
+
+
+# --- threads that wait for one another ------------------------------------------------------------------------------
+
+
 @intrinsic
 def _now(typingctx, array):
     """What stands in an array of one entry at this moment: another thread may have changed it."""
@@ -200,7 +231,7 @@ def _add(typingctx, array, value):
 _let_others = types.ExternalFunction("sched_yield", types.int32()) if os.name == "posix" else numba.njit(lambda: 0)
 
 
-@numba.njit("void(int64[::1], int64, int64)", nogil=True)
+@partial(kernel, name="meet")
 def meet(arrived, share, all_shares):
     """Add a thread's share to those that arrived, and wait, busily, until all of them have."""
     _add(arrived, share)
@@ -211,7 +242,7 @@ def meet(arrived, share, all_shares):
             _let_others()
 
 
-@numba.njit("boolean(int64[::1], int64, int64, int64)", nogil=True)
+@partial(kernel, name="spin")
 def spin(array, value, turns, rest):
     """Wait, busily and without the interpreter's lock, until an array's entry is `value`, and `rest` turns more.
 
@@ -224,39 +255,11 @@ def spin(array, value, turns, rest):
     return turns > 0
 
 
-@numba.njit("boolean(int64[::1], int64, int64[::1], int64, int64)", nogil=True)
+@partial(kernel, name="say_and_spin")
 def say_and_spin(said, done, array, turns, rest):
     """Say that call number `done` is done, then wait as `spin` for the next number."""
     _say(said, done)
     return spin(array, done + 1, turns, rest)
-
-
-_LAYOUT = {32: (23, 127), 64: (52, 1023)}  # bits of the mantissa, bias of the exponent
-
-
-@intrinsic
-def power_of_two(typingctx, shifted):
-    """``2**n`` as a float, where `shifted` is n plus 1.5 times two to the bits of the mantissa."""
-    mantissa, bias = _LAYOUT[shifted.bitwidth]
-
-    def codegen(context, builder, signature, args):
-        integer = ir.IntType(shifted.bitwidth)
-        bits = builder.shl(builder.bitcast(args[0], integer), integer(mantissa))
-        return builder.bitcast(builder.add(bits, integer(bias << mantissa)), args[0].type)
-
-    return shifted(shifted), codegen
-
-
-@intrinsic
-def clipped(typingctx, x, low, high):
-    """`x` moved into [low, high], NaN left as it is: two selects, no branch."""
-
-    def codegen(context, builder, signature, args):
-        x, low, high = args
-        x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
-        return builder.select(builder.fcmp_ordered(">", x, high), high, x)
-
-    return x(x, x, x), codegen
 
 
 # --- register tiles for matrix products -----------------------------------------------------------------------------

@@ -15,9 +15,8 @@ import numpy as np
 from .. import config
 from . import threads
 from .threads import Job
-from .updates import square
+from .updates import HANDS, square
 
-HANDS = 64  # that ids are dealt into for the threads: the lowest are the words looked up most
 BITS = 11  # of an id that one pass of the sort goes by
 DIGITS = 1 << BITS
 

@@ -153,9 +153,7 @@ def _share(jobs, parts):
     try:
         _part(jobs, 0, parts)
     except BaseException:
-        for job in jobs:
-            if job.arrived is not None:
-                job.arrived[0] = FAR
+        _let_go(jobs)
         raise
     finally:
         for worker in workers:
@@ -163,5 +161,16 @@ def _share(jobs, parts):
 
 
 def _part(jobs, n, parts):
+    try:
+        for job in jobs:
+            job.part(n, parts)
+    except BaseException:
+        _let_go(jobs)
+        raise
+
+
+def _let_go(jobs):
+    """Let no part wait for one that does not come."""
     for job in jobs:
-        job.part(n, parts)
+        if job.arrived is not None:
+            job.arrived[0] = FAR

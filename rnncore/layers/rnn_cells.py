@@ -29,7 +29,7 @@ class Memory(NamedTuple):
     inputs: Inputs
     blocks: np.ndarray
     states: np.ndarray
-    kernel: np.ndarray  # (D, G*H)
+    kernel: np.ndarray  # (D, G*H); as it is when the way back begins, like the next one
     recurrent: np.ndarray  # (H, P*H)
     drop_h: np.ndarray | None  # (P, B, H)
     mask: np.ndarray | None  # (T, B)
