@@ -211,6 +211,7 @@ def test_evaluate_predict_and_single_batches(kind):
         assert_close(call(ours), call(theirs), 1e-5, "predictions")
 
 
+@pytest.mark.slow
 def test_lists_of_values():
     """Keras lists a metric twice where a weighted one has its name; here each is there once."""
     ours, theirs = models("binary", weighted=False)
@@ -243,6 +244,7 @@ def test_names_of_metrics(metrics, weighted):
     assert sorted(ours.metrics_names) == list(one)
 
 
+@pytest.mark.slow
 def test_hooks():
     """The same hooks with the same numbers and names, in one order."""
     keras, _ = frameworks()

@@ -329,6 +329,7 @@ def test_history_with_sample_weights():
     )
 
 
+@SLOW
 def test_history_with_a_validation_split():
     rng = np.random.default_rng(7)
     data, held_out = (reviews(rng, count, 7, 30) for count in (37, 19))
@@ -336,6 +337,7 @@ def test_history_with_a_validation_split():
     assert_same_history(models, data, held_out, validation_split=0.3)
 
 
+@SLOW
 def test_history_of_sequence_labels():
     rng = np.random.default_rng(8)
     data, held_out = ((reviews(rng, count, 7, 30)[0], rng.integers(0, 4, (count, 7))) for count in (37, 19))
@@ -377,7 +379,7 @@ def test_summary_counts_bytes_of_the_layers_dtype():
 
 
 @pytest.mark.usefixtures("terminal")
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "nadam"])
+@pytest.mark.parametrize("optimizer", few_at_first(["adam", "sgd", "rmsprop", "nadam"], 1))
 def test_summary_after_training(optimizer):
     models = compiled(MODELS["lecture"], 7, optimizer)
     for model in models:
