@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from .hoisted import CHUNK, gathered, scattered
-from .rows import add_picked_product, add_picked_turned_product, clear_columns, copy_row, multiply_row
+from .hoisted import CHUNK, clear_columns
+from .rows import add_picked_product, add_picked_turned_product, copy_row, multiply_row
 
 
 @kernel
@@ -20,6 +20,14 @@ def _end_of_chunk(positions, first, end, batch):
     while last < min(end, first + CHUNK) and positions[last] % batch == positions[first] % batch:
         last += 1
     return last
+
+
+@kernel
+def _gather(scratch, rows, place, positions, first, last):
+    """Put the rows of some positions together."""
+    for n in range(first, last):
+        p = positions[n]
+        copy_row(scratch[n - first], rows[place[p] if place.shape[0] else p])
 
 
 @kernel
@@ -41,14 +49,15 @@ def _project(rows, place, drop, positions, weights, bias, out, begin, end):
     while first < end:
         last = _end_of_chunk(positions, first, end, batch)
         count = last - first
-        gathered(inputs, rows, place, positions, first, count)
+        _gather(inputs, rows, place, positions, first, last)
         for g in range(out.shape[0]):
             left = drop[g % drop.shape[0], positions[first] % batch]
             for i in range(count):
                 multiply_row(scaled[i], inputs[i], left)
                 copy_row(results[i], bias[g])
             add_picked_product(results, scaled, weights[g], 0, count, 0, _kept(picks, left))
-            scattered(out[g], results, positions, first, count)
+            for i in range(count):
+                copy_row(out[g, positions[first + i]], results[i])
         first = last
 
 
@@ -62,7 +71,7 @@ def _weight_gradients(rows, place, drop, positions, dz, out, column, begin, end)
     while first < positions.shape[0]:
         last = _end_of_chunk(positions, first, positions.shape[0], batch)
         count = last - first
-        gathered(inputs, rows, place, positions, first, count)
+        _gather(inputs, rows, place, positions, first, last)
         for g in range(begin // units, (end - 1) // units + 1):
             c0, c1 = max(begin - g * units, 0), min(end - g * units, units)
             left = drop[g % drop.shape[0], positions[first] % batch]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from .rows import add_multiplied_row, add_product, add_turned_product, clear_columns, clear_rows, copy_row
+from .rows import add_multiplied_row, add_product, add_turned_product, clear_rows, copy_row
 
 CHUNK = 256  # positions
 SIDE = 16  # of a square of a weight: the lines of its rows fit into the few places of a cache that they may take
@@ -22,7 +22,7 @@ def _position(valid, n):
 
 
 @kernel
-def gathered(scratch, rows, place, valid, first, count):
+def _gathered(scratch, rows, place, valid, first, count):
     """Put the rows of `count` positions together, and return them; what lies there already is not copied."""
     if place.shape[0] == 0 and valid.shape[0] == 0:
         return rows[first : first + count]
@@ -33,7 +33,7 @@ def gathered(scratch, rows, place, valid, first, count):
 
 
 @kernel
-def scattered(out, scratch, to, first, count):
+def _scattered(out, scratch, to, first, count):
     """Put the rows of `count` positions where they belong."""
     for i in range(count):
         copy_row(out[to[first + i]], scratch[i])
@@ -60,14 +60,23 @@ def _project(rows, place, weights, bias, valid, out, begin, end):
     results = np.empty((CHUNK, out.shape[2]), out.dtype)
     for first in range(begin, end, CHUNK):
         count = min(CHUNK, end - first)
-        taken = gathered(inputs, rows, place, valid, first, count)
+        taken = _gathered(inputs, rows, place, valid, first, count)
         for g in range(out.shape[0]):
             target = results[:count] if valid.shape[0] else out[g, first : first + count]
             for i in range(count):
                 copy_row(target[i], bias[g])
             add_product(target, taken, weights[g], 0, count, 0)
             if valid.shape[0]:
-                scattered(out[g], target, valid, first, count)
+                _scattered(out[g], target, valid, first, count)
+
+
+@kernel
+def clear_columns(matrix, begin, end, first, last):
+    """Set columns of some rows of a matrix to 0."""
+    for i in range(begin, end):
+        row = matrix[i, first:last]
+        for j in range(row.shape[0]):
+            row[j] = 0
 
 
 def _weight_gradients(rows, place, dz, valid, positions, out, column, begin, end):
@@ -77,9 +86,9 @@ def _weight_gradients(rows, place, dz, valid, positions, out, column, begin, end
     clear_columns(out, begin, end, column, column + dz.shape[0] * units)
     for first in range(0, positions, CHUNK):
         count = min(CHUNK, positions - first)
-        taken = gathered(inputs, rows, place, valid, first, count)
+        taken = _gathered(inputs, rows, place, valid, first, count)
         for g in range(dz.shape[0]):
-            gradient = gathered(outputs, dz[g], valid[:0], valid, first, count)
+            gradient = _gathered(outputs, dz[g], valid[:0], valid, first, count)
             add_turned_product(out, taken, gradient, begin, end, column + g * units)
 
 
@@ -92,7 +101,7 @@ def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
         target = results[:count] if to.shape[0] else out[first : first + count]
         clear_rows(target, 0, count)
         for g in range(dz.shape[0]):
-            gradient = gathered(outputs, dz[g], valid[:0], valid, first, count)
+            gradient = _gathered(outputs, dz[g], valid[:0], valid, first, count)
             if drop.shape[0] == 0:
                 add_product(target, gradient, turned[g], 0, count, 0)
                 continue
@@ -102,7 +111,7 @@ def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
                 factor = drop[g % drop.shape[0], _position(valid, first + i) % drop.shape[1]]
                 add_multiplied_row(target[i], product[i], factor)
         if to.shape[0]:
-            scattered(out, target, to, first, count)
+            _scattered(out, target, to, first, count)
 
 
 @kernel

@@ -93,15 +93,6 @@ def clear_rows(matrix, begin, end):
             row[j] = 0
 
 
-@kernel
-def clear_columns(matrix, begin, end, first, last):
-    """Set columns of some rows of a matrix to 0."""
-    for i in range(begin, end):
-        row = matrix[i, first:last]
-        for j in range(row.shape[0]):
-            row[j] = 0
-
-
 @inlined
 def multiply_row(target, source, factor):
     """Fill a row with the product of two."""
