@@ -36,20 +36,23 @@ def computed(products, dtype, positions, kind, drops):
     to = rng.permutation(len(taken))
     out = np.zeros((GATES, POSITIONS, UNITS), dtype)
     bare, beside = inputs._replace(drop=None), np.ones((FEATURES, 3 * UNITS), dtype)
+    bias_gradient, bias_beside = np.ones(GATES * UNITS, dtype), np.ones(3 * UNITS, dtype)
     turned = np.ascontiguousarray(weights.swapaxes(1, 2))
     side_by_side = random(FEATURES, GATES * UNITS)
     jobs = {
         "split": products.split(side_by_side, GATES),
         "turned": products.turned(side_by_side, GATES),
         "projected": products.project(inputs, weights, bias, valid, out),
-        "weights": products.weight_gradients(inputs, dz, valid, np.zeros((FEATURES, GATES * UNITS), dtype)),
-        "beside": products.weight_gradients(bare, dz[:1], valid, beside, UNITS),
-        "bias": products.bias_gradients(dz, valid),
+        "weights": products.weight_gradients(
+            inputs, dz, valid, np.zeros((FEATURES, GATES * UNITS), dtype), bias_gradient
+        ),
+        "beside": products.weight_gradients(bare, dz[:1], valid, beside, bias_beside, UNITS),
+        "no bias": products.weight_gradients(inputs, dz, valid, np.zeros((FEATURES, GATES * UNITS), dtype)),
         "in place": products.input_gradients(dz, turned, drop, valid, None, POSITIONS),
         "moved": products.input_gradients(dz, turned, drop, valid, to, len(taken)),
-        "added up": products.added_up(dz, place if place is not None else np.arange(POSITIONS) % 7, 40, valid),
     }
-    return dict(zip(jobs, threads.run(*jobs.values()), strict=True))
+    found = dict(zip(jobs, threads.run(*jobs.values()), strict=True))
+    return {**found, "bias": bias_gradient, "bias beside": bias_beside}
 
 
 @pytest.mark.parametrize(("positions", "kind", "drops"), KINDS)

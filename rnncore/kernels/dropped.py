@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from .hoisted import CHUNK, clear_columns
-from .rows import add_picked_product, add_picked_turned_product, copy_row, multiply_row
+from .hoisted import CHUNK, columns_of
+from .rows import add_picked_product, add_picked_turned_product, add_sums, clear_columns, copy_row, multiply_row
 
 
 @kernel
@@ -61,26 +61,30 @@ def _project(rows, place, drop, positions, weights, bias, out, begin, end):
         first = last
 
 
-def _weight_gradients(rows, place, drop, positions, dz, out, column, begin, end):
+def _weight_gradients(rows, place, drop, positions, dz, out, column, bias, begin, end):
     """Fill the columns from `begin` to `end` of all gates': each thread reads only its part of dz."""
     features, units, batch = rows.shape[1], dz.shape[2], drop.shape[1]
     inputs, scaled = np.empty((CHUNK, features), rows.dtype), np.empty((CHUNK, features), rows.dtype)
-    outputs, picks = np.empty(CHUNK * units, dz.dtype), np.empty(features, np.int64)
-    clear_columns(out, 0, features, column + begin, column + end)
+    outputs, picks, chunk = np.empty(CHUNK * units, dz.dtype), np.empty(features, np.int64), np.empty(units, dz.dtype)
+    clear_columns(out, column + begin, column + end)
+    for j in range(begin, end if bias.shape[0] else begin):
+        bias[column + j] = 0
     first = 0
     while first < positions.shape[0]:
         last = _end_of_chunk(positions, first, positions.shape[0], batch)
         count = last - first
         _gather(inputs, rows, place, positions, first, last)
         for g in range(begin // units, (end - 1) // units + 1):
-            c0, c1 = max(begin - g * units, 0), min(end - g * units, units)
+            c0, c1 = columns_of(g, units, begin, end)
             left = drop[g % drop.shape[0], positions[first] % batch]
             gradient = outputs[: count * (c1 - c0)].reshape(count, c1 - c0)
             for i in range(count):
                 multiply_row(scaled[i], inputs[i], left)
                 copy_row(gradient[i], dz[g, positions[first + i], c0:c1])
-            kept = _kept(picks, left)
-            add_picked_turned_product(out, scaled[:count], gradient, 0, kept.shape[0], column + g * units + c0, kept)
+            kept, own = _kept(picks, left), column + g * units
+            add_picked_turned_product(out, scaled[:count], gradient, 0, kept.shape[0], own + c0, kept)
+            if bias.shape[0]:
+                add_sums(bias[own + c0 : own + c1], gradient, chunk)
         first = last
 
 

@@ -9,7 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from .rows import add_multiplied_row, add_product, add_turned_product, clear_rows, copy_row
+from .rows import (
+    add_multiplied_row,
+    add_product,
+    add_row,
+    add_sums,
+    add_turned_product,
+    clear_columns,
+    clear_rows,
+    copy_row,
+)
 
 CHUNK = 256  # positions
 SIDE = 16  # of a square of a weight: the lines of its rows fit into the few places of a cache that they may take
@@ -71,25 +80,64 @@ def _project(rows, place, weights, bias, valid, out, begin, end):
 
 
 @kernel
-def clear_columns(matrix, begin, end, first, last):
-    """Set columns of some rows of a matrix to 0."""
-    for i in range(begin, end):
-        row = matrix[i, first:last]
-        for j in range(row.shape[0]):
-            row[j] = 0
+def _by_row(place, valid, positions, rows):
+    """Return the positions taken, one row's after the other's, and where each row's begin, and the end."""
+    order, first = np.empty(positions, np.int64), np.zeros(rows + 1, np.int64)
+    for n in range(positions):
+        first[place[_position(valid, n)] + 1] += 1
+    for row in range(rows):
+        first[row + 1] += first[row]
+    following = first.copy()
+    for n in range(positions):
+        p = _position(valid, n)
+        order[following[place[p]]] = p
+        following[place[p]] += 1
+    return order, first
 
 
-def _weight_gradients(rows, place, dz, valid, positions, out, column, begin, end):
-    units = dz.shape[2]
-    inputs = np.empty((CHUNK, rows.shape[1]), rows.dtype)
-    outputs = np.empty((CHUNK, units), dz.dtype)
-    clear_columns(out, begin, end, column, column + dz.shape[0] * units)
-    for first in range(0, positions, CHUNK):
-        count = min(CHUNK, positions - first)
-        taken = _gathered(inputs, rows, place, valid, first, count)
-        for g in range(dz.shape[0]):
-            gradient = _gathered(outputs, dz[g], valid[:0], valid, first, count)
-            add_turned_product(out, taken, gradient, begin, end, column + g * units)
+@kernel
+def columns_of(g, units, begin, end):
+    """Return which columns of gate g lie between two of all gates' columns."""
+    return max(begin - g * units, 0), min(end - g * units, units)
+
+
+@kernel
+def _added_up(scratch, dz, order, starts, first, count, c0, c1):
+    """Put together, for `count` rows, what some columns of the gradients at its positions add up to."""
+    for i in range(count):
+        target = scratch[i]
+        clear_rows(scratch, i, i + 1)
+        for k in range(starts[first + i], starts[first + i + 1]):
+            add_row(target, dz[order[k], c0:c1])
+
+
+def _weight_gradients(rows, place, dz, valid, positions, by_row, out, column, bias, begin, end):
+    """Fill the columns from `begin` to `end` of all gates': each thread reads only its part of dz."""
+    features, units = rows.shape[1], dz.shape[2]
+    inputs, outputs = np.empty((CHUNK, features), rows.dtype), np.empty(CHUNK * units, dz.dtype)
+    chunk = np.empty(units, dz.dtype)
+    order, starts = _by_row(place, valid, positions if by_row else 0, rows.shape[0])
+    clear_columns(out, column + begin, column + end)
+    for j in range(begin, end if bias.shape[0] else begin):
+        bias[column + j] = 0
+    items = rows.shape[0] if by_row else positions
+    for first in range(0, items, CHUNK):
+        count = min(CHUNK, items - first)
+        taken = rows[first : first + count] if by_row else _gathered(inputs, rows, place, valid, first, count)
+        for g in range(begin // units, (end - 1) // units + 1):
+            c0, c1 = columns_of(g, units, begin, end)
+            gradient = outputs[: count * (c1 - c0)].reshape(count, c1 - c0)
+            if by_row:
+                _added_up(gradient, dz[g], order, starts, first, count, c0, c1)
+            elif valid.shape[0] or c1 - c0 < units:
+                for i in range(count):
+                    copy_row(gradient[i], dz[g, _position(valid, first + i), c0:c1])
+            else:
+                gradient = dz[g, first : first + count]
+            own = column + g * units
+            add_turned_product(out, taken, gradient, 0, features, own + c0)
+            if bias.shape[0]:
+                add_sums(bias[own + c0 : own + c1], gradient, chunk)
 
 
 def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
@@ -114,45 +162,7 @@ def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
             _scattered(out, target, to, first, count)
 
 
-@kernel
-def _columns(g, units, begin, end):
-    """Return which columns of gate g lie between two of all gates' columns; unsigned, or loops would not vectorise."""
-    return range(np.uint64(max(begin - g * units, 0)), np.uint64(min(end - g * units, units)))
-
-
-def _bias_gradients(dz, valid, positions, out, begin, end):
-    units = dz.shape[2]
-    chunk = np.empty(units, dz.dtype)
-    for g in range(begin // units, (end - 1) // units + 1):
-        columns = _columns(g, units, begin, end)
-        for j in columns:
-            out[g, j] = 0
-        for first in range(0, positions, CHUNK):  # sums of sums: the error grows more slowly
-            for j in columns:
-                chunk[j] = 0
-            for n in range(first, min(first + CHUNK, positions)):
-                p = _position(valid, n)
-                for j in columns:
-                    chunk[j] += dz[g, p, j]
-            for j in columns:
-                out[g, j] += chunk[j]
-
-
-def _added_up(dz, place, valid, positions, out, begin, end):
-    units = dz.shape[2]
-    for g in range(begin // units, (end - 1) // units + 1):
-        columns = _columns(g, units, begin, end)
-        for row in range(out.shape[1]):
-            for j in columns:
-                out[g, row, j] = 0
-        for n in range(positions):
-            p = _position(valid, n)
-            row = place[p]
-            for j in columns:
-                out[g, row, j] += dz[g, p, j]
-
-
-split, turned, project, weight_gradients, input_gradients, bias_gradients, added_up = (
+split, turned, project, weight_gradients, input_gradients = (
     kernel(function, function.__name__[1:])
-    for function in (_split, _turned, _project, _weight_gradients, _input_gradients, _bias_gradients, _added_up)
+    for function in (_split, _turned, _project, _weight_gradients, _input_gradients)
 )

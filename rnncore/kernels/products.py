@@ -64,17 +64,21 @@ class NumpyProducts:
         return _done(out)
 
     @staticmethod
-    def weight_gradients(inputs: Inputs, dz: np.ndarray, valid: Any, out: np.ndarray, column: int = 0) -> Job:
-        """``x[g].T @ dz[g]`` side by side in `out` (D, ...), G*H columns from `column` on, from dz (G, N, H)."""
-        found = matmul(inputs.at(valid).transpose(0, 2, 1), _taken(dz, valid))
-        gates, features, units = found.shape
-        out[:, column : column + gates * units] = found.swapaxes(0, 1).reshape(features, -1)
-        return _done(out)
+    def weight_gradients(
+        inputs: Inputs, dz: np.ndarray, valid: Any, out: np.ndarray, bias: np.ndarray | None = None, column: int = 0
+    ) -> Job:
+        """``x[g].T @ dz[g]`` side by side in `out` (D, ...), G*H columns from `column` on, from dz (G, N, H).
 
-    @staticmethod
-    def bias_gradients(dz: np.ndarray, valid: Any) -> Job:
-        """``dz[g]`` added up over the positions: (G, H)."""
-        return _done(_taken(dz, valid).sum(axis=1))
+        In the same columns of `bias` (...,), if there is one, ``dz[g]`` added up over the positions.
+        """
+        dz = _taken(dz, valid)
+        found = matmul(inputs.at(valid).transpose(0, 2, 1), dz)
+        gates, features, units = found.shape
+        columns = slice(column, column + gates * units)
+        out[:, columns] = found.swapaxes(0, 1).reshape(features, -1)
+        if bias is not None:
+            bias[columns] = dz.sum(axis=1).ravel()
+        return _done(out)
 
     @staticmethod
     def input_gradients(
@@ -85,13 +89,6 @@ class NumpyProducts:
         dx = (dx if drop is None else dx * _steps(drop, dx.shape[1], valid)).sum(axis=0)
         out = np.zeros((size, turned.shape[2]), dx.dtype)
         out[_rows(valid, to)] = dx
-        return _done(out)
-
-    @staticmethod
-    def added_up(dz: np.ndarray, place: np.ndarray, rows: int, valid: Any) -> Job:
-        """``dz[:, l]`` added up over the positions l with one place: (G, rows, H)."""
-        out = np.zeros((len(dz), rows, dz.shape[2]), dz.dtype)
-        np.add.at(out, (slice(None), _taken(place[None], valid)[0]), _taken(dz, valid))
         return _done(out)
 
 
@@ -127,25 +124,19 @@ class CompiledProducts:
         return Job(dropped.project, arrays, count, work, out)
 
     @staticmethod
-    def weight_gradients(inputs, dz, valid, out, column=0) -> Job:
+    def weight_gradients(inputs, dz, valid, out, bias=None, column=0) -> Job:
         """As `NumpyProducts.weight_gradients`."""
         from . import dropped, hoisted
 
-        features, count, columns, place = len(out), _count(dz, valid), len(dz) * dz.shape[2], _indices(inputs.place)
-        work = 2 * features * count * columns
+        count, columns, place = _count(dz, valid), len(dz) * dz.shape[2], _indices(inputs.place)
+        bias = np.empty(0, out.dtype) if bias is None else bias
         if inputs.drop is None:
-            arrays = (inputs.rows, place, dz, _indices(valid), count, out, column)
-            return Job(hoisted.weight_gradients, arrays, features, work, out)
-        arrays = (inputs.rows, place, inputs.drop, _by_row(inputs.drop, dz, valid), dz, out, column)
-        return Job(dropped.weight_gradients, arrays, columns, work, out)
-
-    @staticmethod
-    def bias_gradients(dz, valid) -> Job:
-        """As `NumpyProducts.bias_gradients`."""
-        from .hoisted import bias_gradients
-
-        out = np.empty((len(dz), dz.shape[2]), dz.dtype)
-        return Job(bias_gradients, (dz, _indices(valid), _count(dz, valid), out), out.size, dz.size, out)
+            by_row = inputs.comes_again(count)
+            work = 2 * out.shape[0] * columns * (len(inputs.rows) if by_row else count)
+            arrays = (inputs.rows, place, dz, _indices(valid), count, by_row, out, column, bias)
+            return Job(hoisted.weight_gradients, arrays, columns, work, out)
+        arrays = (inputs.rows, place, inputs.drop, _by_row(inputs.drop, dz, valid), dz, out, column, bias)
+        return Job(dropped.weight_gradients, arrays, columns, 2 * out.shape[0] * columns * count, out)
 
     @staticmethod
     def input_gradients(dz, turned, drop, valid, to, size) -> Job:
@@ -157,15 +148,6 @@ class CompiledProducts:
         to = _indices(valid if to is None else to)
         arrays = (dz, turned, _masks(drop, dz.dtype), _indices(valid), to, out)
         return Job(input_gradients, arrays, count, 2 * count * turned.size, out)
-
-    @staticmethod
-    def added_up(dz, place, rows, valid) -> Job:
-        """As `NumpyProducts.added_up`."""
-        from .hoisted import added_up
-
-        out = np.empty((len(dz), rows, dz.shape[2]), dz.dtype)
-        columns = len(dz) * dz.shape[2]
-        return Job(added_up, (dz, place, _indices(valid), _count(dz, valid), out), columns, dz.size, out)
 
 
 def products_for(elementwise: bool, dtype: np.dtype) -> type[NumpyProducts] | type[CompiledProducts]:

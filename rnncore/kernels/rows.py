@@ -93,6 +93,32 @@ def clear_rows(matrix, begin, end):
             row[j] = 0
 
 
+@kernel
+def clear_columns(matrix, first, end):
+    """Set columns of a matrix to 0."""
+    for i in range(matrix.shape[0]):
+        row = matrix[i, first:end]
+        for j in range(row.shape[0]):
+            row[j] = 0
+
+
+@inlined
+def add_row(target, source):
+    """Add a row to another."""
+    for j in range(target.shape[0]):
+        target[j] += source[j]
+
+
+@kernel
+def add_sums(total, matrix, scratch):
+    """Add what the rows of a matrix add up to: sums of sums, whose error grows more slowly."""
+    for j in range(total.shape[0]):
+        scratch[j] = 0
+    for i in range(matrix.shape[0]):
+        add_row(scratch, matrix[i])
+    add_row(total, scratch)
+
+
 @inlined
 def multiply_row(target, source, factor):
     """Fill a row with the product of two."""

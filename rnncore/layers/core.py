@@ -104,12 +104,11 @@ class Dense(Activated):
         # z = x @ kernel + bias, over all leading axes
         products, flat = products_for(True, self.dtype), np.ascontiguousarray(dz).reshape(1, -1, self.units)
         (turned,) = run(products.turned(self.kernel, 1))
-        kernel, bias, dx = run(
-            products.weight_gradients(self._inputs, flat, None, np.empty_like(self.kernel)),
-            products.bias_gradients(flat, None),
+        self.gradients = {name: np.empty_like(getattr(self, name)) for name in self.weight_names}
+        dx, _ = run(
             products.input_gradients(flat, turned, None, None, None, flat.shape[1]),
+            products.weight_gradients(self._inputs, flat, None, *self.gradients.values()),
         )
-        self.gradients = {"kernel": kernel, **({"bias": bias[0]} if self.use_bias else {})}
         return dx.reshape(*dz.shape[:-1], -1)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:

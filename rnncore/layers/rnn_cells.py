@@ -34,7 +34,6 @@ class Memory(NamedTuple):
     drop_h: np.ndarray | None  # (P, B, H)
     mask: np.ndarray | None  # (T, B)
     valid: np.ndarray | None  # (M,), the positions t*B + b that are not masked
-    by_row: bool  # whether each of the inputs' rows was multiplied once, not each position
 
 
 class RecurrentCell(Layer):
@@ -242,9 +241,8 @@ class RecurrentCell(Layer):
         bias, apart = self._biases()
         for target, value in apart.items():
             blocks[target] = value
-        by_row = inputs.comes_again(steps * B if valid is None else len(valid))
         projected = place = None
-        if by_row:
+        if inputs.comes_again(steps * B if valid is None else len(valid)):
             projected, place = self._room("projected", len(kernels), len(inputs.rows), H), inputs.place
             run(products.project(Inputs(inputs.rows), kernels, bias, None, projected))
             place = place.reshape(steps, B)
@@ -258,7 +256,7 @@ class RecurrentCell(Layer):
         states = self._room("states", len(self._cell.states), steps + 1, B, H)
         states[:, 0] = initial
         loop_for(self._cell, self.dtype).forward(blocks, states, recurrent, drop_h, mask, projected, place)
-        self.memory = Memory(inputs, blocks, states, self.kernel, recurrent, drop_h, mask, valid, by_row)
+        self.memory = Memory(inputs, blocks, states, self.kernel, recurrent, drop_h, mask, valid)
         self.state_gradients = []
         return states
 
@@ -311,25 +309,14 @@ class RecurrentCell(Layer):
 
         # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
         dz = dblocks[:gates].reshape(gates, T * B, H)
-        names = ("kernel", "recurrent_kernel", *self._cell.extra)
-        self.gradients = {name: np.empty_like(getattr(self, name)) for name in names}
-        jobs = [products.input_gradients(dz, kernels, inputs.drop, valid, to, T * B if size is None else size)]
-        jobs += [self._recurrent_gradient(products_of_one) for products_of_one in self._plan.together]
-        parts = [self._plan.dtarget(gate) for gate in self._cell.gates if self._cell.split_bias]
-        by_state = [products.bias_gradients(dblocks[part].reshape(1, T * B, H), valid) for part in parts]
-        rounds = [[*jobs, *by_state]]
-        if memory.by_row:
-            rounds[0].append(added := products.added_up(dz, inputs.place, len(inputs.rows), valid))
-            rounds.append([])
-            inputs, dz, valid = Inputs(inputs.rows), added.out, None
-        kernel = products.weight_gradients(inputs, dz, valid, self.gradients["kernel"])
-        rounds[-1] += [kernel, bias := products.bias_gradients(dz, valid)]
-        for together in rounds:
-            run(*together)
-        if self.use_bias:
-            rows = [job.out.ravel() for job in ([bias] if not by_state else [bias, *by_state])]
-            self.gradients["bias"] = np.concatenate(rows).reshape(self.bias.shape)
-        return jobs[0].out
+        self.gradients = {name: np.empty_like(getattr(self, name)) for name in self.weight_names}
+        bias = self.gradients["bias"].reshape(-1, gates * H) if self.use_bias else [None]
+        dx, *_ = run(
+            products.input_gradients(dz, kernels, inputs.drop, valid, to, T * B if size is None else size),
+            products.weight_gradients(inputs, dz, valid, self.gradients["kernel"], bias[0]),
+            *(self._recurrent_gradient(those, *bias[1:]) for those in self._plan.together),
+        )
+        return dx
 
     def zero_gradients(self, slots: int) -> np.ndarray:
         """Return zeros for `run_backward`, (S, slots, B, H): for what reaches the states after the last steps."""
@@ -364,7 +351,7 @@ class RecurrentCell(Layer):
     def _extra(self):
         return [getattr(self, name) for name in self._cell.extra]
 
-    def _recurrent_gradient(self, together):
+    def _recurrent_gradient(self, together, bias=None):
         """Return the job that fills in the gradients of the weights of products that are taken together."""
         memory, H, gates = self.memory, self.units, len(self._cell.gates)
         place, count, n, dtarget = together[0].source, len(together), together[0].weight, together[0].dtarget
@@ -372,8 +359,11 @@ class RecurrentCell(Layer):
         drop = None if memory.drop_h is None else memory.drop_h[n : n + count]
         inputs = Inputs(source[: memory.blocks.shape[1]].reshape(-1, H), None, drop)
         dz = self.dblocks[dtarget : dtarget + count].reshape(count, -1, H)
-        name, column = ("recurrent_kernel", n * H) if n < gates else ([*self._cell.extra][n - gates], 0)
-        return self._products().weight_gradients(inputs, dz, memory.valid, self.gradients[name], column)
+        if n < gates:
+            where = self.gradients["recurrent_kernel"], bias, n * H
+        else:
+            where = (self.gradients[[*self._cell.extra][n - gates]],)
+        return self._products().weight_gradients(inputs, dz, memory.valid, *where)
 
     def _products(self):
         return products_for(self._cell.elementwise, self.dtype)
