@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from .kernels.scan import all_finite
 from .layers.base import Layer
 from .layers.checks import not_finite
 from .layers.core import Activated
+from .sparse import RowGradient
 
 
 def check_loss(model: Layer, value: float, where: str) -> None:
@@ -18,18 +20,24 @@ def check_loss(model: Layer, value: float, where: str) -> None:
 
 def check_gradients(model: Layer, where: str) -> None:
     """Raise FloatingPointError if a gradient is not finite, naming the first layer: there, or on the way back."""
+    if all_finite(*(gradient for _, gradient in _gradients(model))):
+        return
     for layer in reversed(_units(model)):
-        bad = [
-            f"{part.name}.{name}"
-            for part in layer.walk()
-            for name, gradient in (part.gradients.items() if part.trainable else ())
-            if not_finite(gradient) is not None
-        ]
+        bad = [name for name, gradient in _gradients(layer) if not_finite(gradient) is not None]
         if bad:
             series = layer.time_series() if hasattr(layer, "time_series") else {}
             step = _time_step(layer, [array for name, array in series.items() if name.startswith("d")], back=True)
             origin = _first_not_finite(model) or f"layer {layer.name!r}{step}, on the way back"
             raise FloatingPointError(f"the gradient of {bad[0]} is not finite in {where}; first in {origin}")
+
+
+def _gradients(layer):
+    """Return the names and arrays of a layer's gradients; of a table's, the rows that were looked up."""
+    return [
+        (f"{part.name}.{name}", gradient.rows if isinstance(gradient, RowGradient) else gradient)
+        for part in layer.walk()
+        for name, gradient in (part.gradients.items() if part.trainable else ())
+    ]
 
 
 def _first_not_finite(model):

@@ -258,12 +258,16 @@ class Optimizer(Configured):
             if settings != self._settings:  # late rows are owed steps of one kind
                 self._settle()
                 self._settings, self._late = settings, {}
-            whole = [
+            gradients = self._clipped(gradients)
+            steps_of_each = (
                 self._step(i, gradient, rule, self._numbers(rule, lr, t, arrays[i].dtype))
-                for i, gradient in enumerate(self._clipped(gradients))
+                for i, gradient in enumerate(gradients)
                 if gradient is not None
-            ]
-            threads.run(*filter(None, whole))
+            )
+            threads.run(*chain.from_iterable(steps_of_each))
+            for i, gradient in enumerate(gradients):
+                if isinstance(gradient, RowGradient) and (gradient.table is None or self.use_ema):
+                    self._settle(i)
             for kept in self._kept if steps else ():
                 kept["gradient_accumulator"][...] = 0
         if self.use_ema:
@@ -389,25 +393,27 @@ class Optimizer(Configured):
             raise ValueError(f"{self.name}: update asks for {unknown}; slots are {rule.slots}, numbers {sorted(given)}")
         return np.array([given[name] for name in rule.numbers], dtype)
 
-    def _step(self, i: int, gradient: np.ndarray | RowGradient, rule: updates.Rule, numbers: np.ndarray) -> Job | None:
+    def _step(self, i: int, gradient: np.ndarray | RowGradient, rule: updates.Rule, numbers: np.ndarray) -> list[Job]:
         """Update array `i`, or return what does it."""
         array, slots = self._arrays[i], [self._slots[i][name] for name in rule.slots]
         compiled = config.backend() == "numba" and array.flags.c_contiguous and updates.kernels(rule) is not None
-        if not isinstance(gradient, RowGradient):
-            self._settle(i)
-            return (updates.step_whole if compiled else _step_blocks)(rule, array, gradient, slots, numbers)
-        touched = *gradient.summed(updates.MOMENTS.get(rule.moment, updates.square)), numbers, gradient.unique
         every = self.weight_decay or not self.ignores_zeros
-        if not compiled:
+        if not compiled or not isinstance(gradient, RowGradient):
             self._settle(i)
+        if not isinstance(gradient, RowGradient):
+            if compiled:
+                return [updates.step_whole(rule, array, gradient, slots, numbers)]
+            _step_blocks(rule, array, gradient, slots, numbers)
+            return []
+        adding = gradient.summing(updates.MOMENTS.get(rule.moment, updates.square))
+        touched = *adding.out, numbers, gradient.unique
+        if not compiled:
+            threads.run(adding)
             _step_rows(rule, array, slots, *touched, every)
-        elif every:
-            self._late_rows(i, gradient.table, rule, slots).step(*touched)
-            if gradient.table is None or self.use_ema:
-                self._settle(i)
-        else:
-            updates.step_rows(rule, array, slots, *touched)
-        return None
+            return []
+        if every:
+            return [adding, self._late_rows(i, gradient.table, rule, slots).step(*touched)]
+        return [adding, updates.step_rows(rule, array, slots, *touched)]
 
     def _late_rows(self, i, table, rule, slots) -> updates.LateRows:
         """Return what makes up for the updates of array `i`, of which `table`, if there is one, knows."""

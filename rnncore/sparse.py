@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .kernels import lookups
+from .kernels.threads import Job, run
 from .kernels.updates import square
 
 
@@ -20,7 +21,8 @@ class LookUps:
 
     Parameters
     ----------
-    table : ndarray of shape (V, D)
+    rows : ndarray of shape (n, D)
+        Those of the distinct ids: copies, a later change of the table does not come through.
     groups : Groups
         Of all look-ups.
     shape : tuple of int
@@ -28,14 +30,12 @@ class LookUps:
 
     Attributes
     ----------
-    rows : ndarray of shape (n, D)
-        Copies: a later change of the table does not come through.
     place : ndarray of int
         Which row stands where.
     """
 
-    def __init__(self, table: np.ndarray, groups: lookups.Groups, shape: tuple[int, ...]):
-        self.groups, self.rows, self.place = groups, lookups.taken(table, groups.ids), groups.place.reshape(shape)
+    def __init__(self, rows: np.ndarray, groups: lookups.Groups, shape: tuple[int, ...]):
+        self.groups, self.rows, self.place = groups, rows, groups.place.reshape(shape)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,17 +93,18 @@ class RowGradient:
         """The ids, ascending, each once."""
         return self.groups.ids
 
-    def summed(self, moment: FunctionType = square) -> tuple[np.ndarray, np.ndarray]:
-        """Return the gradients of the rows `unique`, look-ups of one id added up, and a moment of them, likewise.
+    def summing(self, moment: FunctionType = square) -> Job:
+        """Return what gives the gradients of the rows `unique`, look-ups of one id added up, and a moment's likewise.
 
         The moment is added up over look-ups: the sum of the squares, say, not the sum's square. So do Keras's
         optimizers on TensorFlow take the moments of an embedding's gradient.
         """
-        return lookups.summed(self.rows, self.groups, moment)
+        return lookups.summing(self.rows, self.groups, moment)
 
     def sums(self) -> np.ndarray:
         """Return the first of them."""
-        return self.summed()[0]
+        (found,) = run(self.summing())
+        return found[0]
 
     def added_up(self) -> RowGradient:
         """Return the gradient with each id once."""

@@ -10,7 +10,7 @@ from cases import SEED
 
 from rnncore import Sequential, config
 from rnncore.kernels import threads
-from rnncore.kernels.lookups import grouped
+from rnncore.kernels.lookups import grouped, taken
 from rnncore.kernels.products import CompiledProducts, Inputs, NumpyProducts
 from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Embedding, SimpleRNN, embedding
 from rnncore.sparse import LookUps
@@ -175,7 +175,8 @@ def test_distinct_tokens_change_nothing(layers, padding, backend, monkeypatch):
 def test_look_ups_are_the_rows_looked_up():
     rng = np.random.default_rng(SEED)
     table, ids = rng.standard_normal((9, 4)).astype("float32"), rng.integers(0, 9, (3, 5))
-    found = LookUps(table, grouped(ids.reshape(-1)), ids.shape)
+    groups = grouped(ids.reshape(-1))
+    found = LookUps(taken(table, groups.ids), groups, ids.shape)
     assert (found.shape, found.ndim, found.dtype, len(found)) == ((3, 5, 4), 3, np.float32, 3)
     np.testing.assert_array_equal(np.asarray(found), table[ids])
     before = table[ids]

@@ -14,8 +14,8 @@ import numpy as np
 
 from .. import config
 from . import threads
-from .threads import Job
-from .updates import HANDS, square
+from .threads import Job, done
+from .updates import HANDS, LateRows, square
 
 BITS = 11  # of an id that one pass of the sort goes by
 DIGITS = 1 << BITS
@@ -54,30 +54,31 @@ def grouped(ids: np.ndarray) -> Groups:
     return Groups(distinct.astype(np.int64), np.argsort(ids, kind="stable"), first, place)
 
 
-def taken(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Return the rows `ids` (U,) of a table (V, D); each by the thread that made up for its late updates."""
+def taken(table: np.ndarray, ids: np.ndarray, late: LateRows | None = None) -> np.ndarray:
+    """Return the rows `ids` (U,) of a table (V, D), after what makes up for their updates that are late."""
+    owed = [] if late is None else late.owed(ids)
     if config.backend() != "numba" or not table.flags.c_contiguous:
+        threads.run(*owed)
         return table[ids]
     out = np.empty((len(ids), table.shape[1]), table.dtype)
-    threads.run(Job(_take(), (table, ids, out), HANDS, 4 * out.size))
+    threads.run(*owed, Job(_take(), (table, ids, out), HANDS, 4 * out.size))
     return out
 
 
-def summed(rows: np.ndarray, groups: Groups, moment: FunctionType = square) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the rows (N, D) of each id add up to, (U, D), and what a moment of each does.
+def summing(rows: np.ndarray, groups: Groups, moment: FunctionType = square) -> Job:
+    """Return what gives the sums of the rows (N, D) of each id, (U, D), and those of a moment of each.
 
     They are added in the order of the look-ups, whatever the threads.
     """
     compiled = config.backend() == "numba" and rows.dtype.kind == "f"
     make = np.empty if compiled else np.zeros
-    sums, moments = (make((len(groups.ids), rows.shape[1]), rows.dtype) for _ in range(2))
+    sums = tuple(make((len(groups.ids), rows.shape[1]), rows.dtype) for _ in range(2))
     if compiled:
-        arrays = (np.ascontiguousarray(rows), groups.order, groups.first, sums, moments)
-        threads.run(Job(_sum(moment), arrays, HANDS, 4 * rows.size))
-    else:
-        np.add.at(sums, groups.place, rows)
-        np.add.at(moments, groups.place, moment(rows))
-    return sums, moments
+        arrays = (np.ascontiguousarray(rows), groups.order, groups.first, *sums)
+        return Job(_sum(moment), arrays, HANDS, 4 * rows.size, sums)
+    for total, part in zip(sums, (rows, moment(rows)), strict=True):
+        np.add.at(total, groups.place, part)
+    return done(sums)
 
 
 def _groups(ids, orders, places, found):

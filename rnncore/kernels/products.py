@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import config
-from .threads import Job
+from .threads import Job, done
 
 
 class Inputs(NamedTuple):
@@ -50,18 +50,18 @@ class NumpyProducts:
     @staticmethod
     def split(weight: np.ndarray, gates: int) -> Job:
         """Column blocks by gate: (G, D, H) from (D, G*H)."""
-        return _done(np.ascontiguousarray(weight.reshape(len(weight), gates, -1).swapaxes(0, 1)))
+        return done(np.ascontiguousarray(weight.reshape(len(weight), gates, -1).swapaxes(0, 1)))
 
     @staticmethod
     def turned(weight: np.ndarray, gates: int) -> Job:
         """The same blocks transposed, as the way back multiplies with them: (G, H, D)."""
-        return _done(np.ascontiguousarray(weight.T).reshape(gates, -1, len(weight)))
+        return done(np.ascontiguousarray(weight.T).reshape(gates, -1, len(weight)))
 
     @staticmethod
     def project(inputs: Inputs, weights: np.ndarray, bias: np.ndarray, valid: Any, out: np.ndarray) -> Job:
         """``out[g] = x[g] @ weights[g] + bias[g]``: (G, N, H) from weights (G, D, H) and bias (G, H)."""
         out[:, _rows(valid, None)] = matmul(inputs.at(valid), weights) + bias[:, None]
-        return _done(out)
+        return done(out)
 
     @staticmethod
     def weight_gradients(
@@ -78,7 +78,7 @@ class NumpyProducts:
         out[:, columns] = found.swapaxes(0, 1).reshape(features, -1)
         if bias is not None:
             bias[columns] = dz.sum(axis=1).ravel()
-        return _done(out)
+        return done(out)
 
     @staticmethod
     def input_gradients(
@@ -89,7 +89,7 @@ class NumpyProducts:
         dx = (dx if drop is None else dx * _steps(drop, dx.shape[1], valid)).sum(axis=0)
         out = np.zeros((size, turned.shape[2]), dx.dtype)
         out[_rows(valid, to)] = dx
-        return _done(out)
+        return done(out)
 
 
 class CompiledProducts:
@@ -160,10 +160,6 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return ``a @ b``; without a warning, as on some processors a BLAS raises "invalid" for finite numbers."""
     with np.errstate(invalid="ignore"):
         return np.matmul(a, b)
-
-
-def _done(out: np.ndarray) -> Job:
-    return Job(lambda begin, end: None, (), 0, 0, out)
 
 
 def _taken(array, valid):

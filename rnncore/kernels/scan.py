@@ -1,4 +1,4 @@
-"""Whether an array is finite, in one pass that copies nothing."""
+"""Whether arrays are finite, in one pass that copies nothing."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ HANDS = 64  # ranges that the threads share
 MANY = 4096  # entries from which compiled code pays
 
 
-def all_finite(array: np.ndarray) -> bool:
-    """Whether no entry of an array that is not empty is NaN or infinite."""
-    if array.dtype.kind == "c":
-        return all_finite(array.real) and all_finite(array.imag)
-    if array.size < MANY:
-        return bool(np.isfinite(array).all())
-    if not array.flags.c_contiguous or config.backend() != "numba":
-        return bool(np.isfinite(array.min()) and np.isfinite(array.max()))  # NaN is neither
-    found = np.empty(HANDS, bool)
-    threads.run(Job(_kernel(), (array.reshape(-1), found), HANDS, array.size))
-    return bool(found.all())
+def all_finite(*arrays: np.ndarray) -> bool:
+    """Whether no entry of some arrays that are not empty is NaN or infinite."""
+    jobs = []
+    for array in arrays:
+        if array.size < MANY or array.dtype.kind == "c":
+            if not np.isfinite(array).all():
+                return False
+        elif not array.flags.c_contiguous or config.backend() != "numba":
+            if not (np.isfinite(array.min()) and np.isfinite(array.max())):  # NaN is neither
+                return False
+        else:
+            found = np.empty(HANDS, bool)
+            jobs.append(Job(_kernel(), (array.reshape(-1), found), HANDS, array.size, found))
+    return all(found.all() for found in threads.run(*jobs))
 
 
 def _all_finite(flat, found, begin, end):

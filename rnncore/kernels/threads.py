@@ -63,6 +63,11 @@ class Job(NamedTuple):
             self.function(*self.arrays, begin, end)
 
 
+def done(out: Any) -> Job:
+    """Return a job of which nothing is left to do."""
+    return Job(lambda begin, end: None, (), 0, 0, out)
+
+
 class Worker:
     """A thread that waits for calls: busily for a moment, as in training the next one comes soon, then asleep.
 
@@ -131,8 +136,9 @@ def parts_of(*jobs: Job) -> int:
 
 
 def run(*jobs: Job) -> list[Any]:
-    """Do jobs that do not wait for one another, split over the threads where that pays, and return their `out`.
+    """Do jobs, split over the threads where that pays, and return their `out`.
 
+    They do not wait for one another: one may go by what another before it left in the same rows, but in no others.
     However many threads there are, each row is computed in the same way: results do not depend on their number.
     """
     parts = parts_of(*jobs)

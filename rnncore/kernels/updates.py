@@ -85,7 +85,7 @@ class Kernels(NamedTuple):
     """A rule's compiled loops; each takes its arrays, then the first entry, row or hand, and the end of them."""
 
     whole: Callable  # flat arrays: w, g, *slots, numbers
-    rows: Callable  # w, g (U, D), moment (U, D), *slots, numbers, ids (U,)
+    rows: Callable  # w, g (U, D), moment (U, D), *slots, numbers, ids (U,); shared out as `lookups.summing`
     late: Callable  # w, *slots, history (T, S), done (V,), ids (N,), most (S,), small: see `LateRows`
 
 
@@ -124,12 +124,13 @@ def whole(w, g, $slots numbers, begin, end):
     "rows": Template("""
 def rows(table, gradients, moments, $tables numbers, ids, begin, end):
     $unpack
-    for u in range(begin, end):
-        i = ids[u]
-        w, g, m = table[i], gradients[u], moments[u]
-        $views
-        for n in range(w.shape[0]):
-            $step_row
+    for hand in range(begin, end):
+        for u in range(hand, ids.shape[0], HANDS):
+            i = ids[u]
+            w, g, m = table[i], gradients[u], moments[u]
+            $views
+            for n in range(w.shape[0]):
+                $step_row
 """),
     "late": Template("""
 def late(table, $tables history, done, ids, most, small, begin, end):
@@ -204,9 +205,9 @@ def step_whole(rule: Rule, w, g, slots: Sequence[np.ndarray], numbers: np.ndarra
     return Job(kernels(rule).whole, (*flat, numbers), w.size, FLOPS * w.size)
 
 
-def step_rows(rule: Rule, w, slots: Sequence[np.ndarray], g, moment, numbers: np.ndarray, ids: np.ndarray) -> None:
-    """Change the rows `ids` (U,), each there once, of C-contiguous tables in place, compiled."""
-    threads.run(Job(kernels(rule).rows, (w, g, moment, *slots, numbers, ids), len(ids), FLOPS * g.size))
+def step_rows(rule: Rule, w, slots: Sequence[np.ndarray], g, moment, numbers: np.ndarray, ids: np.ndarray) -> Job:
+    """Return what changes the rows `ids` (U,), each there once, of C-contiguous tables in place, compiled."""
+    return Job(kernels(rule).rows, (w, g, moment, *slots, numbers, ids), HANDS, FLOPS * g.size)
 
 
 class LateRows:
@@ -238,26 +239,30 @@ class LateRows:
         # Of a weight: a quarter of half a unit in its last place, where that is smallest.
         self.small = np.finfo(w.dtype).eps / (16 if fades else np.inf)
 
-    def step(self, g: np.ndarray, moment: np.ndarray, numbers: np.ndarray, ids: np.ndarray) -> None:
-        """Take a step: now for the rows `ids` (U,), each there once, with gradients (U, D); later for the others."""
-        self.settle(ids)
-        step_rows(self.rule, self.w, self.slots, g, moment, numbers, ids)
+    def step(self, g: np.ndarray, moment: np.ndarray, numbers: np.ndarray, ids: np.ndarray) -> Job:
+        """Take a step later, but for the rows `ids` (U,), each there once: return what takes it with these.
+
+        `g` and `moment`, (U, D), may be filled until it does.
+        """
+        self.settle(None if self.steps == LONGEST else ids)
         self.history[self.steps] = numbers
         self.most = np.maximum(self.most, numbers) if self.steps else numbers
         self.steps += 1
         self.done[ids] = self.steps
-        if self.steps == LONGEST:
-            self.settle()
+        return step_rows(self.rule, self.w, self.slots, g, moment, numbers, ids)
+
+    def owed(self, ids: np.ndarray) -> list[Job]:
+        """Return what brings the rows `ids`, each there once, up to date: nothing where they are."""
+        behind = self.steps * len(ids) - int(self.done[ids].sum())
+        if not behind:
+            return []
+        arrays = (self.history[: self.steps], self.done, ids, self.most, self.small)
+        work = behind * self.w.shape[1] * FLOPS
+        return [Job(kernels(self.rule).late, (self.w, *self.slots, *arrays), HANDS, work)]
 
     def settle(self, ids: np.ndarray | None = None) -> None:
         """Bring the rows `ids`, each there once, up to date; by default all."""
-        if not self.steps:
-            return
-        rows = np.arange(len(self.w)) if ids is None else ids
-        behind = self.steps * len(rows) - int(self.done[rows].sum())
-        if behind:
-            arrays = (self.history[: self.steps], self.done, rows, self.most, self.small)
-            work = behind * self.w.shape[1] * FLOPS
-            threads.run(Job(kernels(self.rule).late, (self.w, *self.slots, *arrays), HANDS, work))
+        if self.steps:
+            threads.run(*self.owed(np.arange(len(self.w)) if ids is None else ids))
         if ids is None:
             self.steps, self.done[:] = 0, 0

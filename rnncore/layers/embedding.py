@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import constraints, initializers, regularizers
-from ..kernels.lookups import grouped
+from ..kernels.lookups import grouped, taken
 from ..sparse import LookUps, RowGradient
 from .base import Layer
 from .checks import flag, positive
@@ -79,16 +79,13 @@ class Embedding(Layer):
 
     @property
     def embeddings(self):
-        self._settle()
+        if self.late is not None:
+            self.late.settle()
         return self._table
 
     @embeddings.setter
     def embeddings(self, table):
         self.late, self._table = None, table
-
-    def _settle(self, ids=None):
-        if self.late is not None:
-            self.late.settle(ids)
 
     def stored(self, name):
         return self._table if name == "embeddings" else super().stored(name)
@@ -118,8 +115,8 @@ class Embedding(Layer):
         if few and self.late is None:
             return self._table[x]
         groups = grouped(x.reshape(-1))
-        self._settle(groups.ids)
-        return self._table[x] if few else LookUps(self._table, groups, x.shape)
+        rows = taken(self._table, groups.ids, self.late)
+        return self._table[x] if few else LookUps(rows, groups, x.shape)
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
