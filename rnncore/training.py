@@ -17,7 +17,7 @@ from . import metrics as metric_classes
 from .callbacks import Callback, History
 from .configured import described, revived
 from .divergence import check_gradients, check_loss
-from .layers.base import Layer
+from .layers.base import Layer, nothing_kept
 from .layers.checks import flag, fraction, not_finite, positive, whole
 from .layers.core import Activated
 from .place import Place, Running
@@ -446,10 +446,7 @@ class Trainer(Layer):
         _call(callbacks, "on_test_begin")
         for x, y, sample_weight in islice(source, steps):
             _call(callbacks, "on_test_batch_begin", seen)
-            with np.errstate(all="ignore"):
-                y_pred = self.forward(x)
-                value = self.loss_of(y, y_pred, sample_weight)
-                check_loss(self, value, f"{where}, batch {seen + 1}")
+            y_pred, value = self._scored(x, y, sample_weight, f"{where}, batch {seen + 1}")
             running.add(value, y, y_pred, sample_weight)
             _call(callbacks, "on_test_batch_end", seen, running.logs())
             seen += 1
@@ -548,10 +545,7 @@ class Trainer(Layer):
         """Evaluate one batch; arguments, what comes back and errors as those of `train_on_batch`."""
         return_dict = flag(return_dict, "return_dict")
         (x, y, sample_weight), running = self._batch(x, y, sample_weight)
-        with np.errstate(all="ignore"):
-            y_pred = self.forward(x)
-            value = self.loss_of(y, y_pred, sample_weight)
-            check_loss(self, value, "this batch")
+        y_pred, value = self._scored(x, y, sample_weight, "this batch")
         running.add(value, y, y_pred, sample_weight)
         return _returned(running, return_dict)
 
@@ -561,9 +555,21 @@ class Trainer(Layer):
         self._build(table)
         return self._predicted(table.arrays()[0])
 
+    def _scored(self, x, y, sample_weight, where):
+        """Return the outputs for a checked batch, and their loss."""
+        with np.errstate(all="ignore"), nothing_kept():
+            y_pred = self.forward(x)
+            value = self.loss_of(y, y_pred, sample_weight)
+        if not np.isfinite(value):
+            with np.errstate(all="ignore"), _states_apart(self):
+                self.forward(x)  # all is kept this time, for a look at where it began
+                check_loss(self, value, where)
+        return y_pred, value
+
     def _predicted(self, x):
         """Return the outputs for checked x; where they are not finite, weights that are not are refused."""
-        outputs = self.forward(x)
+        with nothing_kept():
+            outputs = self.forward(x)
         if not_finite(outputs) is not None:
             self.check_weights()
         return outputs

@@ -15,7 +15,7 @@ from rnncore import activations, config
 from rnncore.cells import CARRY_RNN, GRU, GRU_RESET_BEFORE, LSTM, SIMPLE_RNN, Cell, Stage
 from rnncore.kernels import threads
 from rnncore.kernels.products import products_for
-from rnncore.kernels.time_loop import Plan, loop
+from rnncore.kernels.time_loop import ROWS, Plan, loop
 
 CELLS = {cell.name: cell for cell in (SIMPLE_RNN, LSTM, GRU, GRU_RESET_BEFORE, CARRY_RNN)}
 SIZES = [(1, 1, 1), (1, 5, 2), (6, 9, 3), (4, 33, 17), (3, 8, 130)]
@@ -74,6 +74,32 @@ def test_what_is_below_fresh_is_not_read(pattern, backend):
         ours, plain = (run(LSTM, backend, "float64", (5, 7, 11), pattern, fresh=sign * fresh) for sign in (1, -1))
         for mine, theirs in zip(ours, plain, strict=True):
             np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("sizes", [(5, 3, 19), (6, ROWS + 9, 5), (1, 2, 3)], ids=str)
+@pytest.mark.parametrize("pattern", ["none", "holes"])
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_fewer_slots_change_no_bit(cell, backend, pattern, sizes, monkeypatch):
+    """Where only the end counts, steps take two slots of the states in turn, and one of the blocks."""
+    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    steps, rows, units = sizes
+    rng, plan = np.random.default_rng(SEED), Plan(cell)
+    initial = rng.standard_normal((len(cell.states), rows, units))
+    projected = rng.standard_normal((len(plan.homes), 7, units))
+    place, mask = rng.integers(0, 7, (steps, rows)), masks(pattern, rows, steps, rng)
+    weights = rng.standard_normal((units, len(cell.products) * units))
+    mask = None if mask is None else np.ascontiguousarray(mask.T)
+    apart = plan.homes != [plan.target(gate) for gate in cell.gates]  # what starts from a bias at each step
+    ends = []
+    for slots, of_states in ((steps, steps + 1), (steps if apart else 1, 2)):
+        blocks = np.zeros((len(plan.blocks), slots, rows, units))
+        states = np.zeros((len(cell.states), of_states, rows, units))
+        states[:, 0] = initial
+        loop(cell, backend).forward(blocks, states, weights, None, mask, projected, place)
+        ends.append(states[:, steps % of_states])
+    assert np.abs(ends[0]).max() > 0
+    np.testing.assert_array_equal(*ends)
 
 
 @pytest.mark.parametrize("pattern", ["none", "holes"])

@@ -19,6 +19,7 @@ from rnncore.layers import (
     LSTMCell,
     SimpleRNN,
     TimeDistributed,
+    embedding,
 )
 
 LAYERS = [SimpleRNN, LSTM, GRU, CarryRNN]
@@ -209,3 +210,55 @@ def test_memory_is_that_of_gates_and_states(layer, arrays):
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert 0.8 * expected < peak < 1.2 * expected, (peak / expected, call)
+
+
+# --- what predict and evaluate keep -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", config.BACKENDS)
+@pytest.mark.parametrize("steps", [1, 6, 7])
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize(
+    "inner",
+    [
+        *(lambda kind=kind, **options: kind(UNITS, **options) for kind in LAYERS),
+        lambda **options: RNN([LSTMCell(3), LSTMCell(UNITS)], **options),
+        lambda **options: Bidirectional(LSTM(UNITS, **options)),
+    ],
+    ids=[*(kind.__name__ for kind in LAYERS), "two cells", "Bidirectional"],
+)
+def test_predict_keeps_no_steps(inner, sequences, steps, backend, monkeypatch):
+    config.set_backend(backend)
+    monkeypatch.setattr(embedding, "MANY", 1)
+    x = np.random.default_rng(SEED).integers(0, 5, (ROWS + 5, steps))
+    layer = inner(return_sequences=sequences)
+    model = Sequential([Embedding(5, FEATURES, mask_zero=True), layer, Dense(1)])
+    model.compile("sgd", "mse")
+    y = model(x)
+    dy = np.ones_like(y)
+    model.backward(dy)
+    before = [np.asarray(gradient) for gradient in model.get_gradients()]
+    np.testing.assert_array_equal(model.predict(x), y)
+    assert model.evaluate(x, y, verbose=0) == 0
+    for look in (getattr(layer, "forward_layer", layer).time_series, lambda: model.backward(dy)):
+        with pytest.raises(ValueError, match="predict and evaluate keep none"):
+            look()
+    model(x)
+    model.backward(dy)
+    for gradient, other in zip(model.get_gradients(), before, strict=True):
+        np.testing.assert_array_equal(np.asarray(gradient), other)
+
+
+def test_predict_needs_no_memory_for_steps_that_nobody_sees():
+    rows, steps, units = 64, 400, 32
+    x = np.random.default_rng(SEED).integers(0, 50, (rows, steps))
+    peaks = []
+    for run in (lambda model: model.forward(x), lambda model: model.predict(x, batch_size=rows)):
+        model = Sequential([Embedding(50, 8), LSTM(units)])
+        model(x[:1])
+        tracemalloc.start()
+        run(model)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    kept = 6 * rows * steps * units * 4
+    assert peaks[0] > kept > 4 * peaks[1], (kept, peaks)

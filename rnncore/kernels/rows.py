@@ -159,12 +159,12 @@ def own_columns(weights, which, units, first, end):
 
 
 @kernel
-def carry(states, t, r0, r1):
-    """Give rows at step t + 1 the states they have at step t."""
+def carry(states, before, after, r0, r1):
+    """Give rows in the slot `after` the states they have in the one `before`."""
     for s in range(states.shape[0]):
-        before, after = states[s, t, r0:r1].reshape(-1), states[s, t + 1, r0:r1].reshape(-1)
-        for j in range(before.size):
-            after[j] = before[j]
+        source, target = states[s, before, r0:r1].reshape(-1), states[s, after, r0:r1].reshape(-1)
+        for j in range(source.size):
+            target[j] = source[j]
 
 
 @kernel

@@ -131,7 +131,7 @@ os.register_at_fork(after_in_child=_workers.cache_clear)
 
 def parts_of(*jobs: Job) -> int:
     """Return how many threads are worth doing jobs together."""
-    work, fours = sum(job.work for job in jobs), max((job.rows for job in jobs), default=0) // 4
+    work, fours = sum(job.work for job in jobs), max(job.rows for job in jobs) // 4
     return max(1, min(config.threads(), work // _WORTH_A_THREAD, fours))
 
 
@@ -141,6 +141,8 @@ def run(*jobs: Job) -> list[Any]:
     They do not wait for one another: one may go by what another before it left in the same rows, but in no others.
     However many threads there are, each row is computed in the same way: results do not depend on their number.
     """
+    if not jobs:
+        return []
     parts = parts_of(*jobs)
     if parts > 1 and _busy.acquire(blocking=False):  # otherwise another thread of the user's has them
         try:

@@ -19,6 +19,10 @@ dstates   (S, T+1, B, H)    in: what reaches states from outside, in their slots
 
 Where a step is not taken, `blocks` and `dblocks` hold nothing: what is there must not be read.
 
+On the way forward `blocks` and `states` may have fewer slots, for runs of which only the end counts: steps take them in
+turn. `states` needs two. `blocks` needs one, where inputs come as `projected`: arrays that do not grow with T, and so
+stay in the caches.
+
 There are two loops over the same plan of a cell: `NumpyLoop` on whole arrays, in any dtype, and the compiled one,
 whose body is generated from the plan so that numba inlines the cell's own functions over flat contiguous blocks.
 """
@@ -37,10 +41,11 @@ from .products import CompiledProducts, NumpyProducts, matmul
 from .threads import Job
 
 FEW = 4  # rows that are too few for a tile of a product, and so for threads to share
+ROWS = 128  # that go through all steps together: what they need of a step stays in the second cache
 
 
 class Place(NamedTuple):
-    """Where a value of step t lives: ``array[index, t + offset]``."""
+    """Where a value of step t lives: ``array[index, (t + offset) % slots]``."""
 
     array: str
     index: int
@@ -177,21 +182,22 @@ class NumpyLoop:
         """Take every step: fill `states` from slot 1 on and turn `blocks` into the gates' values."""
         arrays = {"blocks": blocks, "states": states}
         weights = NumpyProducts.split(weights, len(self.plan.products)).out
-        for t in range(blocks.shape[1]):
+        for t in range(_steps(blocks, place)):
             taken, idle = _rows(mask, t)
+            now, before, after = t % blocks.shape[1], t % states.shape[1], (t + 1) % states.shape[1]
             if projected is not None:
                 for home, part in zip(self.plan.homes, projected, strict=True):
-                    blocks[home, t, taken] = part[place[t, taken]]
+                    blocks[home, now, taken] = part[place[t, taken]]
             for stage, products, inputs, outputs, _, _ in self.plan.stages:
                 for source, _, target, _, n in products:
                     value = _read(arrays, source, t, taken)
                     value = value if drop is None else value * drop[n, taken]
-                    blocks[target, t, taken] += matmul(value, weights[n])
+                    blocks[target, now, taken] += matmul(value, weights[n])
                 with np.errstate(over="ignore"):  # an infinite exp is no news: compiled code does not tell either
                     values = stage.step(*(_read(arrays, place, t, taken) for place in inputs))
                 for (array, index, offset), value in zip(outputs, _tuple(values), strict=True):
-                    arrays[array][index, t + offset, taken] = value
-            states[:, t + 1, idle] = states[:, t, idle]
+                    arrays[array][index, (t + offset) % arrays[array].shape[1], taken] = value
+            states[:, after, idle] = states[:, before, idle]
 
     def backward(self, blocks, states, turned, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> None:
         """Go back from step end - 1 to `first`: fill `dblocks`, and complete `dstates` from what it came with."""
@@ -218,7 +224,13 @@ def _rows(mask, t):
 
 
 def _read(arrays, place, t, rows):
-    return arrays[place.array][place.index, t + place.offset, rows]
+    array = arrays[place.array]
+    return array[place.index, (t + place.offset) % array.shape[1], rows]
+
+
+def _steps(blocks, place):
+    """Return how many steps there are to take."""
+    return blocks.shape[1] if place is None else len(place)
 
 
 def _tuple(values):
@@ -239,25 +251,28 @@ class CompiledLoop:
     def forward(self, blocks, states, weights, drop, mask, projected=None, place=None) -> None:
         """As `NumpyLoop.forward`."""
         scratch, drop, ends, mask = _present(blocks, drop, mask)
+        steps, rows = _steps(blocks, place), blocks.shape[2]
+        work = 2 * weights.size * steps * rows
         projected = np.empty((0, 0, 0), blocks.dtype) if projected is None else projected
         place = np.empty((0, 0), np.int64) if place is None else place
-        if blocks.shape[2] < FEW and not drop.shape[0]:
-            arrived, vectors = np.zeros(1, np.int64), vectors_of(blocks)
-            few = (blocks, states, weights, mask, projected, place, arrived)
-            job = Job(self._forward_few, few, vectors, _work(weights, blocks), arrived=arrived)
+        if rows < FEW and not drop.shape[0]:
+            arrived = np.zeros(1, np.int64)
+            few = (blocks, states, weights, mask, projected, place, steps, arrived)
+            job = Job(self._forward_few, few, vectors_of(blocks), work, arrived=arrived)
             if threads.parts_of(job) > 1:
                 threads.run(job)
                 return
         (weights,) = threads.run(CompiledProducts.split(weights, len(self.plan.products)))
-        arrays = (blocks, states, weights, scratch, drop, mask, projected, place)
-        threads.run(Job(self._forward, arrays, blocks.shape[2], _work(weights, blocks), ends=ends))
+        arrays = (blocks, states, weights, scratch, drop, mask, projected, place, steps)
+        threads.run(Job(self._forward, arrays, rows, work, ends=ends))
 
     def backward(self, blocks, states, turned, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> None:
         """As `NumpyLoop.backward`."""
         end = blocks.shape[1] if end is None else end
         scratch, drop, ends, mask = _present(blocks, drop, mask)
         arrays = (blocks, states, turned, scratch, drop, mask, dblocks, dstates, fresh, first, end)
-        threads.run(Job(self._backward, arrays, blocks.shape[2], _work(turned, blocks), ends=ends))
+        work = 2 * turned.size * (end - first) * blocks.shape[2]
+        threads.run(Job(self._backward, arrays, blocks.shape[2], work, ends=ends))
 
 
 def _present(blocks, drop, mask):
@@ -278,11 +293,6 @@ def vectors_of(array: np.ndarray) -> int:
     return -(-array.shape[-1] * array.itemsize // VECTOR)
 
 
-def _work(weights, blocks) -> int:
-    """Return the floating point operations of a loop: what decides whether threads pay."""
-    return 2 * weights.size * blocks.shape[1] * blocks.shape[2]
-
-
 _USED = "end_of_run carry carry_backward copy_row copy_rows clear_rows own_columns add_row_product"
 
 
@@ -291,7 +301,7 @@ def _compile(plan: Plan):
     from .._jit import VECTOR, called_functions, fingerprint, from_source, inlined, kernel, meet
     from . import elementwise, rows
 
-    names = {"VECTOR": VECTOR, "meet": meet, **{name: getattr(rows, name) for name in _USED.split()}}
+    names = {"VECTOR": VECTOR, "ROWS": ROWS, "meet": meet, **{name: getattr(rows, name) for name in _USED.split()}}
     functions, sources = [], []
     for n, (stage, _, inputs, outputs, backward_inputs, backward_outputs) in enumerate(plan.stages):
         for way, function, takes, gives in (
@@ -308,7 +318,7 @@ def _compile(plan: Plan):
             names[f"pointwise_{way}_{n}"] = kernel(pointwise)
     compiled, (own, stages) = [], _few_body(plan)
     for way, source, product in (
-        ("forward", _FORWARD.replace("<body>", _lines(_body(plan, "forward"), 12)), rows.recurrent),
+        ("forward", _FORWARD.replace("<body>", _lines(_body(plan, "forward"), 16)), rows.recurrent),
         ("backward", _BACKWARD.replace("<body>", _lines(_body(plan, "backward"), 12)), rows.recurrent_backward),
         ("forward_few", _FORWARD_FEW.replace("<own>", _lines(own, 4)).replace("<stages>", _lines(stages, 8)), None),
     ):
@@ -319,25 +329,29 @@ def _compile(plan: Plan):
     return compiled
 
 
-# A row block walks over the runs of rows that take the step, or do not; masked rows cost a copy.
+# A block of rows walks over the runs of rows that take the step, or do not; masked rows cost a copy.
 _FORWARD = """
-def forward(blocks, states, weights, scratch, drop, mask, projected, place, begin, end):
-    for t in range(blocks.shape[1]):
-        r0 = begin
-        while r0 < end:
-            r1 = end_of_run(mask, t, r0, end)
-            if mask.shape[0] and not mask[t, r0]:
-                carry(states, t, r0, r1)
+def forward(blocks, states, weights, scratch, drop, mask, projected, place, steps, begin, end):
+    for top in range(begin, end, ROWS):
+        bottom = min(top + ROWS, end)
+        for t in range(steps):
+            now, before, after = t % blocks.shape[1], t % states.shape[1], (t + 1) % states.shape[1]
+            r0 = top
+            while r0 < bottom:
+                r1 = end_of_run(mask, t, r0, bottom)
+                if mask.shape[0] and not mask[t, r0]:
+                    carry(states, before, after, r0, r1)
+                    r0 = r1
+                    continue
+                for g in range(projected.shape[0]):
+                    copy_rows(blocks[<homes>[g], now], projected[g], place[t], r0, r1)
+                <body>
                 r0 = r1
-                continue
-            for g in range(projected.shape[0]):
-                copy_rows(blocks[<homes>[g], t], projected[g], place[t], r0, r1)
-            <body>
-            r0 = r1
 """
 _BACKWARD = """
 def backward(blocks, states, weights, scratch, drop, mask, dblocks, dstates, fresh, first, last, begin, end):
     for t in range(last - 1, first - 1, -1):
+        now, before, after = t, t, t + 1
         if t < fresh:
             for s in range(dstates.shape[0]):
                 clear_rows(dstates[s, t], begin, end)
@@ -355,18 +369,19 @@ def backward(blocks, states, weights, scratch, drop, mask, dblocks, dstates, fre
 
 # Each thread puts its columns of the weights together, by what they multiply, and reads them from end to end.
 _FORWARD_FEW = """
-def forward_few(blocks, states, weights, mask, projected, place, arrived, begin, end):
+def forward_few(blocks, states, weights, mask, projected, place, steps, arrived, begin, end):
     lanes, units = VECTOR // states.itemsize, states.shape[3]
     vectors, c0, c1, all_shares = (units + lanes - 1) // lanes, begin * lanes, min(end * lanes, units), 0
     <own>
-    for t in range(blocks.shape[1]):
+    for t in range(steps):
+        now, before, after = t % blocks.shape[1], t % states.shape[1], (t + 1) % states.shape[1]
         for r in range(blocks.shape[2]):
             if mask.shape[0] and not mask[t, r]:
                 for s in range(states.shape[0]):
-                    copy_row(states[s, t + 1, r, c0:c1], states[s, t, r, c0:c1])
+                    copy_row(states[s, after, r, c0:c1], states[s, before, r, c0:c1])
                 continue
             for g in range(projected.shape[0]):
-                copy_row(blocks[<homes>[g], t, r, c0:c1], projected[g, place[t, r], c0:c1])
+                copy_row(blocks[<homes>[g], now, r, c0:c1], projected[g, place[t, r], c0:c1])
         <stages>
 """
 
@@ -376,8 +391,12 @@ def _lines(lines, indent) -> str:
 
 
 def _at(place, where="r0:r1") -> str:
-    array, index, offset = place
-    return f"{array}[{index}, t + {offset}, {where}]"
+    return f"{place.array}[{place.index}, {_slot(place)}, {where}]"
+
+
+def _slot(place) -> str:
+    """Return the name of the slot of a value at step t."""
+    return "now" if place.array in ("blocks", "dblocks") else "after" if place.offset else "before"
 
 
 def _few_body(plan: Plan) -> tuple[list[str], list[str]]:
@@ -390,12 +409,12 @@ def _few_body(plan: Plan) -> tuple[list[str], list[str]]:
             targets, w, sums = tuple(p.target for p in chosen), f"w{len(own)}", f"sums{len(own)}"
             own.append(f"{w}, {sums} = own_columns(weights, {tuple(p.weight for p in chosen)}, units, c0, c1)")
             lines += [
-                f"        copy_row({sums}[{q}], blocks[{target}, t, r, c0:c1])" for q, target in enumerate(targets)
+                f"        copy_row({sums}[{q}], blocks[{target}, now, r, c0:c1])" for q, target in enumerate(targets)
             ]
             row = f"{sums}.reshape(1, -1), {_at(source, 'r : r + 1')}"
             lines.append(f"        add_row_product({row}, {w}, 0, 0, {w}.shape[1], 0)")
             lines += [
-                f"        copy_row(blocks[{target}, t, r, c0:c1], {sums}[{q}])" for q, target in enumerate(targets)
+                f"        copy_row(blocks[{target}, now, r, c0:c1], {sums}[{q}])" for q, target in enumerate(targets)
             ]
         places = ", ".join(_at(place, "r, c0:c1") for place in _distinct(takes, gives))
         lines += [
@@ -440,8 +459,8 @@ def _product_calls(products: list[PlannedProduct], way: str) -> list[str]:
             tuple(column)
             for column in zip(*((p.source.index, p.target, p.dtarget, p.weight) for p in chosen), strict=True)
         )
-        source, target = f"{array}[{sources}[p], t, r0:r1]", f"blocks[{targets}[p], t, r0:r1]"
-        dsource, dtarget = f"d{source}", f"dblocks[{dtargets}[p], t, r0:r1]"
+        source, target = f"{array}[{sources}[p], {_slot(chosen[0].source)}, r0:r1]", f"blocks[{targets}[p], now, r0:r1]"
+        dsource, dtarget = f"d{source}", f"dblocks[{dtargets}[p], now, r0:r1]"
         added_to, factor = (target, source) if way == "forward" else (dsource, dtarget)
         lines += [
             f"for p in range({len(chosen)}):",

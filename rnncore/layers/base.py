@@ -21,6 +21,7 @@ from .checks import checked_array, checked_mask, checked_shape, flag, inspected,
 
 _names: Counter[str] = Counter()
 _expected: ContextVar[Counter | None] = ContextVar("expected", default=None)  # see expected_weights
+_keeps: ContextVar[bool] = ContextVar("keeps", default=True)  # see nothing_kept
 
 
 def unique_name(kind: str) -> str:
@@ -46,6 +47,24 @@ def expected_weights(arrays: Iterable[np.ndarray]) -> Iterator[None]:
         yield
     finally:
         _expected.reset(before)
+
+
+@contextmanager
+def nothing_kept() -> Iterator[None]:
+    """Let recurrent layers, within the block, keep no more of a call than it returns: less memory and time.
+
+    There are no time series of it then, and no way back. In training all is kept nevertheless.
+    """
+    before = _keeps.set(False)
+    try:
+        yield
+    finally:
+        _keeps.reset(before)
+
+
+def keeps() -> bool:
+    """Whether layers keep what happens at each step."""
+    return _keeps.get()
 
 
 def _recorded(build: Callable) -> Callable:

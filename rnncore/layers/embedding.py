@@ -115,8 +115,10 @@ class Embedding(Layer):
         if few and self.late is None:
             return self._table[x]
         groups = grouped(x.reshape(-1))
-        rows = taken(self._table, groups.ids, self.late)
-        return self._table[x] if few else LookUps(rows, groups, x.shape)
+        if few:
+            self.late.settle(groups.ids)
+            return self._table[x]
+        return LookUps(taken(self._table, groups.ids, self.late), groups, x.shape)
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id

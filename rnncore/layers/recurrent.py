@@ -16,7 +16,7 @@ import numpy as np
 from ..configured import resolve
 from ..kernels.products import Inputs
 from ..sparse import LookUps, RowGradient
-from .base import Layer
+from .base import Layer, keeps
 from .options import OPTIONS, REQUIRED, Option, bound, options_of, signature_of, with_options
 from .rnn_cells import (
     CELLS,
@@ -143,10 +143,12 @@ class RNN(Layer):
             inputs = Inputs(np.ascontiguousarray(x).reshape(rows * steps, -1), place.reshape(-1))
         ends = []
         for cell, initial in zip(self.cells, self._initial(initial_state, rows), strict=True):
-            states = cell.run(inputs, _rows(initial, order, 1), steps, mask, training, order)
+            last = cell is self.cells[-1] and not self.return_sequences
+            kept = "all" if training or keeps() else "last" if last else "states"
+            states = cell.run(inputs, _rows(initial, order, 1), steps, mask, training, order, kept)
             ends.append(_rows(states[:, -1], _inverse(order), 1).copy())
             h = states[0, 1:]
-            inputs = Inputs(h.reshape(rows * steps, -1))
+            inputs = Inputs(h.reshape(-1, cell.units))
         if self.stateful:
             self.states = ends
 
@@ -179,7 +181,7 @@ class RNN(Layer):
 
     def _input_gradient(self, cell, upstream):
         """Go back through the first cell, and return dL/dx; of rows looked up, that of each look-up not masked."""
-        valid, place = cell.memory.valid, self._place.reshape(-1)
+        valid, place = cell.remembered().valid, self._place.reshape(-1)
         to = place if valid is None else place[valid]
         steps, rows = self._place.shape
         if not self._looked_up:
@@ -195,7 +197,7 @@ class RNN(Layer):
     def _output_gradient(self, dy):
         """Return the gradient of the outputs that were shown, time first."""
         if dy is None:
-            return np.zeros((1, *self.cells[-1].memory.states.shape[2:]), self.dtype)
+            return np.zeros((1, *self.cells[-1].remembered().states.shape[2:]), self.dtype)
         dy = _rows(dy.swapaxes(0, 1) if self.return_sequences else dy[None], self._order, 1)
         return dy if self._shown is None else dy * self._shown
 
@@ -277,8 +279,9 @@ class RNN(Layer):
         """Return which steps of the last call counted, bool of shape (B, T), in the order of x: all without a mask."""
         steps, rows = self._place.shape
         valid = np.ones((rows, steps), bool)
-        if self.cells[0].memory.mask is not None:
-            valid.reshape(-1)[self._place] = self.cells[0].memory.mask
+        mask = self.cells[0].remembered().mask
+        if mask is not None:
+            valid.reshape(-1)[self._place] = mask
         return valid
 
 

@@ -95,6 +95,7 @@ class RecurrentCell(Layer):
         )
         self._plan = Plan(self._cell)
         self._rooms: dict[str, np.ndarray] = {}
+        self.memory: Memory | None = None
         self.state_gradients: list[np.ndarray] = []
 
     def chosen_equations(self) -> Cell:
@@ -208,6 +209,7 @@ class RecurrentCell(Layer):
         mask: np.ndarray | None,
         training: bool,
         order: np.ndarray | None = None,
+        kept: str = "all",
     ) -> np.ndarray:
         """Take every step of a sequence.
 
@@ -222,11 +224,13 @@ class RecurrentCell(Layer):
         training : bool
         order : ndarray of shape (B,), int, optional
             Which row of the batch each row is: what is dropped of a row does not depend on where it stands.
+        kept : {"all", "states", "last"}
+            "all" leaves a `memory` for the way back; otherwise only the states that are returned are kept.
 
         Returns
         -------
-        ndarray of shape (S, T+1, B, H)
-            The states, the initial ones first.
+        ndarray of shape (S, T+1, B, H), or (S, 2, B, H) with "last"
+            The states, the initial ones first; or, with "last", those before and after the last step.
         """
         self.memory = None  # its arrays are used again
         B, H, plan, products = initial.shape[1], self.units, self._plan, self._products()
@@ -237,12 +241,14 @@ class RecurrentCell(Layer):
         inputs = inputs._replace(drop=drop_x)
         valid = None if mask is None else np.flatnonzero(mask)
 
-        blocks = self._room("blocks", len(plan.blocks), steps, B, H)
+        by_row = inputs.comes_again(steps * B if valid is None else len(valid))
         bias, apart = self._biases()
+        one_step = by_row and kept != "all" and not apart
+        blocks = self._room("blocks", len(plan.blocks), 1 if one_step else steps, B, H)
         for target, value in apart.items():
             blocks[target] = value
         projected = place = None
-        if inputs.comes_again(steps * B if valid is None else len(valid)):
+        if by_row:
             projected, place = self._room("projected", len(kernels), len(inputs.rows), H), inputs.place
             run(products.project(Inputs(inputs.rows), kernels, bias, None, projected))
             place = place.reshape(steps, B)
@@ -253,12 +259,28 @@ class RecurrentCell(Layer):
             run(products.project(inputs, kernels, bias, valid, out.reshape(len(homes), -1, H)))
             if not together:
                 blocks[homes] = out
-        states = self._room("states", len(self._cell.states), steps + 1, B, H)
+        states = self._room("states", len(self._cell.states), 2 if kept == "last" else steps + 1, B, H)
         states[:, 0] = initial
         loop_for(self._cell, self.dtype).forward(blocks, states, recurrent, drop_h, mask, projected, place)
-        self.memory = Memory(inputs, blocks, states, self.kernel, recurrent, drop_h, mask, valid)
         self.state_gradients = []
-        return states
+        if kept == "all":
+            self.memory = Memory(inputs, blocks, states, self.kernel, recurrent, drop_h, mask, valid)
+        return states[:, ::-1] if kept == "last" and steps % 2 == 0 else states
+
+    def remembered(self) -> Memory:
+        """Return what the last run left for the way back.
+
+        Raises
+        ------
+        ValueError
+            There was none, or one of which nothing was kept.
+        """
+        if self.memory is None:
+            raise ValueError(
+                f"{self.name}: there are no steps to look at or to go back through; call the layer first "
+                "(predict and evaluate keep none)"
+            )
+        return self.memory
 
     def run_backward(
         self,
@@ -286,7 +308,7 @@ class RecurrentCell(Layer):
         ndarray of shape (size, D)
             dL/dx.
         """
-        memory, H, gates = self.memory, self.units, len(self._cell.gates)
+        memory, H, gates = self.remembered(), self.units, len(self._cell.gates)
         T, B = memory.blocks.shape[1:3]
         dblocks = self._room("dblocks", len(self._plan.dblocks), T, B, H)
         dstates, fresh = self._room("dstates", *memory.states.shape), T + 1 - upstream.shape[1]
@@ -320,7 +342,7 @@ class RecurrentCell(Layer):
 
     def zero_gradients(self, slots: int) -> np.ndarray:
         """Return zeros for `run_backward`, (S, slots, B, H): for what reaches the states after the last steps."""
-        last = self._room("dstates", *self.memory.states.shape)[:, -slots:]
+        last = self._room("dstates", *self.remembered().states.shape)[:, -slots:]
         last[...] = 0
         return last
 
@@ -334,10 +356,10 @@ class RecurrentCell(Layer):
 
     def series(self) -> dict[str, np.ndarray]:
         """Return the last run by name, each (T, B, H): see `RNN.time_series`."""
-        returned = {name for stage in self._cell.stages for name in stage.outputs}
-        blocks = zip(self._plan.blocks, self.memory.blocks, strict=True)
+        returned, memory = {name for stage in self._cell.stages for name in stage.outputs}, self.remembered()
+        blocks = zip(self._plan.blocks, memory.blocks, strict=True)
         found = {name: self._taken(block) for name, block in blocks if name in returned}
-        found |= {name: self.memory.states[s, 1:] for s, name in enumerate(self._cell.states)}
+        found |= {name: memory.states[s, 1:] for s, name in enumerate(self._cell.states)}
         if self.state_gradients:
             found |= {f"d{name}": self.dstates[s, 1:] for s, name in enumerate(self._cell.states)}
             found |= {f"dz_{gate}": self._taken(self.dblocks[k]) for k, gate in enumerate(self._cell.gates)}
