@@ -351,7 +351,7 @@ class Trainer(Layer):
     def _train_step(self, x, y, sample_weight, class_weight, running, where="this batch"):
         """Forward, backward, update; `running` takes in the batch's loss and metrics."""
         where = f"{where} (step {self.optimizer.iterations + 1})"
-        with np.errstate(all="ignore"):  # what overflows is found below, and named
+        with np.errstate(all="ignore"), nothing_kept():  # what overflows is found below, and named
             y_pred = self.forward(x, training=True)
             if class_weight is not None:
                 sample_weight = data.with_class_weight(class_weight, self.loss, y, y_pred, sample_weight)

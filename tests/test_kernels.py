@@ -48,7 +48,11 @@ def run(cell, backend, dtype, sizes, pattern="none", dropped=False, fresh=0):
     runner = loop(cell, backend)
     runner.forward(blocks, states, weights, drop, mask)
     (turned,) = threads.run(products_for(backend == "numba", dtype).turned(weights, len(cell.products)))
-    runner.backward(blocks, states, turned, drop, mask, dblocks, dstates, max(0, fresh))
+    again = blocks
+    if plan.in_place:
+        again = dblocks = blocks.copy()
+    runner.backward(again, states, turned, drop, mask, dblocks, dstates, max(0, fresh))
+    dblocks = dblocks[: len(plan.dblocks)]
     for array in (blocks, dblocks) if mask is not None else ():
         array[:, ~mask] = 0  # nothing is there
     return blocks, states, dblocks, dstates

@@ -1,5 +1,6 @@
 """What a recurrent layer does between batches and far back in time: truncated BPTT, stateful, own cells."""
 
+import contextlib
 import itertools
 import tracemalloc
 
@@ -21,6 +22,7 @@ from rnncore.layers import (
     TimeDistributed,
     embedding,
 )
+from rnncore.layers.base import nothing_kept
 
 LAYERS = [SimpleRNN, LSTM, GRU, CarryRNN]
 ROWS, STEPS, FEATURES, UNITS = 3, 7, 2, 4
@@ -241,12 +243,34 @@ def test_predict_keeps_no_steps(inner, sequences, steps, backend, monkeypatch):
     np.testing.assert_array_equal(model.predict(x), y)
     assert model.evaluate(x, y, verbose=0) == 0
     for look in (getattr(layer, "forward_layer", layer).time_series, lambda: model.backward(dy)):
-        with pytest.raises(ValueError, match="predict and evaluate keep none"):
+        with pytest.raises(ValueError, match="evaluate and predict keep none"):
             look()
     model(x)
     model.backward(dy)
     for gradient, other in zip(model.get_gradients(), before, strict=True):
         np.testing.assert_array_equal(np.asarray(gradient), other)
+
+
+@pytest.mark.parametrize("backend", config.BACKENDS)
+@pytest.mark.parametrize("pattern", ["none", "holes"])
+@pytest.mark.parametrize("layer_class", LAYERS)
+def test_a_training_step_overwrites_the_gates(layer_class, pattern, backend):
+    config.set_backend(backend)
+    found = []
+    for block in (contextlib.nullcontext, nothing_kept):
+        layer, x, rng = made(layer_class, bptt_steps=3, activation="relu")
+        mask = masks(pattern, ROWS, STEPS, rng)
+        with block():
+            y = layer(x, mask=mask, training=True)
+            dx = layer.backward([np.ones_like(part) for part in y])
+        found.append([dx, *flat_gradients(layer), *layer.state_gradients])
+        series = layer.time_series()
+    for kept, overwritten in zip(*found, strict=True):
+        np.testing.assert_array_equal(kept, overwritten)
+    assert {"h", "dh"} < set(series) and any(name.startswith("dz_") for name in series)
+    assert not set(series) & set(layer.cell.equations.gates)
+    with pytest.raises(ValueError, match="call the layer first"):
+        layer.backward([np.ones_like(part) for part in y])
 
 
 def test_predict_needs_no_memory_for_steps_that_nobody_sees():

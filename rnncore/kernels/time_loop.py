@@ -12,7 +12,8 @@ weights   (H, P*H)          the recurrent products' weights, side by side as Ker
 turned    (P, H, H)         each of them transposed
 drop      (P, B, H) | None  recurrent dropout: multiplies a product's source, constant over time
 mask      (T, B) | None     False: the step is not taken, the states are carried over
-dblocks   (K', T, B, H)     gradients of the pre-activations, then of intermediates
+dblocks   (K', T, B, H)     gradients of the pre-activations, then of intermediates; `blocks` itself, which they
+                            overwrite, if the plan is `in_place`
 dstates   (S, T+1, B, H)    in: what reaches states from outside, in their slots from `fresh` on; out: dL/d(state),
                             all paths together
 ========  ================  ===========================================================================
@@ -83,6 +84,9 @@ class Plan:
     places, gradients : dict of str to Place
         By name in the cell's functions.
     stages : list of PlannedStage
+    in_place : bool
+        Whether the way back writes each gate's gradient over the gate: a third less memory to go through. With several
+        stages or intermediates a later function would still read what it overwrites.
     """
 
     def __init__(self, cell: Cell):
@@ -96,7 +100,9 @@ class Plan:
         self.blocks = [*self.dblocks, *kept]
 
         self.places = {name: Place("blocks", k, 0) for k, name in enumerate(self.blocks)}
-        self.gradients = {f"d{name}": Place("dblocks", k, 0) for k, name in enumerate(self.dblocks)}
+        self.in_place = len(cell.stages) == 1 and not self.between
+        array = "blocks" if self.in_place else "dblocks"
+        self.gradients = {f"d{name}": Place(array, k, 0) for k, name in enumerate(self.dblocks)}
         for gate in cell.gates:
             home = next(self.places[name] for name in (f"z_{gate}", f"x_{gate}", gate) if name in self.places)
             for part in (f"z_{gate}", f"x_{gate}", f"u_{gate}"):
@@ -204,7 +210,8 @@ class NumpyLoop:
         arrays = {"blocks": blocks, "states": states, "dblocks": dblocks, "dstates": dstates}
         for t in reversed(range(first, blocks.shape[1] if end is None else end)):
             taken, idle = _rows(mask, t)
-            dblocks[:, t, taken] = 0
+            for name in self.plan.between:
+                dblocks[self.plan.gradients[f"d{name}"].index, t, taken] = 0
             if t < fresh:
                 dstates[:, t] = 0
             for stage, products, _, _, inputs, outputs in reversed(self.plan.stages):
@@ -444,15 +451,15 @@ def _body(plan: Plan, way: str) -> list[str]:
     for n, (_, products, *ways) in enumerate(plan.stages):
         takes, gives = ways[:2] if way == "forward" else ways[2:]
         step = f"pointwise_{way}_{n}({', '.join(_at(place) for place in _distinct(takes, gives))})"
-        calls = _product_calls(products, way)
+        calls = _product_calls(plan, products, way)
         lines = [*lines, *calls, step] if way == "forward" else [step, *calls, *lines]
     sums = [plan.gradients[f"d{name}"] for name in plan.between] if way == "backward" else []
     return [*(f"clear_rows({_at(place)}, 0, r1 - r0)" for place in sums), *lines]
 
 
-def _product_calls(products: list[PlannedProduct], way: str) -> list[str]:
+def _product_calls(plan: Plan, products: list[PlannedProduct], way: str) -> list[str]:
     """Return one loop over the products from each array: a call of its own each would be compiled once each."""
-    lines = []
+    lines, gradients = [], "blocks" if plan.in_place else "dblocks"
     for array in dict.fromkeys(p.source.array for p in products):
         chosen = [p for p in products if p.source.array == array]
         sources, targets, dtargets, weights = (
@@ -460,7 +467,7 @@ def _product_calls(products: list[PlannedProduct], way: str) -> list[str]:
             for column in zip(*((p.source.index, p.target, p.dtarget, p.weight) for p in chosen), strict=True)
         )
         source, target = f"{array}[{sources}[p], {_slot(chosen[0].source)}, r0:r1]", f"blocks[{targets}[p], now, r0:r1]"
-        dsource, dtarget = f"d{source}", f"dblocks[{dtargets}[p], now, r0:r1]"
+        dsource, dtarget = f"d{source}", f"{gradients}[{dtargets}[p], now, r0:r1]"
         added_to, factor = (target, source) if way == "forward" else (dsource, dtarget)
         lines += [
             f"for p in range({len(chosen)}):",

@@ -51,9 +51,10 @@ def expected_weights(arrays: Iterable[np.ndarray]) -> Iterator[None]:
 
 @contextmanager
 def nothing_kept() -> Iterator[None]:
-    """Let recurrent layers, within the block, keep no more of a call than it returns: less memory and time.
+    """Let recurrent layers, within the block, keep no more than is needed: less memory and time.
 
-    There are no time series of it then, and no way back. In training all is kept nevertheless.
+    Of a call without `training` nothing is left but what it returns: no time series and no way back. The way back
+    overwrites the gates with their gradients.
     """
     before = _keeps.set(False)
     try:

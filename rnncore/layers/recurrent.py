@@ -264,7 +264,8 @@ class RNN(Layer):
         dict of str to ndarray of shape (B, T, H)
             The gates, the states (``h``, ``c`` …) after each step and, after a `backward`, ``dh``, ``dc`` …: the
             gradient of the loss with respect to that state, over all its paths; plus ``dz_g`` for each gate. With
-            several cells each name follows its cell's: ``lstm_cell_1.f``.
+            several cells each name follows its cell's: ``lstm_cell_1.f``. A training step (`fit`, `train_on_batch`)
+            leaves no gates: their gradients take their place.
         """
         rows = _inverse(self._order)
         return {

@@ -18,7 +18,7 @@ from ..configured import resolve
 from ..kernels.products import Inputs, products_for
 from ..kernels.threads import run
 from ..kernels.time_loop import Plan, loop_for
-from .base import Layer, dropout_mask
+from .base import Layer, dropout_mask, keeps
 from .checks import checked_array
 from .options import ABSENT, OPTIONS, bound, options_of, signature_of, with_options
 
@@ -27,7 +27,7 @@ class Memory(NamedTuple):
     """What a run leaves for the way back; see kernels/time_loop.py for the arrays' shapes."""
 
     inputs: Inputs
-    blocks: np.ndarray
+    blocks: np.ndarray | None  # None when their gradients have taken their place
     states: np.ndarray
     kernel: np.ndarray  # (D, G*H); as it is when the way back begins, like the next one
     recurrent: np.ndarray  # (H, P*H)
@@ -267,18 +267,12 @@ class RecurrentCell(Layer):
             self.memory = Memory(inputs, blocks, states, self.kernel, recurrent, drop_h, mask, valid)
         return states[:, ::-1] if kept == "last" and steps % 2 == 0 else states
 
-    def remembered(self) -> Memory:
-        """Return what the last run left for the way back.
-
-        Raises
-        ------
-        ValueError
-            There was none, or one of which nothing was kept.
-        """
-        if self.memory is None:
+    def remembered(self, for_backward: bool = False) -> Memory:
+        """Return what the last run left, or raise ValueError: nothing, or with `for_backward` no gates any more."""
+        if self.memory is None or (for_backward and self.memory.blocks is None):
             raise ValueError(
                 f"{self.name}: there are no steps to look at or to go back through; call the layer first "
-                "(predict and evaluate keep none)"
+                "(fit, evaluate and predict keep none)"
             )
         return self.memory
 
@@ -308,16 +302,22 @@ class RecurrentCell(Layer):
         ndarray of shape (size, D)
             dL/dx.
         """
-        memory, H, gates = self.remembered(), self.units, len(self._cell.gates)
-        T, B = memory.blocks.shape[1:3]
-        dblocks = self._room("dblocks", len(self._plan.dblocks), T, B, H)
+        memory, H, gates = self.remembered(for_backward=True), self.units, len(self._cell.gates)
+        blocks, T, B, plan = memory.blocks, *memory.blocks.shape[1:3], self._plan
+        if plan.in_place and not keeps():
+            self.memory, dblocks = memory._replace(blocks=None), blocks
+        else:
+            dblocks = self._room("dblocks", len(plan.blocks if plan.in_place else plan.dblocks), T, B, H)
+        if plan.in_place and keeps():
+            dblocks[...] = blocks
+            blocks = dblocks
         dstates, fresh = self._room("dstates", *memory.states.shape), T + 1 - upstream.shape[1]
         products, inputs, valid = self._products(), memory.inputs, memory.valid
         kernels, recurrent = run(
-            products.turned(memory.kernel, gates), products.turned(memory.recurrent, len(self._plan.products))
+            products.turned(memory.kernel, gates), products.turned(memory.recurrent, len(plan.products))
         )
         backward = loop_for(self._cell, self.dtype).backward
-        arrays = (memory.blocks, memory.states, recurrent, memory.drop_h, memory.mask, dblocks, dstates)
+        arrays = (blocks, memory.states, recurrent, memory.drop_h, memory.mask, dblocks, dstates)
         end = T
         while end > 0:
             first = 0 if bptt_steps is None else max(0, end - bptt_steps)
@@ -336,7 +336,7 @@ class RecurrentCell(Layer):
         dx, *_ = run(
             products.input_gradients(dz, kernels, inputs.drop, valid, to, T * B if size is None else size),
             products.weight_gradients(inputs, dz, valid, self.gradients["kernel"], bias[0]),
-            *(self._recurrent_gradient(those, *bias[1:]) for those in self._plan.together),
+            *(self._recurrent_gradient(those, *bias[1:]) for those in plan.together),
         )
         return dx
 
@@ -357,7 +357,7 @@ class RecurrentCell(Layer):
     def series(self) -> dict[str, np.ndarray]:
         """Return the last run by name, each (T, B, H): see `RNN.time_series`."""
         returned, memory = {name for stage in self._cell.stages for name in stage.outputs}, self.remembered()
-        blocks = zip(self._plan.blocks, memory.blocks, strict=True)
+        blocks = () if memory.blocks is None else zip(self._plan.blocks, memory.blocks, strict=True)
         found = {name: self._taken(block) for name, block in blocks if name in returned}
         found |= {name: memory.states[s, 1:] for s, name in enumerate(self._cell.states)}
         if self.state_gradients:
@@ -379,7 +379,7 @@ class RecurrentCell(Layer):
         place, count, n, dtarget = together[0].source, len(together), together[0].weight, together[0].dtarget
         source = (memory.states if place.array == "states" else memory.blocks)[place.index]
         drop = None if memory.drop_h is None else memory.drop_h[n : n + count]
-        inputs = Inputs(source[: memory.blocks.shape[1]].reshape(-1, H), None, drop)
+        inputs = Inputs(source[: memory.states.shape[1] - 1].reshape(-1, H), None, drop)
         dz = self.dblocks[dtarget : dtarget + count].reshape(count, -1, H)
         if n < gates:
             where = self.gradients["recurrent_kernel"], bias, n * H
