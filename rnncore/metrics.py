@@ -129,8 +129,12 @@ class Mean(Metric):
             weights = np.broadcast_to(weights, values.shape)
             total, count = (values * weights).sum(), weights.sum()
         positions = 1 if self.by_step else max(1, math.prod(values.shape[1:]))
-        self.total += float(total) / positions
-        self.count += float(count) / positions
+        self.add(float(total) / positions, float(count) / positions)
+
+    def add(self, total: float, count: float) -> None:
+        """Take in what `count` values add up to."""
+        self.total += total
+        self.count += count
 
     def result(self) -> float:
         return self.total / self.count if self.count else 0.0

@@ -259,8 +259,9 @@ class Optimizer(Configured):
                 self._settle()
                 self._settings, self._late = settings, {}
             gradients = self._clipped(gradients)
+            numbers_of = {dtype: self._numbers(rule, lr, t, dtype) for dtype in {array.dtype for array in arrays}}
             steps_of_each = (
-                self._step(i, gradient, rule, self._numbers(rule, lr, t, arrays[i].dtype))
+                self._step(i, gradient, rule, numbers_of[arrays[i].dtype])
                 for i, gradient in enumerate(gradients)
                 if gradient is not None
             )

@@ -39,7 +39,8 @@ class Running:
             metric.update_state(y, y_pred, mask=mask)
         for metric in weighted:
             metric.update_state(y, y_pred, sample_weight, mask)
-        self.loss.update_state(value, np.count_nonzero(mask) if self.by_step and mask is not None else len(y))
+        count = np.count_nonzero(mask) if self.by_step and mask is not None else len(y)
+        self.loss.add(float(value) * count, float(count))
 
     def metrics(self) -> list[Any]:
         """Return all of them, the loss first."""

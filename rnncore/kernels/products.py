@@ -100,6 +100,8 @@ class CompiledProducts:
         """As `NumpyProducts.split`."""
         from .hoisted import split
 
+        if gates == 1:
+            return done(weight[None])
         out = np.empty((gates, len(weight), weight.shape[1] // gates), weight.dtype)
         return Job(split, (weight, out), len(weight), 8 * weight.size, out)
 
@@ -108,6 +110,8 @@ class CompiledProducts:
         """As `NumpyProducts.turned`."""
         from .hoisted import turned
 
+        if weight.shape[1] == 1:
+            return done(weight.reshape(1, 1, -1))
         out = np.empty(weight.shape[::-1], weight.dtype)
         return Job(turned, (weight, out), len(out), 32 * weight.size, out.reshape(gates, -1, len(weight)))
 

@@ -87,6 +87,7 @@ class RNN(Layer):
         self.cells = self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
         self.states: list[np.ndarray] | None = None
         self._order: np.ndarray | None = None  # of the rows inside
+        self._place: np.ndarray | None = None  # in x, of what is taken at each step
 
     def make_cell(self, options: dict[str, Any]) -> Layer:
         """Return the cell, from the constructor's arguments that are not the layer's own."""
@@ -133,8 +134,11 @@ class RNN(Layer):
 
     def call(self, x, mask=None, training=False, initial_state=None):
         rows, steps, _ = x.shape
+        as_before = self._order is None and self._place is not None and self._place.shape == (steps, rows)
         self._order = order = _by_length(mask)
-        self._place = place = self._positions(rows, steps)
+        if not (as_before and order is None):
+            self._place = self._positions(rows, steps)
+        place = self._place
         self._looked_up = isinstance(x, LookUps)
         mask = None if mask is None else mask.reshape(-1)[place]
         if self._looked_up:
