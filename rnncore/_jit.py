@@ -332,7 +332,8 @@ def tile(rows: int, vectors: int, turned: bool = False, picked: bool = False) ->
             first = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
 
             def at(array, row, column):
-                _, width = cgutils.unpack_tuple(builder, array.shape, 2)
+                step, _ = cgutils.unpack_tuple(builder, array.strides, 2)
+                width = builder.udiv(step, index(size), flags=["exact"])
                 return builder.gep(array.data, [builder.add(builder.mul(row, width), column)])
 
             i, j, k = args[3:6]

@@ -10,7 +10,16 @@ import numpy as np
 
 from .._jit import kernel
 from .hoisted import CHUNK, columns_of
-from .rows import add_picked_product, add_picked_turned_product, add_sums, clear_columns, copy_row, multiply_row
+from .rows import (
+    add_picked_product,
+    add_picked_turned_product,
+    add_product,
+    add_sums,
+    clear_columns,
+    clear_rows,
+    copy_row,
+    multiply_row,
+)
 
 
 @kernel
@@ -88,6 +97,23 @@ def _weight_gradients(rows, place, drop, positions, dz, out, column, bias, begin
         first = last
 
 
-project, weight_gradients = (
-    kernel(function, f"dropped.{function.__name__[1:]}") for function in (_project, _weight_gradients)
+def _input_gradients(dz, turned, drop, to, out, begin, end):
+    """Go through rows `begin` to `end` of the batch, with weights of which each row's share is dropped beforehand."""
+    (units, features), batch = turned.shape[1:], drop.shape[1]
+    steps = dz.shape[1] // batch
+    scaled, target = np.empty((units, features), turned.dtype), np.empty((steps, features), out.dtype)
+    for b in range(begin, end):
+        clear_rows(target, 0, steps)
+        for g in range(dz.shape[0]):
+            for i in range(units):
+                multiply_row(scaled[i], turned[g, i], drop[g % drop.shape[0], b])
+            own = dz[g].reshape(steps, batch * units)[:, b * units : (b + 1) * units]
+            add_product(target, own, scaled, 0, steps, 0)
+        for t in range(steps):
+            p = t * batch + b
+            copy_row(out[to[p] if to.shape[0] else p], target[t])
+
+
+project, weight_gradients, input_gradients = (
+    kernel(function, f"dropped.{function.__name__[1:]}") for function in (_project, _weight_gradients, _input_gradients)
 )

@@ -12,6 +12,8 @@ import numpy as np
 from .. import config
 from .threads import Job, done
 
+BATCH = 8  # rows from which on it pays to drop from the weights, row by row, what is dropped of the gradients
+
 
 class Inputs(NamedTuple):
     """What is multiplied at each position l: ``rows[place[l]] * drop[g, l % B]``.
@@ -145,13 +147,15 @@ class CompiledProducts:
     @staticmethod
     def input_gradients(dz, turned, drop, valid, to, size) -> Job:
         """As `NumpyProducts.input_gradients`."""
-        from .hoisted import input_gradients
+        from . import dropped, hoisted
 
         count = _count(dz, valid)
         out = (np.empty if count == size else np.zeros)((size, turned.shape[2]), dz.dtype)
-        to = _indices(valid if to is None else to)
+        to, work = _indices(valid if to is None else to), 2 * count * turned.size
+        if valid is None and drop is not None and drop.shape[1] >= BATCH:
+            return Job(dropped.input_gradients, (dz, turned, drop, to, out), drop.shape[1], work, out)
         arrays = (dz, turned, _masks(drop, dz.dtype), _indices(valid), to, out)
-        return Job(input_gradients, arrays, count, 2 * count * turned.size, out)
+        return Job(hoisted.input_gradients, arrays, count, work, out)
 
 
 def products_for(elementwise: bool, dtype: np.dtype) -> type[NumpyProducts] | type[CompiledProducts]:

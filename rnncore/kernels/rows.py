@@ -41,7 +41,7 @@ def _product(turned: bool, picked: bool = False):
     row_product = kernel(row_product)
 
     def product(C, A, B, begin, end, first, picks=0):
-        """Add the product to the rows from `begin` to `end` of C, (R, N) += A @ B (K, N); all C-contiguous.
+        """Add the product to the rows from `begin` to `end` of C, (R, N) += A @ B (K, N); rows C-contiguous.
 
         C may have more columns: N are meant, from `first` on.
         """
