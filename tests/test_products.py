@@ -41,8 +41,10 @@ def computed(products, dtype, positions, kind, drops):
     side_by_side = random(FEATURES, GATES * UNITS)
     jobs = {
         "split": products.split(side_by_side, GATES),
+        "view": products.split(side_by_side, GATES, 1),
         "turned": products.turned(side_by_side, GATES),
         "projected": products.project(inputs, weights, bias, valid, out),
+        "from a view": products.project(bare, products.split(side_by_side, GATES, 1).out, bias, valid, 0 * out),
         "weights": products.weight_gradients(
             inputs, dz, valid, np.zeros((FEATURES, GATES * UNITS), dtype), bias_gradient
         ),

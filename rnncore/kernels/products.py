@@ -12,6 +12,7 @@ import numpy as np
 from .. import config
 from .threads import Job, done
 
+SPLIT = 128  # positions from which on it pays to put the weights of a gate together
 BATCH = 8  # rows from which on it pays to drop from the weights, row by row, what is dropped of the gradients
 
 
@@ -50,8 +51,8 @@ class NumpyProducts:
     """
 
     @staticmethod
-    def split(weight: np.ndarray, gates: int) -> Job:
-        """Column blocks by gate: (G, D, H) from (D, G*H)."""
+    def split(weight: np.ndarray, gates: int, positions: int | None = None) -> Job:
+        """Column blocks by gate: (G, D, H) from (D, G*H), to multiply so many positions; a view, or put together."""
         return done(np.ascontiguousarray(weight.reshape(len(weight), gates, -1).swapaxes(0, 1)))
 
     @staticmethod
@@ -98,12 +99,12 @@ class CompiledProducts:
     """The same products by our own kernels, on the threads of the time loop and not on those of a BLAS."""
 
     @staticmethod
-    def split(weight, gates) -> Job:
+    def split(weight, gates, positions=None) -> Job:
         """As `NumpyProducts.split`."""
         from .hoisted import split
 
-        if gates == 1:
-            return done(weight[None])
+        if gates == 1 or (positions is not None and positions < SPLIT):
+            return done(weight.reshape(len(weight), gates, -1).swapaxes(0, 1))
         out = np.empty((gates, len(weight), weight.shape[1] // gates), weight.dtype)
         return Job(split, (weight, out), len(weight), 8 * weight.size, out)
 

@@ -234,7 +234,7 @@ class RecurrentCell(Layer):
         """
         self.memory = None  # its arrays are used again
         B, H, plan, products = initial.shape[1], self.units, self._plan, self._products()
-        (kernels,), extra = run(products.split(self.kernel, len(plan.homes))), self._extra()
+        (kernels,), extra = run(products.split(self.kernel, len(plan.homes), steps * B)), self._extra()
         recurrent = np.concatenate([self.recurrent_kernel, *extra], axis=1) if extra else self.recurrent_kernel
         self.draws = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
         drop_x, drop_h = (drop if drop is None or order is None else drop[:, order] for drop in self.draws)
