@@ -333,7 +333,7 @@ def tile(rows: int, vectors: int, turned: bool = False, picked: bool = False) ->
 
             def at(array, row, column):
                 step, _ = cgutils.unpack_tuple(builder, array.strides, 2)
-                width = builder.udiv(step, index(size), flags=["exact"])
+                width = builder.udiv(step, index(size))
                 return builder.gep(array.data, [builder.add(builder.mul(row, width), column)])
 
             i, j, k = args[3:6]
