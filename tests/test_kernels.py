@@ -80,7 +80,9 @@ def test_what_is_below_fresh_is_not_read(pattern, backend):
             np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("sizes", [(5, 3, 19), (6, ROWS + 9, 5), (1, 2, 3)], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [(6, ROWS + 9, 5), (5, 3, 19), pytest.param((1, 2, 3), marks=pytest.mark.slow)], ids=str
+)
 @pytest.mark.parametrize("pattern", ["none", "holes"])
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
