@@ -68,13 +68,14 @@ def test_compiled_equals_numpy(positions, kind, drops):
         assert positions == "none" or all(np.abs(array).max() > 0 for array in plain.values())
 
 
+@pytest.mark.parametrize("positions", ["all", "some"])
 @pytest.mark.parametrize("kind", ["dense", "looked up"])
-def test_the_number_of_threads_changes_no_bit(kind, monkeypatch):
+def test_the_number_of_threads_changes_no_bit(kind, positions, monkeypatch):
     monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
     results = []
     for count in (1, 2, 3, 7):
         config.set_threads(count)
-        results.append(computed(CompiledProducts, "float32", "some", kind, 1))
+        results.append(computed(CompiledProducts, "float32", positions, kind, 1))
     for other in results[1:]:
         for name, array in results[0].items():
             np.testing.assert_array_equal(other[name], array, err_msg=name)

@@ -16,6 +16,7 @@ from .rows import (
     add_product,
     add_sums,
     clear_columns,
+    clear_row,
     clear_rows,
     copy_row,
     multiply_row,
@@ -76,8 +77,7 @@ def _weight_gradients(rows, place, drop, positions, dz, out, column, bias, begin
     inputs, scaled = np.empty((CHUNK, features), rows.dtype), np.empty((CHUNK, features), rows.dtype)
     outputs, picks, chunk = np.empty(CHUNK * units, dz.dtype), np.empty(features, np.int64), np.empty(units, dz.dtype)
     clear_columns(out, column + begin, column + end)
-    for j in range(begin, end if bias.shape[0] else begin):
-        bias[column + j] = 0
+    clear_row(bias[column + begin : column + end])
     first = 0
     while first < positions.shape[0]:
         last = _end_of_chunk(positions, first, positions.shape[0], batch)
@@ -93,7 +93,7 @@ def _weight_gradients(rows, place, drop, positions, dz, out, column, bias, begin
             kept, own = _kept(picks, left), column + g * units
             add_picked_turned_product(out, scaled[:count], gradient, 0, kept.shape[0], own + c0, kept)
             if bias.shape[0]:
-                add_sums(bias[own + c0 : own + c1], gradient, chunk)
+                add_sums(bias[own + c0 : own + c1], gradient, chunk[: c1 - c0])
         first = last
 
 

@@ -16,6 +16,7 @@ from .rows import (
     add_sums,
     add_turned_product,
     clear_columns,
+    clear_row,
     clear_rows,
     copy_row,
 )
@@ -106,7 +107,7 @@ def _added_up(scratch, dz, order, starts, first, count, c0, c1):
     """Put together, for `count` rows, what some columns of the gradients at its positions add up to."""
     for i in range(count):
         target = scratch[i]
-        clear_rows(scratch, i, i + 1)
+        clear_row(target)
         for k in range(starts[first + i], starts[first + i + 1]):
             add_row(target, dz[order[k], c0:c1])
 
@@ -118,8 +119,7 @@ def _weight_gradients(rows, place, dz, valid, positions, by_row, out, column, bi
     chunk = np.empty(units, dz.dtype)
     order, starts = _by_row(place, valid, positions if by_row else 0, rows.shape[0])
     clear_columns(out, column + begin, column + end)
-    for j in range(begin, end if bias.shape[0] else begin):
-        bias[column + j] = 0
+    clear_row(bias[column + begin : column + end])
     items = rows.shape[0] if by_row else positions
     for first in range(0, items, CHUNK):
         count = min(CHUNK, items - first)
@@ -137,7 +137,7 @@ def _weight_gradients(rows, place, dz, valid, positions, by_row, out, column, bi
             own = column + g * units
             add_turned_product(out, taken, gradient, 0, features, own + c0)
             if bias.shape[0]:
-                add_sums(bias[own + c0 : own + c1], gradient, chunk)
+                add_sums(bias[own + c0 : own + c1], gradient, chunk[: c1 - c0])
 
 
 def _input_gradients(dz, turned, drop, valid, to, out, begin, end):

@@ -84,22 +84,25 @@ def copy_row(target, source):
         target[j] = source[j]
 
 
+@inlined
+def clear_row(target):
+    """Set a row to 0."""
+    for j in range(target.shape[0]):
+        target[j] = 0
+
+
 @kernel
 def clear_rows(matrix, begin, end):
     """Set rows of a matrix to 0."""
     for i in range(begin, end):
-        row = matrix[i]
-        for j in range(row.shape[0]):
-            row[j] = 0
+        clear_row(matrix[i])
 
 
 @kernel
 def clear_columns(matrix, first, end):
     """Set columns of a matrix to 0."""
     for i in range(matrix.shape[0]):
-        row = matrix[i, first:end]
-        for j in range(row.shape[0]):
-            row[j] = 0
+        clear_row(matrix[i, first:end])
 
 
 @inlined
@@ -112,8 +115,7 @@ def add_row(target, source):
 @kernel
 def add_sums(total, matrix, scratch):
     """Add what the rows of a matrix add up to: sums of sums, whose error grows more slowly."""
-    for j in range(total.shape[0]):
-        scratch[j] = 0
+    clear_row(scratch)
     for i in range(matrix.shape[0]):
         add_row(scratch, matrix[i])
     add_row(total, scratch)

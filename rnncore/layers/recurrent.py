@@ -270,6 +270,11 @@ class RNN(Layer):
             gradient of the loss with respect to that state, over all its paths; plus ``dz_g`` for each gate. With
             several cells each name follows its cell's: ``lstm_cell_1.f``. A training step (`fit`, `train_on_batch`)
             leaves no gates: their gradients take their place.
+
+        Raises
+        ------
+        ValueError
+            There was no call, or the last one was `evaluate`'s or `predict`'s, which keep no steps.
         """
         rows = _inverse(self._order)
         return {

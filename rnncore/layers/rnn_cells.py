@@ -304,13 +304,13 @@ class RecurrentCell(Layer):
         """
         memory, H, gates = self.remembered(for_backward=True), self.units, len(self._cell.gates)
         blocks, T, B, plan = memory.blocks, *memory.blocks.shape[1:3], self._plan
-        if plan.in_place and not keeps():
-            self.memory, dblocks = memory._replace(blocks=None), blocks
+        if not plan.in_place:
+            dblocks = self._room("dblocks", len(plan.dblocks), T, B, H)
+        elif keeps():
+            blocks = dblocks = self._room("dblocks", *blocks.shape)
+            dblocks[...] = memory.blocks
         else:
-            dblocks = self._room("dblocks", len(plan.blocks if plan.in_place else plan.dblocks), T, B, H)
-        if plan.in_place and keeps():
-            dblocks[...] = blocks
-            blocks = dblocks
+            self.memory, dblocks = memory._replace(blocks=None), blocks
         dstates, fresh = self._room("dstates", *memory.states.shape), T + 1 - upstream.shape[1]
         products, inputs, valid = self._products(), memory.inputs, memory.valid
         kernels, recurrent = run(
