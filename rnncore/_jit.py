@@ -14,7 +14,7 @@ import platform
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from types import FunctionType
 
@@ -30,8 +30,6 @@ from . import config
 # Of fastmath only "contract" (a*b + c in one rounding): NaN and infinity keep their meaning, sums keep their order.
 FLAGS = {"error_model": "numpy", "fastmath": {"contract"}}
 EXACT = {"error_model": "numpy"}  # NumPy's own bits
-
-PATIENCE = 4096  # turns of a wait after which a thread lets others have its processor
 
 
 @cache
@@ -188,78 +186,6 @@ def clipped(typingctx, x, low, high):
         return builder.select(builder.fcmp_ordered(">", x, high), high, x)
 
     return x(x, x, x), codegen
-
-
-# --- threads that wait for one another ------------------------------------------------------------------------------
-
-
-@intrinsic
-def _now(typingctx, array):
-    """What stands in an array of one entry at this moment: another thread may have changed it."""
-
-    def codegen(context, builder, signature, args):
-        data = context.make_array(array)(context, builder, args[0]).data
-        return builder.load_atomic(data, "acquire", align=array.dtype.bitwidth // 8)
-
-    return array.dtype(array), codegen
-
-
-@intrinsic
-def _say(typingctx, array, value):
-    """Put a value there for other threads to see, with all that was written before it."""
-
-    def codegen(context, builder, signature, args):
-        data = context.make_array(array)(context, builder, args[0]).data
-        builder.store_atomic(args[1], data, "release", align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(array, array.dtype), codegen
-
-
-@intrinsic
-def _add(typingctx, array, value):
-    """Add to an entry that other threads add to as well, after all that was written before."""
-
-    def codegen(context, builder, signature, args):
-        data = context.make_array(array)(context, builder, args[0]).data
-        builder.atomic_rmw("add", data, args[1], "acq_rel")
-        return context.get_dummy_value()
-
-    return types.void(array, array.dtype), codegen
-
-
-_let_others = types.ExternalFunction("sched_yield", types.int32()) if os.name == "posix" else numba.njit(lambda: 0)
-
-
-@partial(kernel, name="meet")
-def meet(arrived, share, all_shares):
-    """Add a thread's share to those that arrived, and wait, busily, until all of them have."""
-    _add(arrived, share)
-    turns = 0
-    while _now(arrived) < all_shares:
-        turns += 1
-        if turns % PATIENCE == 0:
-            _let_others()
-
-
-@partial(kernel, name="spin")
-def spin(array, value, turns, rest):
-    """Wait, busily and without the interpreter's lock, until an array's entry is `value`, and `rest` turns more.
-
-    False if it did not come within so many turns.
-    """
-    while turns > 0 and _now(array) != value:
-        turns -= 1
-    while rest > 0 and _now(array) == value:
-        rest -= 1
-    return turns > 0
-
-
-@partial(kernel, name="say_and_spin")
-def say_and_spin(said, done, array, turns, rest):
-    """Say that call number `done` is done, then wait as `spin` for the next number."""
-    _say(said, done)
-    return spin(array, done + 1, turns, rest)
 
 
 # --- register tiles for matrix products -----------------------------------------------------------------------------

@@ -35,11 +35,12 @@ FORBIDDEN = {  # what a room's files may not import
         "datasets",
         "numba",
         "_jit",
+        "_crew",
     },
-    "datasets": {"layers", "models", "study", "cells", "kernels", "numba", "_jit"},
+    "datasets": {"layers", "models", "study", "cells", "kernels", "numba", "_jit", "_crew"},
     "": {"study", "interop", "numba"},  # the engine, whatever its room
 }
-EXEMPT = {"_jit.py": {"numba"}}
+EXEMPT = {"_jit.py": {"numba"}, "_crew.py": {"numba"}}
 
 
 def imported(path: Path) -> set[str]:

@@ -1,8 +1,6 @@
 """The hoisted products: compiled against NumPy, whatever is looked up, dropped, masked; tokens once; rows by length."""
 
 import itertools
-import time
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -81,14 +79,6 @@ def test_the_number_of_threads_changes_no_bit(kind, positions, monkeypatch):
             np.testing.assert_array_equal(other[name], array, err_msg=name)
 
 
-def test_jobs_are_cut_by_their_work():
-    ends = np.cumsum([100, 90, 80, 70, 10, 10, 10, 10, 10, 10, 10, 10])
-    job = threads.Job(None, (), 12, 1, ends=ends)
-    assert [job.edge(n, 2) for n in range(3)] == [0, 4, 12]
-    assert [job.edge(n, 3) for n in range(4)] == [0, 0, 4, 12]
-    assert [threads.Job(None, (), 13, 1).edge(n, 2) for n in range(3)] == [0, 4, 13]
-
-
 def gradients_of(layers, x, y, monkeypatch, distinct):
     """Return loss, input-side and other gradients of a model, with each token multiplied once or at every place."""
     config.set_seed(3)
@@ -102,44 +92,6 @@ def gradients_of(layers, x, y, monkeypatch, distinct):
     model.backward_from_loss(gradient)
     monkeypatch.undo()
     return [value, *map(np.asarray, model.get_gradients())]
-
-
-def test_workers_make_every_call_and_raise_what_it_raised():
-    worker, made = threads.Worker(), []
-    for n in range(300):
-        worker.begin(lambda n=n: made.append(n))
-        if n % 50 == 0:
-            time.sleep(0.01)  # long enough to fall asleep
-        worker.end()
-        if n % 50 == 25:
-            time.sleep(0.01)
-    assert made == list(range(300))
-    worker.begin(lambda: 1 // 0)
-    with pytest.raises(ZeroDivisionError):
-        worker.end()
-    worker.begin(lambda: made.append("after"))
-    worker.end()
-    assert made[-1] == "after"
-
-
-def test_jobs_from_several_threads_at_once(monkeypatch):
-    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
-    config.set_threads(2)
-    expected = computed(CompiledProducts, "float32", "some", "dense", 0)
-    results = [None] * 4
-
-    def compute(n):
-        for _ in range(5):
-            results[n] = computed(CompiledProducts, "float32", "some", "dense", 0)
-
-    others = [Thread(target=compute, args=(n,)) for n in range(4)]
-    for other in others:
-        other.start()
-    for other in others:
-        other.join()
-    for found in results:
-        for name, array in expected.items():
-            np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
 @pytest.mark.parametrize("backend", config.BACKENDS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._crew import shared
 from .._jit import kernel
 from .hoisted import CHUNK, columns_of
 from .rows import (
@@ -115,5 +116,5 @@ def _input_gradients(dz, turned, drop, to, out, begin, end):
 
 
 project, weight_gradients, input_gradients = (
-    kernel(function, f"dropped.{function.__name__[1:]}") for function in (_project, _weight_gradients, _input_gradients)
+    shared(function, f"dropped.{function.__name__[1:]}") for function in (_project, _weight_gradients, _input_gradients)
 )

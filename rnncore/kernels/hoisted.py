@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._crew import shared
 from .._jit import kernel
 from .rows import (
     add_multiplied_row,
@@ -163,6 +164,6 @@ def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
 
 
 split, turned, project, weight_gradients, input_gradients = (
-    kernel(function, function.__name__[1:])
+    shared(function, function.__name__[1:])
     for function in (_split, _turned, _project, _weight_gradients, _input_gradients)
 )

@@ -128,9 +128,9 @@ def _taken(table, ids, out, begin, end):
 
 @cache
 def _take() -> Callable:
-    from .._jit import kernel
+    from .._crew import shared
 
-    return kernel(_taken, "lookups.taken")
+    return shared(_taken, "lookups.taken")
 
 
 @cache
@@ -143,10 +143,11 @@ def _group() -> Callable:
 @cache
 def _sum(moment: FunctionType) -> Callable:
     """Return the compiled sums over hands."""
-    from .._jit import EXACT, fingerprint, from_source, inlined, kernel
+    from .._crew import shared
+    from .._jit import EXACT, fingerprint, from_source, inlined
 
     names = {"moment": inlined(moment), "HANDS": HANDS}
-    return kernel(from_source(_SUM, names, "add"), f"lookups.add.{fingerprint([moment], [_SUM])}", EXACT)
+    return shared(from_source(_SUM, names, "add"), f"lookups.add.{fingerprint([moment], [_SUM])}", EXACT)
 
 
 _SUM = """

@@ -6,8 +6,6 @@ axis, whatever tile it falls into: results do not depend on how rows are split o
 
 from __future__ import annotations
 
-import numpy as np
-
 from .._jit import TILE_ROWS, TILE_VECTORS, VECTOR, inlined, kernel, tile
 
 ROW = 2 * TILE_VECTORS  # registers of a tile of one row: so wide, B is read from end to end
@@ -19,12 +17,13 @@ def _product(turned: bool, picked: bool = False):
     With `picked` only the features in `picks`, an array, count: see `_jit.tile`.
     """
     wide, slim, ends = (tile(TILE_ROWS, vectors, turned, picked) for vectors in (TILE_VECTORS, 1, 0))
+    long = not (turned or picked)  # of these there are single rows only at an end: not worth the time to compile
     long_row, wide_row, slim_row, ends_row = (tile(1, vectors, turned, picked) for vectors in (ROW, TILE_VECTORS, 1, 0))
 
     def row_product(C, A, B, i, j, end, first, picks=0):
         """Add the columns from j to `end` to row i, as below; a vector at a time, if `end` is not where B ends."""
         lanes = VECTOR // C.itemsize
-        while j + ROW * lanes <= end:
+        while long and j + ROW * lanes <= end:
             long_row(C, A, B, i, j, first + j, picks)
             j += ROW * lanes
         while j + TILE_VECTORS * lanes <= end:
@@ -143,20 +142,21 @@ def copy_rows(target, source, place, begin, end):
 
 
 @kernel
-def own_columns(weights, which, units, first, end):
+def own_columns(room, before, weights, which, units, first, end):
     """Return the columns from `first` to `end` of some of the weights that lie side by side, in one; and room for sums.
 
-    (K, P*width) and (P, width), for P weights.
+    (K, P*width) and (P, width), for P weights; they lie in a part of `room` that is theirs, behind what those columns
+    of `before` other weights take.
     """
-    width = end - first
-    own, sums = (
-        np.empty((weights.shape[0], len(which) * width), weights.dtype),
-        np.empty((len(which), width), weights.dtype),
-    )
-    for k in range(weights.shape[0]):
+    width, inner = end - first, weights.shape[0]
+    begin = (inner + 1) * (before * units + len(which) * first)
+    size = len(which) * width
+    own = room[begin : begin + inner * size].reshape(inner, size)
+    sums = room[begin + inner * size : begin + (inner + 1) * size].reshape(len(which), width)
+    for k in range(inner):
         for q in range(len(which)):
-            begin = which[q] * units + first
-            copy_row(own[k, q * width : (q + 1) * width], weights[k, begin : begin + width])
+            column = which[q] * units + first
+            copy_row(own[k, q * width : (q + 1) * width], weights[k, column : column + width])
     return own, sums
 
 

@@ -41,6 +41,7 @@ def _all_finite(flat, found, begin, end):
 
 @cache
 def _kernel():
-    from .._jit import EXACT, kernel
+    from .._crew import shared
+    from .._jit import EXACT
 
-    return kernel(_all_finite, "scan.all_finite", EXACT)
+    return shared(_all_finite, "scan.all_finite", EXACT)

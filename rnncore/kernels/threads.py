@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,18 +16,16 @@ from .. import config
 _WORTH_A_THREAD = 500_000  # floating point operations below which waking a thread costs more than it brings
 
 TURNS = 2_000_000  # of a busy wait: about a millisecond
-REST = 4_000  # turns that a thread leaves to another to let the interpreter's lock go
-FAR = 1 << 62  # as if all had arrived, for good
 NAP = 1e-4  # seconds that a thread sleeps which has waited in vain
 
 
 class Job(NamedTuple):
-    """A call of ``function(*arrays, begin, end)`` on all rows, which may be cut into ranges of rows.
+    """A call of a kernel on all rows, which may be cut into ranges of rows.
 
     Attributes
     ----------
     function : callable
-        Takes its arrays, then the first row and the end of its rows. It must be compiled, or be called on all rows.
+        What `_crew.shared` returned, of ``(*arrays, begin, end, …)``.
     arrays : tuple
     rows : int
     work : int
@@ -36,17 +34,14 @@ class Job(NamedTuple):
         What `run` returns for the job when it is done.
     ends : ndarray of shape (rows,), optional
         The work of the rows up to and with each, where they have not the same.
-    arrived : ndarray of shape (1,), int64, optional
-        Where the parts wait for one another, `_jit.meet`, if they do.
     """
 
-    function: Callable
+    function: Callable | None
     arrays: tuple[Any, ...]
     rows: int
     work: int
     out: Any = None
     ends: np.ndarray | None = None
-    arrived: np.ndarray | None = None
 
     def edge(self, n: int, parts: int) -> int:
         """Return where part n of `parts` begins: rows are cut in fours, which the kernels take at a time."""
@@ -56,77 +51,86 @@ class Job(NamedTuple):
             return 4 * (self.rows * n // (4 * parts))
         return min(self.rows, 4 * ((int(np.searchsorted(self.ends, self.ends[-1] * n / parts)) + 2) // 4))
 
-    def part(self, n: int, parts: int) -> None:
-        """Do part n of `parts`."""
-        begin, end = self.edge(n, parts), self.edge(n + 1, parts)
-        if begin < end:
-            self.function(*self.arrays, begin, end)
-
 
 def done(out: Any) -> Job:
     """Return a job of which nothing is left to do."""
-    return Job(lambda begin, end: None, (), 0, 0, out)
+    return Job(None, (), 0, 0, out)
 
 
-class Worker:
-    """A thread that waits for calls: busily for a moment, as in training the next one comes soon, then asleep.
-
-    To wake a sleeping thread takes longer than many a job, and so it does to wait for the interpreter's lock. So the
-    thread asks for the lock only when who gave the call has most probably let it go, and says that it has made the call
-    when it has let the lock go itself. Calls are numbered by `given`; `done` is the last one made.
+class Helper:
+    """A thread that makes the calls in its mail (see `_crew`): busily for a moment, as in training the next one comes
+    soon, then it sleeps. To wake it takes longer than many a job.
     """
 
-    def __init__(self):
-        from .._jit import say_and_spin, spin
+    def __init__(self, mail: np.ndarray):
+        from .._crew import FAILED, all_done, help_out
 
-        self._spin, self._say_and_spin = spin, say_and_spin
-        self._call, self._error = None, None
-        self.given, self.done = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        self._asleep, self._lock, self._bell = False, threading.Lock(), threading.Semaphore(0)
+        self._help_out, self._all_done, self._mail, self._failed = help_out, all_done, mail, FAILED
+        self._wanted = self._asleep = False
+        self._lock, self._bell = threading.Lock(), threading.Semaphore(0)
         threading.Thread(target=self._work, name="rnncore", daemon=True).start()
 
-    def begin(self, call: Callable[[], None]) -> None:
-        """Let the thread make a call; `end` must come before the next one."""
-        self._wait()  # for one that was given up: an interrupt came
+    def wake(self) -> None:
+        """Have the thread look into its mail until `wait` is over."""
         with self._lock:
-            self._call, self._error = call, None
-            self.given[0] += 1
-            asleep, self._asleep = self._asleep, False
+            self._wanted, asleep, self._asleep = True, self._asleep, False
         if asleep:
             self._bell.release()
 
-    def end(self) -> None:
-        """Wait until the call has been made, and raise what it raised."""
-        self._wait()
-        if self._error is not None:
-            raise self._error
-
-    def _wait(self):
-        while not self._spin(self.done, int(self.given[0]), TURNS, 0):
+    def wait(self) -> bool:
+        """Wait until all calls are done, and return whether all went well."""
+        while not self._all_done(self._mail, TURNS):
             time.sleep(NAP)
+        failed, self._mail[self._failed], self._wanted = int(self._mail[self._failed]), 0, False
+        return not failed
 
     def _work(self):
-        number = 0
         while True:
-            if not self._say_and_spin(self.done, number, self.given, TURNS, REST):
-                with self._lock:
-                    self._asleep = asleep = self.given[0] == number
-                if asleep:
-                    self._bell.acquire()
-            try:
-                self._call()
-            except BaseException as error:
-                self._error = error
-            number += 1
+            self._help_out(self._mail, TURNS)
+            with self._lock:
+                self._asleep = asleep = not self._wanted
+            if asleep:
+                self._bell.acquire()
+            else:  # who wants it compiles something first, perhaps
+                time.sleep(NAP)
 
 
-@cache
-def _workers(count: int) -> list[Worker]:
-    return [Worker() for _ in range(count)]
+class Crew:
+    """Helpers, and the jobs that are under way."""
+
+    def __init__(self, count: int):
+        from .._crew import MAIL
+
+        self.mails = np.zeros((count, MAIL), np.int64)
+        self.helpers = [Helper(mail) for mail in self.mails]
+        self.jobs: tuple[Job, ...] = ()  # of which a helper may still use the arrays
+
+    def run(self, jobs: tuple[Job, ...], parts: int) -> None:
+        """Do jobs in so many parts: the first one here."""
+        self._wait(self.helpers)  # for what was given up: an interrupt came
+        helpers, mails, self.jobs = self.helpers[: parts - 1], self.mails[: parts - 1], jobs
+        for helper in helpers:
+            helper.wake()
+        try:
+            for job in jobs:
+                if job.rows:
+                    edges = np.array([job.edge(n, parts) for n in range(1, parts + 1)])
+                    job.function(*job.arrays, 0, int(edges[0]), edges, mails)
+        finally:
+            self._wait(helpers)
+
+    def _wait(self, helpers):
+        if self.jobs:
+            went_well = [helper.wait() for helper in helpers]
+            self.jobs = ()
+            if not all(went_well):
+                raise MemoryError("a thread found no memory for its part of the work")
 
 
+_crew = cache(Crew)
 _busy = threading.Lock()
-os.register_at_fork(after_in_child=_workers.cache_clear)
+os.register_at_fork(after_in_child=_crew.cache_clear)
+_ALONE = np.zeros(0, np.int64), np.zeros((0, 0), np.int64)
 
 
 def parts_of(*jobs: Job) -> int:
@@ -146,39 +150,11 @@ def run(*jobs: Job) -> list[Any]:
     parts = parts_of(*jobs)
     if parts > 1 and _busy.acquire(blocking=False):  # otherwise another thread of the user's has them
         try:
-            _share(jobs, parts)
+            _crew(config.threads() - 1).run(jobs, parts)
         finally:
             _busy.release()
     else:
-        _part(jobs, 0, 1)
-    return [job.out for job in jobs]
-
-
-def _share(jobs, parts):
-    workers = _workers(config.threads() - 1)[: parts - 1]
-    for n, worker in enumerate(workers, 1):
-        worker.begin(partial(_part, jobs, n, parts))
-    try:
-        _part(jobs, 0, parts)
-    except BaseException:
-        _let_go(jobs)
-        raise
-    finally:
-        for worker in workers:
-            worker.end()
-
-
-def _part(jobs, n, parts):
-    try:
         for job in jobs:
-            job.part(n, parts)
-    except BaseException:
-        _let_go(jobs)
-        raise
-
-
-def _let_go(jobs):
-    """Let no part wait for one that does not come."""
-    for job in jobs:
-        if job.arrived is not None:
-            job.arrived[0] = FAR
+            if job.rows:
+                job.function(*job.arrays, 0, job.rows, *_ALONE)
+    return [job.out for job in jobs]

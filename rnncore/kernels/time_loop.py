@@ -263,9 +263,9 @@ class CompiledLoop:
         projected = np.empty((0, 0, 0), blocks.dtype) if projected is None else projected
         place = np.empty((0, 0), np.int64) if place is None else place
         if rows < FEW and not drop.shape[0]:
-            arrived = np.zeros(1, np.int64)
-            few = (blocks, states, weights, mask, projected, place, steps, arrived)
-            job = Job(self._forward_few, few, vectors_of(blocks), work, arrived=arrived)
+            room = np.empty(weights.size + weights.shape[1], weights.dtype)  # who finds none would not come to meet
+            few = (blocks, states, weights, room, mask, projected, place, steps, np.zeros(1, np.int64))
+            job = Job(self._forward_few, few, vectors_of(blocks), work)
             if threads.parts_of(job) > 1:
                 threads.run(job)
                 return
@@ -305,7 +305,8 @@ _USED = "end_of_run carry carry_backward copy_row copy_rows clear_rows own_colum
 
 def _compile(plan: Plan):
     """Return the compiled (forward, backward) over a range of rows, and forward over a range of units' vectors."""
-    from .._jit import VECTOR, called_functions, fingerprint, from_source, inlined, kernel, meet
+    from .._crew import meet, shared
+    from .._jit import VECTOR, called_functions, fingerprint, from_source, inlined, kernel
     from . import elementwise, rows
 
     names = {"VECTOR": VECTOR, "ROWS": ROWS, "meet": meet, **{name: getattr(rows, name) for name in _USED.split()}}
@@ -332,7 +333,7 @@ def _compile(plan: Plan):
         source = source.replace("<homes>", str((*plan.homes,)))
         key = fingerprint(functions, [*sources, source])
         function = from_source(source, {**names, "product": product}, way)
-        compiled.append(kernel(function, key and f"{plan.cell.name}.{way}.{key}"))
+        compiled.append(shared(function, key and f"{plan.cell.name}.{way}.{key}"))
     return compiled
 
 
@@ -376,7 +377,7 @@ def backward(blocks, states, weights, scratch, drop, mask, dblocks, dstates, fre
 
 # Each thread puts its columns of the weights together, by what they multiply, and reads them from end to end.
 _FORWARD_FEW = """
-def forward_few(blocks, states, weights, mask, projected, place, steps, arrived, begin, end):
+def forward_few(blocks, states, weights, room, mask, projected, place, steps, arrived, begin, end):
     lanes, units = VECTOR // states.itemsize, states.shape[3]
     vectors, c0, c1, all_shares = (units + lanes - 1) // lanes, begin * lanes, min(end * lanes, units), 0
     <own>
@@ -408,13 +409,15 @@ def _slot(place) -> str:
 
 def _few_body(plan: Plan) -> tuple[list[str], list[str]]:
     """Return the lines that put a thread's weights together, and those that take its columns through step t."""
-    own, lines = [], []
+    own, lines, before = [], [], 0
     for n, (_, products, takes, gives, _, _) in enumerate(plan.stages):
         lines += ["for r in range(blocks.shape[2]):", "    if not mask.shape[0] or mask[t, r]:"]
         for chosen in _of_one_source(products):
             source = chosen[0].source
             targets, w, sums = tuple(p.target for p in chosen), f"w{len(own)}", f"sums{len(own)}"
-            own.append(f"{w}, {sums} = own_columns(weights, {tuple(p.weight for p in chosen)}, units, c0, c1)")
+            which = tuple(p.weight for p in chosen)
+            own.append(f"{w}, {sums} = own_columns(room, {before}, weights, {which}, units, c0, c1)")
+            before += len(which)
             lines += [
                 f"        copy_row({sums}[{q}], blocks[{target}, now, r, c0:c1])" for q, target in enumerate(targets)
             ]

@@ -92,7 +92,8 @@ class Kernels(NamedTuple):
 @cache
 def kernels(rule: Rule) -> Kernels | None:
     """Return the compiled loops; None for an update that stands outside the package, which is left to NumPy."""
-    from .._jit import EXACT, called_functions, fingerprint, from_source, inlined, kernel
+    from .._crew import shared
+    from .._jit import EXACT, called_functions, fingerprint, from_source, inlined
     from . import elementwise
 
     moment = MOMENTS.get(rule.moment)
@@ -106,7 +107,7 @@ def kernels(rule: Rule) -> Kernels | None:
     names = {"update": inlined(rule.update), "moment": moment and inlined(moment), "HANDS": HANDS, "CHECK": CHECK}
     return Kernels(
         *(
-            kernel(from_source(source, names, name), f"{rule.update.__qualname__}.{name}.{key}", EXACT)
+            shared(from_source(source, names, name), f"{rule.update.__qualname__}.{name}.{key}", EXACT)
             for name, source in zip(_LOOPS, sources, strict=True)
         )
     )

@@ -1,0 +1,148 @@
+"""Calls that threads give one another: every row once, by whom ever; nothing lost where one fails or is interrupted."""
+
+import time
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from rnncore import config
+from rnncore._crew import SLOTS, shared
+from rnncore.kernels import threads
+from rnncore.kernels.threads import Job
+
+ROWS = 41
+
+
+def _mark(counts, marks, flag, column, factor, begin, end):
+    """Count each row's visits, in a column of its own, and note who came."""
+    mine = counts[:, column]  # a view: who gave the array counts its users, who helps does not
+    for i in range(begin, end):
+        mine[i] += 1
+        marks[0, i] = begin * factor if flag else -1.0
+
+
+def _alone_or_too_much(out, begin, end):
+    out[begin] = np.empty(1 << 46 if begin else 1)[0]
+
+
+mark, alone_or_too_much = shared(_mark), shared(_alone_or_too_much)
+
+
+@pytest.fixture(autouse=True)
+def always_shared(monkeypatch):
+    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    config.set_threads(2)
+
+
+def marking(column=0, factor=1.0, columns=1, rows=ROWS):
+    counts, marks = np.zeros((ROWS, columns), np.int64), np.zeros((1, ROWS), np.float32)
+    return Job(mark, (counts, marks, True, column, factor), rows, 10**9, (counts, marks))
+
+
+def test_jobs_are_cut_by_their_work():
+    ends = np.cumsum([100, 90, 80, 70, 10, 10, 10, 10, 10, 10, 10, 10])
+    job = Job(None, (), 12, 1, ends=ends)
+    assert [job.edge(n, 2) for n in range(3)] == [0, 4, 12]
+    assert [job.edge(n, 3) for n in range(4)] == [0, 0, 4, 12]
+    assert [Job(None, (), 13, 1).edge(n, 2) for n in range(3)] == [0, 4, 13]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_every_row_is_done_once(count):
+    config.set_threads(count)
+    for columns in (1, 3):
+        ((counts, marks),) = threads.run(marking(columns - 1, 0.5, columns))
+        assert counts.sum(axis=0).tolist() == [0] * (columns - 1) + [ROWS] and counts.max() == 1
+        assert np.unique(marks).tolist() == [0.5 * (4 * (ROWS * n // (4 * count))) for n in range(count)]
+
+
+def test_a_part_without_rows_is_left_out():
+    config.set_threads(3)
+    job = marking(rows=8)._replace(ends=np.array([90, 92, 94, 96, 97, 98, 99, 100]))
+    assert [job.edge(n, 3) for n in range(4)] == [0, 0, 0, 8]
+    ((counts, _),) = threads.run(job)
+    assert counts[:, 0].tolist() == [1] * 8 + [0] * (ROWS - 8)
+
+
+def test_more_jobs_than_a_helper_may_be_behind():
+    for found, _ in threads.run(*(marking() for _ in range(3 * SLOTS))):
+        assert (found == 1).all()
+
+
+def test_a_job_goes_by_what_one_before_left_in_its_rows():
+    def _double(counts, begin, end):
+        for i in range(begin, end):
+            counts[i, 0] *= 2
+
+    first = marking()
+    threads.run(first, Job(shared(_double), (first.out[0],), ROWS, 10**9))
+    assert (first.out[0] == 2).all()
+
+
+def test_helpers_sleep_and_wake():
+    for n in range(200):
+        ((counts, _),) = threads.run(marking())
+        assert (counts == 1).all()
+        if n % 50 == 0:
+            time.sleep(0.01)  # long enough to fall asleep
+
+
+def test_a_helper_without_memory_is_told_of():
+    out = np.ones(8)
+    with pytest.raises(MemoryError, match="a thread found no memory"):
+        threads.run(Job(alone_or_too_much, (out,), 8, 10**9))
+    ((counts, _),) = threads.run(marking())
+    assert (counts == 1).all()
+
+
+def test_an_error_here_lets_helpers_finish():
+    first = marking()
+    with pytest.raises(TypeError):
+        threads.run(first, Job(mark, ("nothing that compiles",), 8, 10**9))
+    assert (first.out[0] == 1).all()
+    ((counts, _),) = threads.run(marking())
+    assert (counts == 1).all()
+
+
+def test_an_interrupt_leaves_nothing_behind(monkeypatch):
+    first = marking()
+    with monkeypatch.context() as patched:
+
+        def interrupted(helper):
+            raise KeyboardInterrupt
+
+        patched.setattr(threads.Helper, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            threads.run(first)
+    crew = threads._crew(1)
+    assert crew.jobs == (first,)  # a helper may be at it
+    ((counts, _),) = threads.run(marking())
+    assert (counts == 1).all() and (first.out[0] == 1).all() and crew.jobs == ()
+
+
+def test_several_threads_of_a_user_at_once():
+    found = [[] for _ in range(4)]
+
+    def compute(n):
+        for _ in range(50):
+            found[n] += [counts for counts, _ in threads.run(marking(), marking())]
+
+    others = [Thread(target=compute, args=(n,)) for n in range(4)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+    for own in found:
+        assert len(own) == 100 and all((counts == 1).all() for counts in own)
+
+
+def test_more_arguments_than_there_is_room_for_are_refused():
+    names = ", ".join(f"a{n}" for n in range(26))
+    space = {}
+    exec(f"def many({names}, begin, end):\n    pass", space)
+    arrays = tuple(np.zeros((1, 1, 1, 1)) for _ in range(26))
+    with pytest.raises(Exception, match="there is room for 2048"):
+        threads.run(Job(shared(space["many"]), arrays, 8, 10**9))
+    ((counts, _),) = threads.run(marking())
+    assert (counts == 1).all()
