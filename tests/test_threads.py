@@ -22,11 +22,11 @@ def _mark(counts, marks, flag, column, factor, begin, end):
         marks[0, i] = begin * factor if flag else -1.0
 
 
-def _alone_or_too_much(out, begin, end):
-    out[begin] = np.empty(1 << 46 if begin else 1)[0]
+def _ask_too_much(out, first, begin, end):
+    out[begin] = np.empty(1 << 46 if begin >= first else 1)[0]
 
 
-mark, alone_or_too_much = shared(_mark), shared(_alone_or_too_much)
+mark, ask_too_much = shared(_mark), shared(_ask_too_much)
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +91,7 @@ def test_helpers_sleep_and_wake():
 def test_a_helper_without_memory_is_told_of():
     out = np.ones(8)
     with pytest.raises(MemoryError, match="a thread found no memory"):
-        threads.run(Job(alone_or_too_much, (out,), 8, 10**9))
+        threads.run(Job(ask_too_much, (out, 1), 8, 10**9))
     ((counts, _),) = threads.run(marking())
     assert (counts == 1).all()
 
@@ -109,7 +109,7 @@ def test_an_interrupt_leaves_nothing_behind(monkeypatch):
     first = marking()
     with monkeypatch.context() as patched:
 
-        def interrupted(helper):
+        def interrupted(helper, number):
             raise KeyboardInterrupt
 
         patched.setattr(threads.Helper, "wait", interrupted)
@@ -119,6 +119,20 @@ def test_an_interrupt_leaves_nothing_behind(monkeypatch):
     assert crew.jobs == (first,)  # a helper may be at it
     ((counts, _),) = threads.run(marking())
     assert (counts == 1).all() and (first.out[0] == 1).all() and crew.jobs == ()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_what_was_begun_is_there_when_asked_for(count):
+    config.set_threads(count)
+    waiting = [threads.begin(marking(), marking()) for _ in range(3 * SLOTS)]
+    threads.run(marking())
+    for wait in [*waiting, threads.begin(marking())]:
+        for counts, marks in wait():
+            assert (counts == 1).all() and (marks == 0).all()  # in one piece
+    assert len(threads._crew(count - 1).jobs) <= 1 if count > 1 else True
+    if count > 1:
+        with pytest.raises(MemoryError, match="a thread found no memory"):
+            threads.begin(Job(ask_too_much, (np.ones(8), 0), 8, 10**9))()
 
 
 def test_several_threads_of_a_user_at_once():

@@ -5,6 +5,7 @@ N = T*B positions, step by step; D inputs, H units, G gates. A product is a `Job
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -194,8 +195,13 @@ def _by_row(drop, array, valid):
     """Return the positions of an array (G, N, …) that are computed, one row of the batch after the other."""
     batch = drop.shape[1]
     if valid is None:
-        return np.arange(array.shape[1]).reshape(-1, batch).T.ravel()
+        return _all_by_row(array.shape[1], batch)
     return valid[np.argsort(valid % batch, kind="stable")]
+
+
+@lru_cache(maxsize=8)
+def _all_by_row(count, batch):
+    return np.arange(count).reshape(-1, batch).T.ravel()
 
 
 # A kernel takes one type an argument: an empty array for what is None.

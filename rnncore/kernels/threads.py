@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,32 +63,47 @@ class Helper:
     """
 
     def __init__(self, mail: np.ndarray):
-        from .._crew import FAILED, all_done, help_out
+        from .. import _crew
 
-        self._help_out, self._all_done, self._mail, self._failed = help_out, all_done, mail, FAILED
+        self._code, self._mail = _crew, mail
         self._wanted = self._asleep = False
         self._lock, self._bell = threading.Lock(), threading.Semaphore(0)
         threading.Thread(target=self._work, name="rnncore", daemon=True).start()
 
     def wake(self) -> None:
-        """Have the thread look into its mail until `wait` is over."""
+        """Have the thread look into its mail until `sleep`."""
         with self._lock:
             self._wanted, asleep, self._asleep = True, self._asleep, False
         if asleep:
             self._bell.release()
 
-    def wait(self) -> bool:
-        """Wait until all calls are done, and return whether all went well."""
-        while not self._all_done(self._mail, TURNS):
+    def sleep(self) -> None:
+        """Let it sleep when it has made its calls."""
+        self._wanted = False
+
+    @property
+    def given(self) -> int:
+        """How many calls it was ever given."""
+        return int(self._mail[self._code.GIVEN])
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has made all of them."""
+        return self._mail[self._code.DONE] == self.given
+
+    def wait(self, number: int) -> None:
+        """Wait until it has made so many calls; MemoryError if one of its calls failed."""
+        while not self._code.reached(self._mail, number, TURNS):
             time.sleep(NAP)
-        failed, self._mail[self._failed], self._wanted = int(self._mail[self._failed]), 0, False
-        return not failed
+        if self._mail[self._code.FAILED]:
+            self._mail[self._code.FAILED] = 0
+            raise MemoryError("a thread found no memory for its part of the work")
 
     def _work(self):
         while True:
-            self._help_out(self._mail, TURNS)
+            self._code.help_out(self._mail, TURNS)
             with self._lock:
-                self._asleep = asleep = not self._wanted
+                self._asleep = asleep = self.idle and not self._wanted
             if asleep:
                 self._bell.acquire()
             else:  # who wants it compiles something first, perhaps
@@ -96,19 +111,33 @@ class Helper:
 
 
 class Crew:
-    """Helpers, and the jobs that are under way."""
+    """Helpers, and what they are at."""
 
     def __init__(self, count: int):
         from .._crew import MAIL
 
         self.mails = np.zeros((count, MAIL), np.int64)
         self.helpers = [Helper(mail) for mail in self.mails]
-        self.jobs: tuple[Job, ...] = ()  # of which a helper may still use the arrays
+        self.jobs: tuple[Job, ...] = ()  # whose arrays a helper may still use
+        self._cut = False  # whether an interrupt came before all was done
+
+    def begin(self, jobs: tuple[Job, ...]) -> Callable[[], None]:
+        """Have a helper do jobs, and return what waits for it."""
+        helper = self.helpers[0]
+        self.jobs = jobs if helper.idle else (*self.jobs, *jobs)
+        helper.wake()
+        for job in jobs:
+            if job.rows:
+                job.function(*job.arrays, 0, 0, np.array([0, job.rows]), self.mails[:1])
+        helper.sleep()
+        return partial(helper.wait, helper.given)
 
     def run(self, jobs: tuple[Job, ...], parts: int) -> None:
         """Do jobs in so many parts: the first one here."""
-        self._wait(self.helpers)  # for what was given up: an interrupt came
-        helpers, mails, self.jobs = self.helpers[: parts - 1], self.mails[: parts - 1], jobs
+        if self._cut:
+            self._wait(self.helpers)
+        helpers, mails = self.helpers[: parts - 1], self.mails[: parts - 1]
+        self.jobs, self._cut = (*self.jobs, *jobs), True
         for helper in helpers:
             helper.wake()
         try:
@@ -120,11 +149,14 @@ class Crew:
             self._wait(helpers)
 
     def _wait(self, helpers):
-        if self.jobs:
-            went_well = [helper.wait() for helper in helpers]
-            self.jobs = ()
-            if not all(went_well):
-                raise MemoryError("a thread found no memory for its part of the work")
+        try:
+            for helper in helpers:
+                helper.wait(helper.given)
+                helper.sleep()
+        except MemoryError:
+            self._wait(helpers)
+            raise
+        self.jobs, self._cut = (), False
 
 
 _crew = cache(Crew)
@@ -158,3 +190,15 @@ def run(*jobs: Job) -> list[Any]:
             if job.rows:
                 job.function(*job.arrays, 0, job.rows, *_ALONE)
     return [job.out for job in jobs]
+
+
+def begin(*jobs: Job) -> Callable[[], list[Any]]:
+    """Have another thread do jobs while this one goes on with what is no job; return what waits for their `out`."""
+    if config.threads() > 1 and sum(job.work for job in jobs) >= _WORTH_A_THREAD and _busy.acquire(blocking=False):
+        try:
+            wait = _crew(config.threads() - 1).begin(jobs)
+        finally:
+            _busy.release()
+        return lambda: (wait(), [job.out for job in jobs])[1]
+    found = run(*jobs)
+    return lambda: found

@@ -8,7 +8,8 @@ blocks    (K, T, B, H)      one block a gate: its input part before the step, it
 states    (S, T+1, B, H)    slot 0 the initial state, slot t+1 the state after step t
 projected (G, n, H) | None  the gates' input parts where they are not in `blocks` yet: those of n distinct inputs,
 place     (T, B) | None     and which of them each row takes at each step
-weights   (H, P*H)          the recurrent products' weights, side by side as Keras keeps them
+weights   (H, P*H)          the recurrent products' weights, side by side as Keras keeps them; or (P, H, H), put
+                            together: what `prepared` gives
 turned    (P, H, H)         each of them transposed
 drop      (P, B, H) | None  recurrent dropout: multiplies a product's source, constant over time
 mask      (T, B) | None     False: the step is not taken, the states are carried over
@@ -39,7 +40,7 @@ from .. import config
 from ..cells.cell import Cell, Product, Stage
 from . import threads
 from .products import CompiledProducts, NumpyProducts, matmul
-from .threads import Job
+from .threads import Job, done
 
 FEW = 4  # rows that are too few for a tile of a product, and so for threads to share
 ROWS = 128  # that go through all steps together: what they need of a step stays in the second cache
@@ -184,10 +185,14 @@ class NumpyLoop:
     def __init__(self, plan: Plan):
         self.plan = plan
 
+    def prepared(self, weights: np.ndarray, rows: int) -> Job:
+        """Return the job that puts weights together for so many rows: `forward` does it itself where nobody did."""
+        return NumpyProducts.split(weights, len(self.plan.products))
+
     def forward(self, blocks, states, weights, drop, mask, projected=None, place=None) -> None:
         """Take every step: fill `states` from slot 1 on and turn `blocks` into the gates' values."""
         arrays = {"blocks": blocks, "states": states}
-        weights = NumpyProducts.split(weights, len(self.plan.products)).out
+        weights = weights if weights.ndim == 3 else self.prepared(weights, blocks.shape[2]).out
         for t in range(_steps(blocks, place)):
             taken, idle = _rows(mask, t)
             now, before, after = t % blocks.shape[1], t % states.shape[1], (t + 1) % states.shape[1]
@@ -255,6 +260,10 @@ class CompiledLoop:
         self.plan = plan
         self._forward, self._backward, self._forward_few = _compile(plan)
 
+    def prepared(self, weights, rows) -> Job:
+        """As `NumpyLoop.prepared`; a few rows read them as they are."""
+        return done(weights) if rows < FEW else CompiledProducts.split(weights, len(self.plan.products))
+
     def forward(self, blocks, states, weights, drop, mask, projected=None, place=None) -> None:
         """As `NumpyLoop.forward`."""
         scratch, drop, ends, mask = _present(blocks, drop, mask)
@@ -262,14 +271,15 @@ class CompiledLoop:
         work = 2 * weights.size * steps * rows
         projected = np.empty((0, 0, 0), blocks.dtype) if projected is None else projected
         place = np.empty((0, 0), np.int64) if place is None else place
-        if rows < FEW and not drop.shape[0]:
+        if rows < FEW and weights.ndim == 2 and not drop.shape[0]:
             room = np.empty(weights.size + weights.shape[1], weights.dtype)  # who finds none would not come to meet
             few = (blocks, states, weights, room, mask, projected, place, steps, np.zeros(1, np.int64))
             job = Job(self._forward_few, few, vectors_of(blocks), work)
             if threads.parts_of(job) > 1:
                 threads.run(job)
                 return
-        (weights,) = threads.run(CompiledProducts.split(weights, len(self.plan.products)))
+        if weights.ndim == 2:
+            (weights,) = threads.run(CompiledProducts.split(weights, len(self.plan.products)))
         arrays = (blocks, states, weights, scratch, drop, mask, projected, place, steps)
         threads.run(Job(self._forward, arrays, rows, work, ends=ends))
 

@@ -491,4 +491,4 @@ def dropout_mask(rate: float, shape: Sequence[int], generator: np.random.Generat
     """Return 0 with probability `rate` and 1 / (1 - rate) elsewhere, so that the mean stays (inverted scaling)."""
     real = np.float32 if np.dtype(dtype) == np.float32 else np.float64
     keep = generator.random(tuple(shape), dtype=real) >= rate
-    return keep.astype(dtype) / np.asarray(1 - rate, dtype)
+    return np.multiply(keep, 1 / np.asarray(1 - rate, dtype), dtype=dtype)

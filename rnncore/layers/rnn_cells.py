@@ -7,7 +7,8 @@ the weight gradients after it. Sizes: T steps, B rows, D inputs, H units, G gate
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from .. import cells, config
 from ..cells import Cell
 from ..configured import resolve
 from ..kernels.products import Inputs, products_for
-from ..kernels.threads import run
+from ..kernels.threads import begin, run
 from ..kernels.time_loop import Plan, loop_for
 from .base import Layer, dropout_mask, keeps
 from .checks import checked_array
@@ -29,8 +30,7 @@ class Memory(NamedTuple):
     inputs: Inputs
     blocks: np.ndarray | None  # None when their gradients have taken their place
     states: np.ndarray
-    kernel: np.ndarray  # (D, G*H); as it is when the way back begins, like the next one
-    recurrent: np.ndarray  # (H, P*H)
+    turned: Callable[[], list[np.ndarray]]  # gives kernel and recurrent weights as the way back multiplies with them
     drop_h: np.ndarray | None  # (P, B, H)
     mask: np.ndarray | None  # (T, B)
     valid: np.ndarray | None  # (M,), the positions t*B + b that are not masked
@@ -234,8 +234,9 @@ class RecurrentCell(Layer):
         """
         self.memory = None  # its arrays are used again
         B, H, plan, products = initial.shape[1], self.units, self._plan, self._products()
-        (kernels,), extra = run(products.split(self.kernel, len(plan.homes), steps * B)), self._extra()
+        kernel, extra, loop = self.kernel, self._extra(), loop_for(self._cell, self.dtype)
         recurrent = np.concatenate([self.recurrent_kernel, *extra], axis=1) if extra else self.recurrent_kernel
+        kernels, weights = begin(products.split(kernel, len(plan.homes), steps * B)), begin(loop.prepared(recurrent, B))
         self.draws = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
         drop_x, drop_h = (drop if drop is None or order is None else drop[:, order] for drop in self.draws)
         inputs = inputs._replace(drop=drop_x)
@@ -249,22 +250,27 @@ class RecurrentCell(Layer):
             blocks[target] = value
         projected = place = None
         if by_row:
-            projected, place = self._room("projected", len(kernels), len(inputs.rows), H), inputs.place
-            run(products.project(Inputs(inputs.rows), kernels, bias, None, projected))
+            projected, place = self._room("projected", len(plan.homes), len(inputs.rows), H), inputs.place
+            run(products.project(Inputs(inputs.rows), *kernels(), bias, None, projected))
             place = place.reshape(steps, B)
         else:
             homes = plan.homes
             together = homes == list(range(homes[0], homes[0] + len(homes)))
             out = blocks[homes[0] : homes[-1] + 1] if together else np.empty((len(homes), steps, B, H), self.dtype)
-            run(products.project(inputs, kernels, bias, valid, out.reshape(len(homes), -1, H)))
+            run(products.project(inputs, *kernels(), bias, valid, out.reshape(len(homes), -1, H)))
             if not together:
                 blocks[homes] = out
         states = self._room("states", len(self._cell.states), 2 if kept == "last" else steps + 1, B, H)
         states[:, 0] = initial
-        loop_for(self._cell, self.dtype).forward(blocks, states, recurrent, drop_h, mask, projected, place)
+        loop.forward(blocks, states, *weights(), drop_h, mask, projected, place)
         self.state_gradients = []
         if kept == "all":
-            self.memory = Memory(inputs, blocks, states, self.kernel, recurrent, drop_h, mask, valid)
+
+            def turned(do):
+                return do(products.turned(kernel, len(plan.homes)), products.turned(recurrent, len(plan.products)))
+
+            back = turned(begin) if training else partial(turned, run)
+            self.memory = Memory(inputs, blocks, states, back, drop_h, mask, valid)
         return states[:, ::-1] if kept == "last" and steps % 2 == 0 else states
 
     def remembered(self, for_backward: bool = False) -> Memory:
@@ -313,9 +319,7 @@ class RecurrentCell(Layer):
             self.memory, dblocks = memory._replace(blocks=None), blocks
         dstates, fresh = self._room("dstates", *memory.states.shape), T + 1 - upstream.shape[1]
         products, inputs, valid = self._products(), memory.inputs, memory.valid
-        kernels, recurrent = run(
-            products.turned(memory.kernel, gates), products.turned(memory.recurrent, len(plan.products))
-        )
+        kernels, recurrent = memory.turned()
         backward = loop_for(self._cell, self.dtype).backward
         arrays = (blocks, memory.states, recurrent, memory.drop_h, memory.mask, dblocks, dstates)
         end = T
