@@ -28,7 +28,7 @@ def computed(products, dtype, positions, kind, drops):
     valid = {"all": None, "some": np.flatnonzero(rng.random(POSITIONS) < 0.6), "none": np.empty(0, int)}[positions]
     taken = np.arange(POSITIONS) if valid is None else valid
     place = rng.integers(0, 40, POSITIONS) if kind == "looked up" else None
-    drop = random(drops, ROWS, FEATURES) if drops else None
+    drop = (rng.random((drops, ROWS, FEATURES)) < 0.8).astype(dtype) * random(1) if drops else None
     inputs = Inputs(random(40 if kind == "looked up" else POSITIONS, FEATURES), place, drop)
     weights, bias, dz = random(GATES, FEATURES, UNITS), random(GATES, UNITS), random(GATES, POSITIONS, UNITS)
     to = rng.permutation(len(taken))

@@ -20,8 +20,12 @@ from .rows import (
     clear_row,
     clear_rows,
     copy_row,
+    multiply_by,
     multiply_row,
+    scale_row,
 )
+
+ASIDE = 16  # entries between two rows: of rows a power of two apart a column lies in a few places of a cache
 
 
 @kernel
@@ -34,68 +38,83 @@ def _end_of_chunk(positions, first, end, batch):
 
 
 @kernel
-def _gather(scratch, rows, place, positions, first, last):
-    """Put the rows of some positions together."""
+def _gather(scratch, column, rows, place, positions, first, last):
+    """Put the rows of some positions together, from a column on."""
     for n in range(first, last):
         p = positions[n]
-        copy_row(scratch[n - first], rows[place[p] if place.shape[0] else p])
+        copy_row(scratch[n - first, column : column + rows.shape[1]], rows[place[p] if place.shape[0] else p])
 
 
 @kernel
-def _kept(picks, drop):
-    """Fill in which features are not dropped, and return them."""
-    count = 0
+def _add_kept(picks, count, drop, first):
+    """Put which features are not dropped, counted from `first`, behind `count` others; return how many are there."""
     for j in range(drop.shape[0]):
-        if drop[j] != 0:
-            picks[count] = j
-            count += 1
-    return picks[:count]
+        picks[count] = first + j
+        count += drop[j] != 0
+    return count
+
+
+@kernel
+def _factor(drop):
+    """Return what features that are not dropped are multiplied by: one number for all."""
+    flat = drop.reshape(-1)
+    for j in range(flat.shape[0]):
+        if flat[j] != 0:
+            return flat[j]
+    return drop.dtype.type(1)
 
 
 def _project(rows, place, drop, positions, weights, bias, out, begin, end):
-    features, batch = rows.shape[1], drop.shape[1]
-    inputs, scaled = np.empty((CHUNK, features), rows.dtype), np.empty((CHUNK, features), rows.dtype)
-    results, picks = np.empty((CHUNK, out.shape[2]), out.dtype), np.empty(features, np.int64)
+    features, batch, factor = rows.shape[1], drop.shape[1], _factor(drop)
+    inputs, picks = np.empty((CHUNK, features), rows.dtype), np.empty(features, np.int64)
+    results = np.empty((CHUNK, out.shape[2]), out.dtype)
     first = begin
     while first < end:
         last = _end_of_chunk(positions, first, end, batch)
         count = last - first
-        _gather(inputs, rows, place, positions, first, last)
+        _gather(inputs, 0, rows, place, positions, first, last)
         for g in range(out.shape[0]):
-            left = drop[g % drop.shape[0], positions[first] % batch]
+            kept = _add_kept(picks, 0, drop[g % drop.shape[0], positions[first] % batch], 0)
+            clear_rows(results, 0, count)
+            add_picked_product(results, inputs, weights[g], 0, count, 0, picks[:kept])
             for i in range(count):
-                multiply_row(scaled[i], inputs[i], left)
-                copy_row(results[i], bias[g])
-            add_picked_product(results, scaled, weights[g], 0, count, 0, _kept(picks, left))
-            for i in range(count):
-                copy_row(out[g, positions[first + i]], results[i])
+                scale_row(out[g, positions[first + i]], results[i], factor, bias[g])
         first = last
 
 
-def _weight_gradients(rows, place, drop, positions, dz, out, column, bias, begin, end):
-    """Fill the columns from `begin` to `end` of all gates': each thread reads only its part of dz."""
-    features, units, batch = rows.shape[1], dz.shape[2], drop.shape[1]
-    inputs, scaled = np.empty((CHUNK, features), rows.dtype), np.empty((CHUNK, features), rows.dtype)
-    outputs, picks, chunk = np.empty(CHUNK * units, dz.dtype), np.empty(features, np.int64), np.empty(units, dz.dtype)
+def _weight_gradients(rows, place, drop, beside, beside_drop, positions, dz, out, column, bias, begin, end):
+    """Fill the columns from `begin` to `end` of all gates': each thread reads only its part of dz.
+
+    The features of `beside`, which has a row a position, come after those of `rows`.
+    """
+    own, units, batch = rows.shape[1], dz.shape[2], drop.shape[1]
+    features = own + beside.shape[1]
+    inputs, picks = np.empty((CHUNK, features + ASIDE), rows.dtype), np.empty(features, np.int64)
+    outputs, chunk = np.empty(CHUNK * units, dz.dtype), np.empty(units, dz.dtype)
     clear_columns(out, column + begin, column + end)
     clear_row(bias[column + begin : column + end])
     first = 0
     while first < positions.shape[0]:
         last = _end_of_chunk(positions, first, positions.shape[0], batch)
-        count = last - first
-        _gather(inputs, rows, place, positions, first, last)
+        count, row = last - first, positions[first] % batch
+        _gather(inputs, 0, rows, place, positions, first, last)
+        _gather(inputs, own, beside, place[:0], positions, first, last)
         for g in range(begin // units, (end - 1) // units + 1):
             c0, c1 = columns_of(g, units, begin, end)
-            left = drop[g % drop.shape[0], positions[first] % batch]
             gradient = outputs[: count * (c1 - c0)].reshape(count, c1 - c0)
             for i in range(count):
-                multiply_row(scaled[i], inputs[i], left)
                 copy_row(gradient[i], dz[g, positions[first + i], c0:c1])
-            kept, own = _kept(picks, left), column + g * units
-            add_picked_turned_product(out, scaled[:count], gradient, 0, kept.shape[0], own + c0, kept)
+            kept = _add_kept(picks, 0, drop[g % drop.shape[0], row], 0)
+            if beside_drop.shape[0]:
+                kept = _add_kept(picks, kept, beside_drop[g % beside_drop.shape[0], row], own)
+            place_of_g = column + g * units
+            add_picked_turned_product(out, inputs[:count], gradient, 0, kept, place_of_g + c0, picks[:kept])
             if bias.shape[0]:
-                add_sums(bias[own + c0 : own + c1], gradient, chunk[: c1 - c0])
+                add_sums(bias[place_of_g + c0 : place_of_g + c1], gradient, chunk[: c1 - c0])
         first = last
+    factor, beside_factor = _factor(drop), _factor(beside_drop)
+    for i in range(features):
+        multiply_by(out[i, column + begin : column + end], factor if i < own else beside_factor)
 
 
 def _input_gradients(dz, turned, drop, to, out, begin, end):

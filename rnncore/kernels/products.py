@@ -26,7 +26,7 @@ class Inputs(NamedTuple):
     place : ndarray of shape (N,), int, or None
         None: position l has row l.
     drop : ndarray of shape (G or 1, B, D) or None
-        Dropout, constant over time; by gate where the gates have draws of their own.
+        Dropout, constant over time; by gate where the gates have draws of their own. 0, or one factor for all.
     """
 
     rows: np.ndarray
@@ -69,17 +69,25 @@ class NumpyProducts:
 
     @staticmethod
     def weight_gradients(
-        inputs: Inputs, dz: np.ndarray, valid: Any, out: np.ndarray, bias: np.ndarray | None = None, column: int = 0
+        inputs: Inputs,
+        dz: np.ndarray,
+        valid: Any,
+        out: np.ndarray,
+        bias: np.ndarray | None = None,
+        column: int = 0,
+        beside: Inputs | None = None,
     ) -> Job:
         """``x[g].T @ dz[g]`` side by side in `out` (D, ...), G*H columns from `column` on, from dz (G, N, H).
 
-        In the same columns of `bias` (...,), if there is one, ``dz[g]`` added up over the positions.
+        In the same columns of `bias` (...,), if there is one, ``dz[g]`` added up over the positions. Where `inputs` are
+        dropped there may be others `beside`, dropped too, a row a position: their rows of `out` come after those of x.
         """
-        dz = _taken(dz, valid)
-        found = matmul(inputs.at(valid).transpose(0, 2, 1), dz)
-        gates, features, units = found.shape
-        columns = slice(column, column + gates * units)
-        out[:, columns] = found.swapaxes(0, 1).reshape(features, -1)
+        dz, first = _taken(dz, valid), 0
+        columns = slice(column, column + len(dz) * dz.shape[2])
+        for factors in (inputs, beside) if beside else (inputs,):
+            found = matmul(factors.at(valid).transpose(0, 2, 1), dz).swapaxes(0, 1)
+            out[first : first + len(found), columns] = found.reshape(len(found), -1)
+            first += len(found)
         if bias is not None:
             bias[columns] = dz.sum(axis=1).ravel()
         return done(out)
@@ -132,7 +140,7 @@ class CompiledProducts:
         return Job(dropped.project, arrays, count, work, out)
 
     @staticmethod
-    def weight_gradients(inputs, dz, valid, out, bias=None, column=0) -> Job:
+    def weight_gradients(inputs, dz, valid, out, bias=None, column=0, beside=None) -> Job:
         """As `NumpyProducts.weight_gradients`."""
         from . import dropped, hoisted
 
@@ -143,7 +151,9 @@ class CompiledProducts:
             work = 2 * out.shape[0] * columns * (len(inputs.rows) if by_row else count)
             arrays = (inputs.rows, place, dz, _indices(valid), count, by_row, out, column, bias)
             return Job(hoisted.weight_gradients, arrays, columns, work, out)
-        arrays = (inputs.rows, place, inputs.drop, _by_row(inputs.drop, dz, valid), dz, out, column, bias)
+        other = (beside.rows, beside.drop) if beside else (np.empty((0, 0), dz.dtype), _masks(None, dz.dtype))
+        positions = _by_row(inputs.drop, dz, valid)
+        arrays = (inputs.rows, place, inputs.drop, *other, positions, dz, out, column, bias)
         return Job(dropped.weight_gradients, arrays, columns, 2 * out.shape[0] * columns * count, out)
 
     @staticmethod

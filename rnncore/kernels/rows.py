@@ -128,6 +128,20 @@ def multiply_row(target, source, factor):
 
 
 @inlined
+def multiply_by(target, factor):
+    """Multiply a row by a number."""
+    for j in range(target.shape[0]):
+        target[j] *= factor
+
+
+@inlined
+def scale_row(target, source, factor, start):
+    """Fill a row with another times a number, plus a third."""
+    for j in range(target.shape[0]):
+        target[j] = source[j] * factor + start[j]
+
+
+@inlined
 def add_multiplied_row(target, source, factor):
     """Add the product of two rows to a row."""
     for j in range(target.shape[0]):

@@ -160,6 +160,12 @@ class Plan:
         return runs
 
     @cached_property
+    def one_gradient(self) -> bool:
+        """Whether the recurrent weights' gradients come of the same dz, from first to last, as the inputs' weights'."""
+        first, *others = self.together
+        return not others and len(first) == len(self.cell.gates) and first[0].dtarget == 0
+
+    @cached_property
     def homes(self) -> list[int]:
         """The blocks that hold the gates' input parts before the step."""
         return [self.places[f"x_{gate}"].index for gate in self.cell.gates]

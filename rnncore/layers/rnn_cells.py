@@ -238,7 +238,7 @@ class RecurrentCell(Layer):
         recurrent = np.concatenate([self.recurrent_kernel, *extra], axis=1) if extra else self.recurrent_kernel
         kernels, weights = begin(products.split(kernel, len(plan.homes), steps * B)), begin(loop.prepared(recurrent, B))
         self.draws = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
-        drop_x, drop_h = (drop if drop is None or order is None else drop[:, order] for drop in self.draws)
+        drop_x, drop_h = (drop if drop is None or order is None else drop.take(order, 1) for drop in self.draws)
         inputs = inputs._replace(drop=drop_x)
         valid = None if mask is None else np.flatnonzero(mask)
 
@@ -337,8 +337,15 @@ class RecurrentCell(Layer):
         dz = dblocks[:gates].reshape(gates, T * B, H)
         self.gradients = {name: np.empty_like(getattr(self, name)) for name in self.weight_names}
         bias = self.gradients["bias"].reshape(-1, gates * H) if self.use_bias else [None]
+        dx_job = products.input_gradients(dz, kernels, inputs.drop, valid, to, T * B if size is None else size)
+        if plan.one_gradient and inputs.drop is not None and memory.drop_h is not None:  # [x h] as one factor
+            D, sources = inputs.rows.shape[1], self._sources(plan.together[0])
+            both = np.empty((D + H, gates * H), self.dtype)
+            self.gradients |= {"kernel": both[:D], "recurrent_kernel": both[D:]}
+            dx, _ = run(dx_job, products.weight_gradients(inputs, dz, valid, both, bias[0], beside=sources))
+            return dx
         dx, *_ = run(
-            products.input_gradients(dz, kernels, inputs.drop, valid, to, T * B if size is None else size),
+            dx_job,
             products.weight_gradients(inputs, dz, valid, self.gradients["kernel"], bias[0]),
             *(self._recurrent_gradient(those, *bias[1:]) for those in plan.together),
         )
@@ -377,19 +384,22 @@ class RecurrentCell(Layer):
     def _extra(self):
         return [getattr(self, name) for name in self._cell.extra]
 
+    def _sources(self, together):
+        """Return what recurrent products that are taken together multiply, at all positions."""
+        memory, (array, index, _), n, count = self.memory, together[0].source, together[0].weight, len(together)
+        source = (memory.states if array == "states" else memory.blocks)[index, : memory.states.shape[1] - 1]
+        drop = None if memory.drop_h is None else memory.drop_h[n : n + count]
+        return Inputs(source.reshape(-1, self.units), None, drop)
+
     def _recurrent_gradient(self, together, bias=None):
         """Return the job that fills in the gradients of the weights of products that are taken together."""
-        memory, H, gates = self.memory, self.units, len(self._cell.gates)
-        place, count, n, dtarget = together[0].source, len(together), together[0].weight, together[0].dtarget
-        source = (memory.states if place.array == "states" else memory.blocks)[place.index]
-        drop = None if memory.drop_h is None else memory.drop_h[n : n + count]
-        inputs = Inputs(source[: memory.states.shape[1] - 1].reshape(-1, H), None, drop)
-        dz = self.dblocks[dtarget : dtarget + count].reshape(count, -1, H)
+        n, dtarget, gates = together[0].weight, together[0].dtarget, len(self._cell.gates)
+        dz = self.dblocks[dtarget : dtarget + len(together)].reshape(len(together), -1, self.units)
         if n < gates:
-            where = self.gradients["recurrent_kernel"], bias, n * H
+            where = self.gradients["recurrent_kernel"], bias, n * self.units
         else:
             where = (self.gradients[[*self._cell.extra][n - gates]],)
-        return self._products().weight_gradients(inputs, dz, memory.valid, *where)
+        return self._products().weight_gradients(self._sources(together), dz, self.memory.valid, *where)
 
     def _products(self):
         return products_for(self._cell.elementwise, self.dtype)
