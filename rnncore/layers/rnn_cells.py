@@ -96,7 +96,8 @@ class RecurrentCell(Layer):
         self._plan = Plan(self._cell)
         self._rooms: dict[str, np.ndarray] = {}
         self.memory: Memory | None = None
-        self.state_gradients: list[np.ndarray] = []
+        self.dblocks: np.ndarray | None = None  # of the last way back, like the next one: see kernels/time_loop.py
+        self.dstates: np.ndarray | None = None
 
     def chosen_equations(self) -> Cell:
         """Return the equations that the options choose."""
@@ -126,6 +127,11 @@ class RecurrentCell(Layer):
             if getattr(self, "unit_forget_bias", False):
                 forget = spec.gates.index("f") * H
                 self.bias[..., forget : forget + H] = 1
+
+    @property
+    def state_gradients(self) -> list[np.ndarray]:
+        """dL/d(states given), from the last `backward`; none before."""
+        return [] if self.dstates is None else list(self.dstates[:, 0].copy())
 
     # --- one step ----------------------------------------------------------------------------------------------
 
@@ -248,6 +254,8 @@ class RecurrentCell(Layer):
         blocks = self._room("blocks", len(plan.blocks), 1 if one_step else steps, B, H)
         for target, value in apart.items():
             blocks[target] = value
+        states = self._room("states", len(self._cell.states), 2 if kept == "last" else steps + 1, B, H)
+        states[:, 0] = initial
         projected = place = None
         if by_row:
             projected, place = self._room("projected", len(plan.homes), len(inputs.rows), H), inputs.place
@@ -260,10 +268,8 @@ class RecurrentCell(Layer):
             run(products.project(inputs, *kernels(), bias, valid, out.reshape(len(homes), -1, H)))
             if not together:
                 blocks[homes] = out
-        states = self._room("states", len(self._cell.states), 2 if kept == "last" else steps + 1, B, H)
-        states[:, 0] = initial
         loop.forward(blocks, states, *weights(), drop_h, mask, projected, place)
-        self.state_gradients = []
+        self.dblocks = self.dstates = None
         if kept == "all":
 
             def turned(do):
@@ -320,6 +326,11 @@ class RecurrentCell(Layer):
         dstates, fresh = self._room("dstates", *memory.states.shape), T + 1 - upstream.shape[1]
         products, inputs, valid = self._products(), memory.inputs, memory.valid
         kernels, recurrent = memory.turned()
+        D, dz = inputs.rows.shape[1], dblocks[:gates].reshape(gates, T * B, H)
+        both = np.empty((D + H, gates * H), self.dtype)
+        self.gradients = {"kernel": both[:D], "recurrent_kernel": both[D:]}
+        self.gradients |= {name: np.empty_like(getattr(self, name)) for name in self.weight_names[2:]}
+        bias = self.gradients["bias"].reshape(-1, gates * H) if self.use_bias else [None]
         backward = loop_for(self._cell, self.dtype).backward
         arrays = (blocks, memory.states, recurrent, memory.drop_h, memory.mask, dblocks, dstates)
         end = T
@@ -331,18 +342,12 @@ class RecurrentCell(Layer):
                 dstates[:, first] = outside
             end = first
         self.dblocks, self.dstates = dblocks, dstates
-        self.state_gradients = list(dstates[:, 0].copy())
 
         # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
-        dz = dblocks[:gates].reshape(gates, T * B, H)
-        self.gradients = {name: np.empty_like(getattr(self, name)) for name in self.weight_names}
-        bias = self.gradients["bias"].reshape(-1, gates * H) if self.use_bias else [None]
         dx_job = products.input_gradients(dz, kernels, inputs.drop, valid, to, T * B if size is None else size)
         if plan.one_gradient and inputs.drop is not None and memory.drop_h is not None:  # [x h] as one factor
-            D, sources = inputs.rows.shape[1], self._sources(plan.together[0])
-            both = np.empty((D + H, gates * H), self.dtype)
-            self.gradients |= {"kernel": both[:D], "recurrent_kernel": both[D:]}
-            dx, _ = run(dx_job, products.weight_gradients(inputs, dz, valid, both, bias[0], beside=sources))
+            beside = self._sources(plan.together[0])
+            dx, _ = run(dx_job, products.weight_gradients(inputs, dz, valid, both, bias[0], beside=beside))
             return dx
         dx, *_ = run(
             dx_job,
@@ -371,7 +376,7 @@ class RecurrentCell(Layer):
         blocks = () if memory.blocks is None else zip(self._plan.blocks, memory.blocks, strict=True)
         found = {name: self._taken(block) for name, block in blocks if name in returned}
         found |= {name: memory.states[s, 1:] for s, name in enumerate(self._cell.states)}
-        if self.state_gradients:
+        if self.dstates is not None:
             found |= {f"d{name}": self.dstates[s, 1:] for s, name in enumerate(self._cell.states)}
             found |= {f"dz_{gate}": self._taken(self.dblocks[k]) for k, gate in enumerate(self._cell.gates)}
         return found
