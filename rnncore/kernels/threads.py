@@ -194,11 +194,12 @@ def run(*jobs: Job) -> list[Any]:
 
 def begin(*jobs: Job) -> Callable[[], list[Any]]:
     """Have another thread do jobs while this one goes on with what is no job; return what waits for their `out`."""
-    if config.threads() > 1 and sum(job.work for job in jobs) >= _WORTH_A_THREAD and _busy.acquire(blocking=False):
+    work = sum(job.work for job in jobs)
+    if work >= _WORTH_A_THREAD and config.threads() > 1 and _busy.acquire(blocking=False):
         try:
             wait = _crew(config.threads() - 1).begin(jobs)
         finally:
             _busy.release()
         return lambda: (wait(), [job.out for job in jobs])[1]
-    found = run(*jobs)
+    found = run(*jobs) if any(job.rows for job in jobs) else [job.out for job in jobs]
     return lambda: found

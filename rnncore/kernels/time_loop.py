@@ -263,8 +263,10 @@ class CompiledLoop:
     """
 
     def __init__(self, plan: Plan):
+        from .._jit import VECTOR
+
         self.plan = plan
-        self._forward, self._backward, self._forward_few = _compile(plan)
+        self._vector, (self._forward, self._backward, self._forward_few) = VECTOR, _compile(plan)
 
     def prepared(self, weights, rows) -> Job:
         """As `NumpyLoop.prepared`; a few rows read them as they are."""
@@ -278,7 +280,8 @@ class CompiledLoop:
         projected = np.empty((0, 0, 0), blocks.dtype) if projected is None else projected
         place = np.empty((0, 0), np.int64) if place is None else place
         if rows < FEW and weights.ndim == 2 and not drop.shape[0]:
-            room = np.empty(weights.size + weights.shape[1], weights.dtype)  # who finds none would not come to meet
+            size = weights.size + weights.shape[1] + self._vector // weights.itemsize
+            room = np.empty(size, weights.dtype)  # taken here: who finds none would not come to meet
             few = (blocks, states, weights, room, mask, projected, place, steps, np.zeros(1, np.int64))
             job = Job(self._forward_few, few, vectors_of(blocks), work)
             if threads.parts_of(job) > 1:
@@ -316,7 +319,7 @@ def vectors_of(array: np.ndarray) -> int:
     return -(-array.shape[-1] * array.itemsize // VECTOR)
 
 
-_USED = "end_of_run carry carry_backward copy_row copy_rows clear_rows own_columns add_row_product"
+_USED = "aligned end_of_run carry carry_backward copy_row copy_rows clear_rows own_columns add_row_product"
 
 
 def _compile(plan: Plan):
@@ -396,6 +399,7 @@ _FORWARD_FEW = """
 def forward_few(blocks, states, weights, room, mask, projected, place, steps, arrived, begin, end):
     lanes, units = VECTOR // states.itemsize, states.shape[3]
     vectors, c0, c1, all_shares = (units + lanes - 1) // lanes, begin * lanes, min(end * lanes, units), 0
+    room = aligned(room)
     <own>
     for t in range(steps):
         now, before, after = t % blocks.shape[1], t % states.shape[1], (t + 1) % states.shape[1]
