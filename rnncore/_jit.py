@@ -1,4 +1,4 @@
-"""The only import of numba: how functions are compiled, and where compiled ones are kept.
+"""How functions are compiled, and where compiled ones are kept. Only here and in _crew.py is numba imported.
 
 Kernels are cached on disk in a folder named by a digest of every source file of the package and of the versions
 of numba, NumPy and Python. A change anywhere is another folder, so a stale kernel cannot be loaded: numba itself

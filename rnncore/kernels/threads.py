@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,10 +126,12 @@ class Crew:
         helper = self.helpers[0]
         self.jobs = jobs if helper.idle else (*self.jobs, *jobs)
         helper.wake()
-        for job in jobs:
-            if job.rows:
-                job.function(*job.arrays, 0, 0, np.array([0, job.rows]), self.mails[:1])
-        helper.sleep()
+        try:
+            for job in jobs:
+                if job.rows:
+                    job.function(*job.arrays, 0, 0, np.array([0, job.rows]), self.mails[:1])
+        finally:
+            helper.sleep()
         return partial(helper.wait, helper.given)
 
     def run(self, jobs: tuple[Job, ...], parts: int) -> None:
@@ -138,9 +140,9 @@ class Crew:
             self._wait(self.helpers)
         helpers, mails = self.helpers[: parts - 1], self.mails[: parts - 1]
         self.jobs, self._cut = (*self.jobs, *jobs), True
-        for helper in helpers:
-            helper.wake()
         try:
+            for helper in helpers:
+                helper.wake()
             for job in jobs:
                 if job.rows:
                     edges = np.array([job.edge(n, parts) for n in range(1, parts + 1)])
@@ -159,10 +161,27 @@ class Crew:
         self.jobs, self._cut = (), False
 
 
-_crew = cache(Crew)
+_crews: dict[int, Crew] = {}
 _busy = threading.Lock()
-os.register_at_fork(after_in_child=_crew.cache_clear)
 _ALONE = np.zeros(0, np.int64), np.zeros((0, 0), np.int64)
+
+
+def _crew() -> Crew:
+    count = config.threads() - 1
+    if count not in _crews:
+        _crews[count] = Crew(count)
+    return _crews[count]
+
+
+def _finish() -> None:
+    """Wait for all that was begun: a process that is forked off has no helpers to do it."""
+    for crew in _crews.values():
+        for helper in crew.helpers:
+            helper.wait(helper.given)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(before=_finish, after_in_child=_crews.clear)
 
 
 def parts_of(*jobs: Job) -> int:
@@ -182,7 +201,7 @@ def run(*jobs: Job) -> list[Any]:
     parts = parts_of(*jobs)
     if parts > 1 and _busy.acquire(blocking=False):  # otherwise another thread of the user's has them
         try:
-            _crew(config.threads() - 1).run(jobs, parts)
+            _crew().run(jobs, parts)
         finally:
             _busy.release()
     else:
@@ -197,7 +216,7 @@ def begin(*jobs: Job) -> Callable[[], list[Any]]:
     work = sum(job.work for job in jobs)
     if work >= _WORTH_A_THREAD and config.threads() > 1 and _busy.acquire(blocking=False):
         try:
-            wait = _crew(config.threads() - 1).begin(jobs)
+            wait = _crew().begin(jobs)
         finally:
             _busy.release()
         return lambda: (wait(), [job.out for job in jobs])[1]
