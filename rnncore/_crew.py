@@ -96,19 +96,19 @@ def shared(function: Callable, name: str | None = None, flags: dict = FLAGS) -> 
         looks into mails[n] do those from edges[n] to edges[n + 1]. It does not wait for them.
     """
     given = [*inspect.signature(function).parameters][:-2]
-    names = {"body": inlined(function), "free_slot": _free_slot, "put": _put, "announce": _announce}
-    own = function.__name__.strip("_<>")
+    names = {"_body": inlined(function), "_free_slot": _free_slot, "_put": _put, "_announce": _announce}
+    own = function.__name__.strip("_")
     return kernel(from_source(_SHARED.format(own=own, arguments=", ".join(given)), names, own), name, flags)
 
 
 _SHARED = """
 def {own}({arguments}, begin, end, edges, mails):
-    for n in range(mails.shape[0]):
-        if edges[n] < edges[n + 1]:
-            put(mails, free_slot(mails, n), ({arguments},), edges[n], edges[n + 1], edges)
-            announce(mails, n)
+    for _n in range(mails.shape[0]):
+        if edges[_n] < edges[_n + 1]:
+            _put(mails, _free_slot(mails, _n), ({arguments},), edges[_n], edges[_n + 1], edges)
+            _announce(mails, _n)
     if begin < end:
-        body({arguments}, begin, end)
+        _body({arguments}, begin, end)
 """
 
 

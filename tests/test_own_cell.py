@@ -1,13 +1,15 @@
 """A cell that is not in the library runs like those that are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cases import PATTERNS, SEED, few_at_first, masks, randomize
 
 from examples.own_cell import MGUCell
-from rnncore import config, gradcheck, study
+from rnncore import cells, config, gradcheck, study
 from rnncore.kernels.time_loop import loop
-from rnncore.layers import RNN, Bidirectional, CellRNN
+from rnncore.layers import RNN, Bidirectional, CellRNN, SimpleRNNCell
 
 
 class MGU(CellRNN):
@@ -59,3 +61,18 @@ def test_kernels_of_a_users_cell_are_not_kept_on_disk():
 def test_a_cell_that_says_something_wrong_is_refused():
     with pytest.raises(TypeError, match="unit_forget_bias"):
         MGUCell(3, unit_forget_bias=True)
+
+
+class TwoBiasesCell(SimpleRNNCell):
+    """A plain cell with a bias for each of its two products, as some frameworks have it."""
+
+    equations = replace(cells.SIMPLE_RNN, split_bias=True)
+
+
+@pytest.mark.parametrize("dropouts", [{}, {"dropout": 0.2, "recurrent_dropout": 0.3}])
+def test_two_biases_of_one_sum(dropouts):
+    layer = RNN(TwoBiasesCell(3, dtype="float64", **dropouts))
+    x = np.random.default_rng(SEED).standard_normal((5, 4, 2))
+    layer(x)
+    randomize(layer, np.random.default_rng(SEED))
+    assert gradcheck.check_layer(layer, x, training=True).worst < 1e-7

@@ -106,20 +106,23 @@ def test_an_error_here_lets_helpers_finish():
     assert (counts == 1).all()
 
 
-def test_an_interrupt_leaves_nothing_behind(monkeypatch):
-    first = marking()
-    with monkeypatch.context() as patched:
+def test_an_interrupt_waits_for_helpers(monkeypatch):
+    first, waited = marking(), []
+    meant = threads.Helper.wait
 
-        def interrupted(helper, number):
+    def interrupted(helper, number):
+        waited.append(number)
+        if len(waited) < 3:
             raise KeyboardInterrupt
+        meant(helper, number)
 
-        patched.setattr(threads.Helper, "wait", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            threads.run(first)
-    crew = threads._crew()
-    assert crew.jobs == (first,)  # a helper may be at it
+    monkeypatch.setattr(threads.Helper, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(first)
+    assert len(waited) == 3 and (first.out[0] == 1).all()
+    assert threads._crew().jobs == () and not threads._crew().helpers[0]._wanted
     ((counts, _),) = threads.run(marking())
-    assert (counts == 1).all() and (first.out[0] == 1).all() and crew.jobs == ()
+    assert (counts == 1).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -137,14 +140,33 @@ def test_what_was_begun_is_there_when_asked_for(count):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: there are threads
 def test_a_process_that_is_forked_off_has_its_own_helpers():
     wait = threads.begin(marking())
-    child = os.fork()
+    child, code = os.fork(), 1
     if child == 0:
-        fine = all((counts == 1).all() for counts, _ in [*wait(), *threads.run(marking(), marking())])
-        os._exit(0 if fine else 1)
+        try:
+            code = not all((counts == 1).all() for counts, _ in [*wait(), *threads.run(marking(), marking())])
+        finally:
+            os._exit(code)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_the_number_of_threads_may_change_in_between(monkeypatch):
+    config.set_threads(4)
+    crew = threads._crew()
+    for count in (2, 1):
+        threads.config.set_threads(count)
+        fewer = threads._crew()
+        monkeypatch.setattr(threads, "_crew", lambda fewer=fewer: fewer)
+        config.set_threads(4)
+        ((counts, _),) = threads.run(marking())
+        ((begun, _),) = threads.begin(marking())()
+        assert (counts == 1).all() and (begun == 1).all()
+        monkeypatch.undo()
+        monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    assert len(crew.helpers) == 3
 
 
 def test_several_threads_of_a_user_at_once():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -66,16 +67,14 @@ class Helper:
         from .. import _crew
 
         self._code, self._mail = _crew, mail
-        self._wanted = self._asleep = False
-        self._lock, self._bell = threading.Lock(), threading.Semaphore(0)
+        self._wanted, self._asleep, self._bell = False, False, threading.Event()
         threading.Thread(target=self._work, name="rnncore", daemon=True).start()
 
     def wake(self) -> None:
         """Have the thread look into its mail until `sleep`."""
-        with self._lock:
-            self._wanted, asleep, self._asleep = True, self._asleep, False
-        if asleep:
-            self._bell.release()
+        self._wanted = True  # before the look at whether it sleeps: it looks the other way round
+        if self._asleep:
+            self._bell.set()
 
     def sleep(self) -> None:
         """Let it sleep when it has made its calls."""
@@ -91,10 +90,15 @@ class Helper:
         """Whether it has made all of them."""
         return self._mail[self._code.DONE] == self.given
 
+    def reach(self, number: int) -> None:
+        """Wait until it has made so many calls."""
+        while not self._code.reached(self._mail, number, TURNS):
+            self._bell.set()
+            time.sleep(NAP)
+
     def wait(self, number: int) -> None:
         """Wait until it has made so many calls; MemoryError if one of its calls failed."""
-        while not self._code.reached(self._mail, number, TURNS):
-            time.sleep(NAP)
+        self.reach(number)
         if self._mail[self._code.FAILED]:
             self._mail[self._code.FAILED] = 0
             raise MemoryError("a thread found no memory for its part of the work")
@@ -102,12 +106,13 @@ class Helper:
     def _work(self):
         while True:
             self._code.help_out(self._mail, TURNS)
-            with self._lock:
-                self._asleep = asleep = self.idle and not self._wanted
-            if asleep:
-                self._bell.acquire()
+            self._bell.clear()
+            self._asleep = True
+            if not self._wanted and self.idle:
+                self._bell.wait()
             else:  # who wants it compiles something first, perhaps
                 time.sleep(NAP)
+            self._asleep = False
 
 
 class Crew:
@@ -119,12 +124,11 @@ class Crew:
         self.mails = np.zeros((count, MAIL), np.int64)
         self.helpers = [Helper(mail) for mail in self.mails]
         self.jobs: tuple[Job, ...] = ()  # whose arrays a helper may still use
-        self._cut = False  # whether an interrupt came before all was done
 
     def begin(self, jobs: tuple[Job, ...]) -> Callable[[], None]:
         """Have a helper do jobs, and return what waits for it."""
         helper = self.helpers[0]
-        self.jobs = jobs if helper.idle else (*self.jobs, *jobs)
+        self.jobs = jobs if all(helper.idle for helper in self.helpers) else (*self.jobs, *jobs)
         helper.wake()
         try:
             for job in jobs:
@@ -136,10 +140,8 @@ class Crew:
 
     def run(self, jobs: tuple[Job, ...], parts: int) -> None:
         """Do jobs in so many parts: the first one here."""
-        if self._cut:
-            self._wait(self.helpers)
         helpers, mails = self.helpers[: parts - 1], self.mails[: parts - 1]
-        self.jobs, self._cut = (*self.jobs, *jobs), True
+        self.jobs = (*self.jobs, *jobs)
         try:
             for helper in helpers:
                 helper.wake()
@@ -151,14 +153,19 @@ class Crew:
             self._wait(helpers)
 
     def _wait(self, helpers):
-        try:
-            for helper in helpers:
-                helper.wait(helper.given)
-                helper.sleep()
-        except MemoryError:
-            self._wait(helpers)
-            raise
-        self.jobs, self._cut = (), False
+        """Wait for all, come what may: they write into arrays that are used again."""
+        for helper in helpers:
+            helper.sleep()
+        caught, waiting = None, list(helpers)
+        while waiting:
+            try:
+                waiting[-1].wait(waiting[-1].given)
+                waiting.pop()
+            except BaseException as error:  # an interrupt, or no memory
+                caught = error
+        self.jobs = ()
+        if caught is not None:
+            raise caught
 
 
 _crews: dict[int, Crew] = {}
@@ -174,14 +181,21 @@ def _crew() -> Crew:
 
 
 def _finish() -> None:
-    """Wait for all that was begun: a process that is forked off has no helpers to do it."""
+    """Wait for all that was begun: a process that ends takes its arrays along, one forked off has no helpers."""
     for crew in _crews.values():
         for helper in crew.helpers:
-            helper.wait(helper.given)
+            helper.reach(helper.given)
 
 
+def _start_anew() -> None:
+    global _busy
+    _busy = threading.Lock()
+    _crews.clear()
+
+
+atexit.register(_finish)
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(before=_finish, after_in_child=_crews.clear)
+    os.register_at_fork(before=_finish, after_in_child=_start_anew)
 
 
 def parts_of(*jobs: Job) -> int:
@@ -201,7 +215,8 @@ def run(*jobs: Job) -> list[Any]:
     parts = parts_of(*jobs)
     if parts > 1 and _busy.acquire(blocking=False):  # otherwise another thread of the user's has them
         try:
-            _crew().run(jobs, parts)
+            crew = _crew()
+            crew.run(jobs, min(parts, len(crew.helpers) + 1))
         finally:
             _busy.release()
     else:
@@ -216,7 +231,8 @@ def begin(*jobs: Job) -> Callable[[], list[Any]]:
     work = sum(job.work for job in jobs)
     if work >= _WORTH_A_THREAD and config.threads() > 1 and _busy.acquire(blocking=False):
         try:
-            wait = _crew().begin(jobs)
+            crew = _crew()
+            wait = crew.begin(jobs) if crew.helpers else partial(run, *jobs)
         finally:
             _busy.release()
         return lambda: (wait(), [job.out for job in jobs])[1]

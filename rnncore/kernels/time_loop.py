@@ -161,9 +161,10 @@ class Plan:
 
     @cached_property
     def one_gradient(self) -> bool:
-        """Whether the recurrent weights' gradients come of the same dz, from first to last, as the inputs' weights'."""
+        """Whether the recurrent weights' gradients, and the bias's, come of the same dz as the inputs' weights'."""
         first, *others = self.together
-        return not others and len(first) == len(self.cell.gates) and first[0].dtarget == 0
+        own = len(first) == len(self.cell.gates) and first[0].dtarget == 0
+        return own and not others and not self.cell.split_bias
 
     @cached_property
     def homes(self) -> list[int]:

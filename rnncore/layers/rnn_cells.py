@@ -30,7 +30,7 @@ class Memory(NamedTuple):
     inputs: Inputs
     blocks: np.ndarray | None  # None when their gradients have taken their place
     states: np.ndarray
-    turned: Callable[[], list[np.ndarray]]  # gives kernel and recurrent weights as the way back multiplies with them
+    turned: Callable[[], list[np.ndarray]]  # gives the weights, of the inputs and recurrent, as the way back takes them
     drop_h: np.ndarray | None  # (P, B, H)
     mask: np.ndarray | None  # (T, B)
     valid: np.ndarray | None  # (M,), the positions t*B + b that are not masked
@@ -329,7 +329,8 @@ class RecurrentCell(Layer):
         D, dz = inputs.rows.shape[1], dblocks[:gates].reshape(gates, T * B, H)
         both = np.empty((D + H, gates * H), self.dtype)
         self.gradients = {"kernel": both[:D], "recurrent_kernel": both[D:]}
-        self.gradients |= {name: np.empty_like(getattr(self, name)) for name in self.weight_names[2:]}
+        others = [name for name in self.weight_names if name not in self.gradients]
+        self.gradients |= {name: np.empty_like(getattr(self, name)) for name in others}
         bias = self.gradients["bias"].reshape(-1, gates * H) if self.use_bias else [None]
         backward = loop_for(self._cell, self.dtype).backward
         arrays = (blocks, memory.states, recurrent, memory.drop_h, memory.mask, dblocks, dstates)
