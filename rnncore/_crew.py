@@ -105,7 +105,7 @@ _SHARED = """
 def {own}({arguments}, begin, end, edges, mails):
     for _n in range(mails.shape[0]):
         if edges[_n] < edges[_n + 1]:
-            _put(mails, _free_slot(mails, _n), ({arguments},), edges[_n], edges[_n + 1], edges)
+            _put(mails, _free_slot(mails, _n), edges[_n], edges[_n + 1], edges, {arguments})
             _announce(mails, _n)
     if begin < end:
         _body({arguments}, begin, end)
@@ -132,13 +132,13 @@ _BYTES, _CALL = ir.IntType(8).as_pointer(), ir.FunctionType(ir.IntType(32), [ir.
 
 
 @intrinsic
-def _put(typingctx, mails, slot, arguments, begin, end, edges):
+def _put(typingctx, mails, slot, begin, end, edges, *arguments):
     """Write down a call of the function in which this stands, with these arguments, rows, and no helpers."""
 
     def codegen(context, builder, signature, args):
-        pairs = zip(arguments, cgutils.unpack_tuple(builder, args[2]), strict=True)
+        pairs = zip(arguments, cgutils.unpack_tuple(builder, args[5]), strict=True)
         values = [_borrowed(context, builder, kind, value) for kind, value in pairs]
-        own = cgutils.pack_struct(builder, [*values, *args[3:5]])
+        own = cgutils.pack_struct(builder, [*values, *args[2:4]])
         call = _caller(context, builder, [*arguments, begin, end, edges, mails], own.type)
         record = cgutils.pack_struct(builder, [builder.bitcast(call, _BYTES), own])
         size = context.get_abi_sizeof(record.type)
@@ -148,7 +148,7 @@ def _put(typingctx, mails, slot, arguments, begin, end, edges):
         builder.store(record, builder.bitcast(data, record.type.as_pointer()))
         return context.get_dummy_value()
 
-    return types.void(mails, slot, arguments, begin, end, edges), codegen
+    return types.void(mails, slot, begin, end, edges, types.StarArgTuple.from_types(arguments)), codegen
 
 
 def _borrowed(context, builder, kind, value):

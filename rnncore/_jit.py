@@ -239,7 +239,7 @@ def tile(rows: int, vectors: int, turned: bool = False, picked: bool = False) ->
     ----------
     rows : int
     vectors : int
-        The tile's columns in vector registers; 0 for the columns left at the end of a row, fewer than a register has.
+        The tile's columns in vector registers; 0 for one of which only what lies before the end of a row counts.
     turned : bool
         Whether A comes transposed, (K, R).
     picked : bool

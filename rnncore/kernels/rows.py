@@ -16,12 +16,12 @@ def _product(turned: bool, picked: bool = False):
 
     With `picked` only the features in `picks`, an array, count: see `_jit.tile`.
     """
-    wide, slim, ends = (tile(TILE_ROWS, vectors, turned, picked) for vectors in (TILE_VECTORS, 1, 0))
+    wide, slim = (tile(TILE_ROWS, vectors, turned, picked) for vectors in (TILE_VECTORS, 0))
     long = not (turned or picked)  # of these there are single rows only at an end: not worth the time to compile
-    long_row, wide_row, slim_row, ends_row = (tile(1, vectors, turned, picked) for vectors in (ROW, TILE_VECTORS, 1, 0))
+    long_row, wide_row, slim_row = (tile(1, vectors, turned, picked) for vectors in (ROW, TILE_VECTORS, 0))
 
     def row_product(C, A, B, i, j, end, first, picks=0):
-        """Add the columns from j to `end` to row i, as below; a vector at a time, if `end` is not where B ends."""
+        """Add the columns from j to `end`, where B ends, to row i, as below."""
         lanes = VECTOR // C.itemsize
         while long and j + ROW * lanes <= end:
             long_row(C, A, B, i, j, first + j, picks)
@@ -29,11 +29,9 @@ def _product(turned: bool, picked: bool = False):
         while j + TILE_VECTORS * lanes <= end:
             wide_row(C, A, B, i, j, first + j, picks)
             j += TILE_VECTORS * lanes
-        while j + lanes <= end:
+        while j < end:
             slim_row(C, A, B, i, j, first + j, picks)
             j += lanes
-        if j < end:
-            ends_row(C, A, B, i, j, first + j, picks)
 
     # numba names machine code by this and a count kept a process: from disk, two of one name would meet
     row_product.__qualname__ += f".{turned}.{picked}"
@@ -52,13 +50,10 @@ def _product(turned: bool, picked: bool = False):
             for i in range(begin, fours, TILE_ROWS):
                 wide(C, A, B, i, j, first + j, picks)
             j += TILE_VECTORS * lanes
-        while j + lanes <= columns:
+        while j < columns:
             for i in range(begin, fours, TILE_ROWS):
                 slim(C, A, B, i, j, first + j, picks)
             j += lanes
-        if j < columns:
-            for i in range(begin, fours, TILE_ROWS):
-                ends(C, A, B, i, j, first + j, picks)
         for i in range(fours, end):
             row_product(C, A, B, i, 0, columns, first, picks)
 

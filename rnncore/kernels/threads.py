@@ -17,7 +17,7 @@ from .. import config
 _WORTH_A_THREAD = 500_000  # floating point operations below which waking a thread costs more than it brings
 
 TURNS = 2_000_000  # of a busy wait: about a millisecond
-NAP = 1e-4  # seconds that a thread sleeps which has waited in vain
+NAP, LONGEST_NAP = 1e-4, 5e-2  # seconds that a thread sleeps which has waited in vain: at first, and again and again
 
 
 class Job(NamedTuple):
@@ -104,14 +104,17 @@ class Helper:
             raise MemoryError("a thread found no memory for its part of the work")
 
     def _work(self):
+        nap = NAP
         while True:
+            before = self.given
             self._code.help_out(self._mail, TURNS)
             self._bell.clear()
             self._asleep = True
             if not self._wanted and self.idle:
                 self._bell.wait()
-            else:  # who wants it compiles something first, perhaps
-                time.sleep(NAP)
+            else:  # who wants it compiles something first, perhaps, and needs the interpreter
+                nap = NAP if self.given > before else min(2 * nap, LONGEST_NAP)
+                self._bell.wait(nap)
             self._asleep = False
 
 
