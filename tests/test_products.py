@@ -13,7 +13,7 @@ from rnncore.kernels.products import CompiledProducts, Inputs, NumpyProducts
 from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Embedding, SimpleRNN, embedding
 from rnncore.sparse import LookUps
 
-STEPS, ROWS, FEATURES, UNITS, GATES = 21, 13, 19, 35, 3
+STEPS, ROWS, FEATURES, UNITS, GATES = 267, 13, 19, 35, 3  # a row has more steps than a chunk
 POSITIONS = STEPS * ROWS
 KINDS = list(itertools.product(("all", "some", "none"), ("dense", "looked up"), (0, 1, GATES)))
 
@@ -29,11 +29,12 @@ def computed(products, dtype, positions, kind, drops):
     taken = np.arange(POSITIONS) if valid is None else valid
     place = rng.integers(0, 40, POSITIONS) if kind == "looked up" else None
     drop = (rng.random((drops, ROWS, FEATURES)) < 0.8).astype(dtype) * random(1) if drops else None
-    inputs = Inputs(random(40 if kind == "looked up" else POSITIONS, FEATURES), place, drop)
+    bare = Inputs(random(40 if kind == "looked up" else POSITIONS, FEATURES), place)
+    inputs = products.dropped(bare, drop, POSITIONS, valid)
     weights, bias, dz = random(GATES, FEATURES, UNITS), random(GATES, UNITS), random(GATES, POSITIONS, UNITS)
     to = rng.permutation(len(taken))
     out = np.zeros((GATES, POSITIONS, UNITS), dtype)
-    bare, beside = inputs._replace(drop=None), np.ones((FEATURES, 3 * UNITS), dtype)
+    beside = np.ones((FEATURES, 3 * UNITS), dtype)
     bias_gradient, bias_beside = np.ones(GATES * UNITS, dtype), np.ones(3 * UNITS, dtype)
     turned = np.ascontiguousarray(weights.swapaxes(1, 2))
     side_by_side = random(FEATURES, GATES * UNITS)

@@ -1,7 +1,7 @@
 """The products with inputs of which dropout has left only some features: the others are not multiplied at all.
 
-What is dropped is the same at all steps of a row of the batch. So positions come row by row, and a chunk holds some of
-one row. Otherwise as hoisted.py.
+What is dropped is the same at all steps of a row of the batch. So positions come row by row, those of a row that have
+the same input together, and a chunk holds some of one row, each input once. Otherwise as hoisted.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from .rows import (
     add_picked_product,
     add_picked_turned_product,
     add_product,
+    add_row,
     add_sums,
     clear_columns,
     clear_row,
@@ -38,11 +39,29 @@ def _end_of_chunk(positions, first, end, batch):
 
 
 @kernel
-def _gather(scratch, column, rows, place, positions, first, last):
-    """Put the rows of some positions together, from a column on."""
+def _gather(scratch, item, rows, place, positions, first, last):
+    """Put the inputs of some positions together, each once; fill in which each has, and return how many there are."""
+    count, before = 0, -1
     for n in range(first, last):
-        p = positions[n]
-        copy_row(scratch[n - first, column : column + rows.shape[1]], rows[place[p] if place.shape[0] else p])
+        row = place[positions[n]] if place.shape[0] else positions[n]
+        if row != before:
+            copy_row(scratch[count, : rows.shape[1]], rows[row])
+            count += 1
+        item[n - first], before = count - 1, row
+    return count
+
+
+@kernel
+def _add_up(gradient, item):
+    """Add up, in place, the rows of the positions that have the same input."""
+    before = -1
+    for i in range(gradient.shape[0]):
+        k = item[i]
+        if k != before and k != i:
+            copy_row(gradient[k], gradient[i])
+        elif k == before:
+            add_row(gradient[k], gradient[i])
+        before = k
 
 
 @kernel
@@ -67,18 +86,17 @@ def _factor(drop):
 def _project(rows, place, drop, positions, weights, bias, out, begin, end):
     features, batch, factor = rows.shape[1], drop.shape[1], _factor(drop)
     inputs, picks = np.empty((CHUNK, features), rows.dtype), np.empty(features, np.int64)
-    results = np.empty((CHUNK, out.shape[2]), out.dtype)
+    results, item = np.empty((CHUNK, out.shape[2]), out.dtype), np.empty(CHUNK, np.int64)
     first = begin
     while first < end:
         last = _end_of_chunk(positions, first, end, batch)
-        count = last - first
-        _gather(inputs, 0, rows, place, positions, first, last)
+        count = _gather(inputs, item, rows, place, positions, first, last)
         for g in range(out.shape[0]):
             kept = _add_kept(picks, 0, drop[g % drop.shape[0], positions[first] % batch], 0)
             clear_rows(results, 0, count)
             add_picked_product(results, inputs, weights[g], 0, count, 0, picks[:kept])
-            for i in range(count):
-                scale_row(out[g, positions[first + i]], results[i], factor, bias[g])
+            for n in range(first, last):
+                scale_row(out[g, positions[n]], results[item[n - first]], factor, bias[g])
         first = last
 
 
@@ -91,24 +109,28 @@ def _weight_gradients(rows, place, drop, beside, beside_drop, positions, dz, out
     features = own + beside.shape[1]
     inputs, picks = np.empty((CHUNK, features + ASIDE), rows.dtype), np.empty(features, np.int64)
     outputs, chunk = np.empty(CHUNK * units, dz.dtype), np.empty(units, dz.dtype)
+    item = np.empty(CHUNK, np.int64)
     clear_columns(out, column + begin, column + end)
     clear_row(bias[column + begin : column + end])
     first = 0
     while first < positions.shape[0]:
         last = _end_of_chunk(positions, first, positions.shape[0], batch)
         count, row = last - first, positions[first] % batch
-        _gather(inputs, 0, rows, place, positions, first, last)
-        _gather(inputs, own, beside, place[:0], positions, first, last)
+        items = _gather(inputs, item, rows, place, positions, first, last)
+        for i in range(count if beside.shape[0] else 0):
+            copy_row(inputs[i, own:features], beside[positions[first + i]])
         for g in range(begin // units, (end - 1) // units + 1):
             c0, c1 = columns_of(g, units, begin, end)
             gradient = outputs[: count * (c1 - c0)].reshape(count, c1 - c0)
             for i in range(count):
                 copy_row(gradient[i], dz[g, positions[first + i], c0:c1])
-            kept = _add_kept(picks, 0, drop[g % drop.shape[0], row], 0)
-            if beside_drop.shape[0]:
-                kept = _add_kept(picks, kept, beside_drop[g % beside_drop.shape[0], row], own)
             place_of_g = column + g * units
-            add_picked_turned_product(out, inputs[:count], gradient, 0, kept, place_of_g + c0, picks[:kept])
+            if beside_drop.shape[0]:
+                kept = _add_kept(picks, 0, beside_drop[g % beside_drop.shape[0], row], own)
+                add_picked_turned_product(out, inputs[:count], gradient, 0, kept, place_of_g + c0, picks[:kept])
+            _add_up(gradient, item)
+            gradient, kept = gradient[:items], _add_kept(picks, 0, drop[g % drop.shape[0], row], 0)
+            add_picked_turned_product(out, inputs[:items], gradient, 0, kept, place_of_g + c0, picks[:kept])
             if bias.shape[0]:
                 add_sums(bias[place_of_g + c0 : place_of_g + c1], gradient, chunk[: c1 - c0])
         first = last

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import config
+from .lookups import grouped
 from .threads import Job, done
 
 SPLIT = 128  # positions from which on it pays to put the weights of a gate together
@@ -27,11 +28,15 @@ class Inputs(NamedTuple):
         None: position l has row l.
     drop : ndarray of shape (G or 1, B, D) or None
         Dropout, constant over time; by gate where the gates have draws of their own. 0, or one factor for all.
+    order : ndarray of shape (M,), int, or None
+        Of what is dropped, for the compiled products: the positions that are computed, one row of the batch after the
+        other, and of a row those with the same input together, which is multiplied once.
     """
 
     rows: np.ndarray
     place: np.ndarray | None = None
     drop: np.ndarray | None = None
+    order: np.ndarray | None = None
 
     def comes_again(self, positions: int) -> bool:
         """Whether so many rows come again, whole, at several positions that each is better multiplied only once."""
@@ -50,6 +55,11 @@ class NumpyProducts:
     Only the positions in `valid`, an array (M,) of int, or None for all, are computed; what a result has elsewhere is
     0 in `input_gradients` and left alone in `project`.
     """
+
+    @staticmethod
+    def dropped(inputs: Inputs, drop: np.ndarray | None, positions: int, valid: np.ndarray | None) -> Inputs:
+        """The inputs of so many positions with what is dropped of them."""
+        return inputs._replace(drop=drop)
 
     @staticmethod
     def split(weight: np.ndarray, gates: int, positions: int | None = None) -> Job:
@@ -108,6 +118,12 @@ class CompiledProducts:
     """The same products by our own kernels, on the threads of the time loop and not on those of a BLAS."""
 
     @staticmethod
+    def dropped(inputs, drop, positions, valid) -> Inputs:
+        """As `NumpyProducts.dropped`."""
+        order = None if drop is None else _by_row(inputs, positions, drop.shape[1], valid)
+        return inputs._replace(drop=drop, order=order)
+
+    @staticmethod
     def split(weight, gates, positions=None) -> Job:
         """As `NumpyProducts.split`."""
         from .hoisted import split
@@ -136,7 +152,7 @@ class CompiledProducts:
         work = 2 * count * weights.size
         if inputs.drop is None:
             return Job(hoisted.project, (inputs.rows, place, weights, bias, _indices(valid), out), count, work, out)
-        arrays = (inputs.rows, place, inputs.drop, _by_row(inputs.drop, out, valid), weights, bias, out)
+        arrays = (inputs.rows, place, inputs.drop, inputs.order, weights, bias, out)
         return Job(dropped.project, arrays, count, work, out)
 
     @staticmethod
@@ -152,8 +168,7 @@ class CompiledProducts:
             arrays = (inputs.rows, place, dz, _indices(valid), count, by_row, out, column, bias)
             return Job(hoisted.weight_gradients, arrays, columns, work, out)
         other = (beside.rows, beside.drop) if beside else (np.empty((0, 0), dz.dtype), _masks(None, dz.dtype))
-        positions = _by_row(inputs.drop, dz, valid)
-        arrays = (inputs.rows, place, inputs.drop, *other, positions, dz, out, column, bias)
+        arrays = (inputs.rows, place, inputs.drop, *other, inputs.order, dz, out, column, bias)
         return Job(dropped.weight_gradients, arrays, columns, 2 * out.shape[0] * columns * count, out)
 
     @staticmethod
@@ -201,17 +216,24 @@ def _steps(drop, count, valid):
     return drop[:, (np.arange(count) if valid is None else valid) % drop.shape[1]]
 
 
-def _by_row(drop, array, valid):
-    """Return the positions of an array (G, N, …) that are computed, one row of the batch after the other."""
-    batch = drop.shape[1]
-    if valid is None:
-        return _all_by_row(array.shape[1], batch)
-    return valid[np.argsort(valid % batch, kind="stable")]
+def _by_row(inputs, positions, batch, valid):
+    """Return `Inputs.order`."""
+    row = _row_of(positions, batch)
+    if inputs.place is not None and len(inputs.rows) < positions:
+        row = row * len(inputs.rows) + inputs.place
+    elif valid is None:
+        return _all_by_row(positions, batch)
+    return grouped(row).order if valid is None else valid[grouped(row[valid]).order]
 
 
 @lru_cache(maxsize=8)
-def _all_by_row(count, batch):
-    return np.arange(count).reshape(-1, batch).T.ravel()
+def _row_of(positions, batch):
+    return np.arange(positions) % batch
+
+
+@lru_cache(maxsize=8)
+def _all_by_row(positions, batch):
+    return np.arange(positions).reshape(-1, batch).T.ravel()
 
 
 # A kernel takes one type an argument: an empty array for what is None.

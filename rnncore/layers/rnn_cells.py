@@ -245,8 +245,8 @@ class RecurrentCell(Layer):
         kernels, weights = begin(products.split(kernel, len(plan.homes), steps * B)), begin(loop.prepared(recurrent, B))
         self.draws = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
         drop_x, drop_h = (drop if drop is None or order is None else drop.take(order, 1) for drop in self.draws)
-        inputs = inputs._replace(drop=drop_x)
         valid = None if mask is None else np.flatnonzero(mask)
+        inputs = products.dropped(inputs, drop_x, steps * B, valid)
 
         by_row = inputs.comes_again(steps * B if valid is None else len(valid))
         bias, apart = self._biases()
@@ -395,7 +395,8 @@ class RecurrentCell(Layer):
         memory, (array, index, _), n, count = self.memory, together[0].source, together[0].weight, len(together)
         source = (memory.states if array == "states" else memory.blocks)[index, : memory.states.shape[1] - 1]
         drop = None if memory.drop_h is None else memory.drop_h[n : n + count]
-        return Inputs(source.reshape(-1, self.units), None, drop)
+        inputs = Inputs(source.reshape(-1, self.units))
+        return self._products().dropped(inputs, drop, len(inputs.rows), memory.valid)
 
     def _recurrent_gradient(self, together, bias=None):
         """Return the job that fills in the gradients of the weights of products that are taken together."""
