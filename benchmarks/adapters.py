@@ -43,20 +43,23 @@ class KerasLike:
         The package.
     jit_compile : {"", "no", "yes"}
         Keras's argument of `compile`; nothing where it is left to choose, or has none.
+    dense_gradient : {"", "yes"}
+        rnncore's argument of `Embedding`.
     """
 
-    def __init__(self, library: str, jit_compile: str = ""):
+    def __init__(self, library: str, jit_compile: str = "", dense_gradient: str = ""):
         self.library = importlib.import_module(library)
         self.layers, self.optimizers, self.callbacks = (
             importlib.import_module(f"{library}.{part}") for part in ("layers", "optimizers", "callbacks")
         )
         self.options = {"jit_compile": jit_compile == "yes"} if jit_compile else {}
+        self.embedding = {"dense_gradient": True} if dense_gradient else {}
         below = {"tensorflow": ["tensorflow"], "jax": ["jax", "jaxlib"]}.get(os.environ.get("KERAS_BACKEND"), [])
         self.libraries = [library, *(below if library == "keras" else ["numpy", "numba"])]
 
     def load(self, case: Case, x: np.ndarray, y: np.ndarray, weights: list[np.ndarray]) -> None:
         self.case, self.x, self.y, self.weights = case, x, y, weights
-        stack = [self.layers.Embedding(case.vocabulary, case.embedding, mask_zero=case.mask)]
+        stack = [self.layers.Embedding(case.vocabulary, case.embedding, mask_zero=case.mask, **self.embedding)]
         for n in range(case.depth):
             layer = getattr(self.layers, case.layer)(
                 case.units,

@@ -91,7 +91,7 @@ class Bench:
 
     def _started(self, peer, case, arrays):
         begin = time.perf_counter()
-        with Worker(peer, self.threads, {"RNNCORE_CACHE_DIR": str(Path(self._folder.name, "kernels"))}) as worker:
+        with Worker(peer, self.threads, {"RNNCORE_CACHE_DIR": str(Path(self._folder.name, peer.name))}) as worker:
             hello = worker.ask("hello")
             before = time.perf_counter()
             worker.ask("load", case=asdict(case), arrays=arrays)

@@ -65,7 +65,7 @@ def _drops(case):
 
 _REPEATS = (_trains, "a word that comes again in a batch may be computed once: on other words other times")
 _DRAWS = (_drops, "draws other numbers than rnncore; compared without dropout")
-_LOOK_UPS = (_trains, "Adam's second moment of a word's vector adds up the squares of its look-ups (rnncore too)")
+_LOOK_UPS = (_trains, "Adam's second moment of a word's vector adds up the squares of its look-ups")
 _SUMS = (_trains, "Adam's second moment of a word's vector is that of its look-ups' sum")
 _KERAS = "benchmarks.adapters:KerasLike"
 
@@ -79,11 +79,30 @@ PEERS = {
             _KERAS,
             ("rnncore",),
             {"RNNCORE_BACKEND": "numba"},
-            differs=(_REPEATS,),
+            differs=(_REPEATS, _LOOK_UPS),
             keeps=True,
         ),
         Peer(
-            "rnncore-numpy", "rnncore, NumPy loop", (), _KERAS, ("rnncore",), {"RNNCORE_BACKEND": "numpy"}, swept=False
+            "rnncore-dense",
+            "rnncore, dense_gradient",
+            ("numba",),
+            _KERAS,
+            ("rnncore", "", "yes"),
+            {"RNNCORE_BACKEND": "numba"},
+            cannot=lambda case: None if _trains(case) else "predicts as rnncore does",
+            differs=(_REPEATS, _SUMS),
+            keeps=True,
+            swept=False,
+        ),
+        Peer(
+            "rnncore-numpy",
+            "rnncore, NumPy loop",
+            (),
+            _KERAS,
+            ("rnncore",),
+            {"RNNCORE_BACKEND": "numpy"},
+            differs=(_LOOK_UPS,),
+            swept=False,
         ),
         Peer(
             "keras-tf",

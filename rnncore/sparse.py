@@ -27,6 +27,8 @@ class LookUps:
         Of all look-ups.
     shape : tuple of int
         That of the look-ups; it and D are the shape of the whole.
+    summed : bool
+        Whether the gradients of a row's look-ups may be handed back added up.
 
     Attributes
     ----------
@@ -34,8 +36,8 @@ class LookUps:
         Which row stands where.
     """
 
-    def __init__(self, rows: np.ndarray, groups: lookups.Groups, shape: tuple[int, ...]):
-        self.groups, self.rows, self.place = groups, rows, groups.place.reshape(shape)
+    def __init__(self, rows: np.ndarray, groups: lookups.Groups, shape: tuple[int, ...], summed: bool = False):
+        self.groups, self.rows, self.place, self.summed = groups, rows, groups.place.reshape(shape), summed
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,11 +110,15 @@ class RowGradient:
 
     def added_up(self) -> RowGradient:
         """Return the gradient with each id once."""
-        return RowGradient(self.unique, self.sums(), self.shape, self.table)
+        return (
+            self if len(self.unique) == len(self.ids) else RowGradient(self.unique, self.sums(), self.shape, self.table)
+        )
 
     def __add__(self, other: RowGradient) -> RowGradient:
-        """Return the sum with another gradient of the same look-ups."""
-        return RowGradient(self.ids, self.rows + other.rows, self.shape)
+        """Return the sum with another gradient of the same table."""
+        if np.array_equal(self.ids, other.ids):  # the same look-ups
+            return RowGradient(self.ids, self.rows + other.rows, self.shape)
+        return RowGradient(*map(np.concatenate, ((self.ids, other.ids), (self.rows, other.rows))), self.shape)
 
     def looked_up(self, ids: np.ndarray, shape: tuple[int, int]) -> RowGradient:
         """Return the gradient of the table from which each row of this one was looked up, as `ids` says."""

@@ -52,6 +52,8 @@ def computed(products, dtype, positions, kind, drops):
         "in place": products.input_gradients(dz, turned, drop, valid, None, POSITIONS),
         "moved": products.input_gradients(dz, turned, drop, valid, to, len(taken)),
     }
+    if kind == "looked up":
+        jobs["of the rows"] = products.row_gradients(bare, dz, turned, valid)
     found = dict(zip(jobs, threads.run(*jobs.values()), strict=True))
     return {**found, "bias": bias_gradient, "bias beside": bias_beside}
 

@@ -163,7 +163,19 @@ def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
             _scattered(out, target, to, first, count)
 
 
-split, turned, project, weight_gradients, input_gradients = (
+def _row_gradients(place, dz, turned, valid, positions, out, begin, end):
+    outputs = np.empty((CHUNK, dz.shape[2]), dz.dtype)
+    order, starts = _by_row(place, valid, positions, out.shape[0])
+    for first in range(begin, end, CHUNK):
+        count = min(CHUNK, end - first)
+        target, gradient = out[first : first + count], outputs[:count]
+        clear_rows(target, 0, count)
+        for g in range(dz.shape[0]):
+            _added_up(gradient, dz[g], order, starts, first, count, 0, dz.shape[2])
+            add_product(target, gradient, turned[g], 0, count, 0)
+
+
+split, turned, project, weight_gradients, input_gradients, row_gradients = (
     shared(function, function.__name__[1:])
-    for function in (_split, _turned, _project, _weight_gradients, _input_gradients)
+    for function in (_split, _turned, _project, _weight_gradients, _input_gradients, _row_gradients)
 )

@@ -41,6 +41,11 @@ class Groups(NamedTuple):
     first: np.ndarray
     place: np.ndarray
 
+    def once(self) -> Groups:
+        """Return the groups of look-ups of the ids, each once, in their order."""
+        every = np.arange(len(self.ids) + 1)
+        return Groups(self.ids, every[:-1], every, every[:-1])
+
 
 def grouped(ids: np.ndarray) -> Groups:
     """Return the groups of `ids` (N,), all at least 0."""

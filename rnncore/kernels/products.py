@@ -113,6 +113,13 @@ class NumpyProducts:
         out[_rows(valid, to)] = dx
         return done(out)
 
+    @staticmethod
+    def row_gradients(inputs: Inputs, dz: np.ndarray, turned: np.ndarray, valid: Any) -> Job:
+        """``dz[g] @ turned[g]`` added up over the gates and over the positions of each of the rows, (n, D)."""
+        out = np.zeros(inputs.rows.shape, dz.dtype)
+        np.add.at(out, _taken(inputs.place[None], valid)[0], matmul(_taken(dz, valid), turned).sum(axis=0))
+        return done(out)
+
 
 class CompiledProducts:
     """The same products by our own kernels, on the threads of the time loop and not on those of a BLAS."""
@@ -183,6 +190,15 @@ class CompiledProducts:
             return Job(dropped.input_gradients, (dz, turned, drop, to, out), drop.shape[1], work, out)
         arrays = (dz, turned, _masks(drop, dz.dtype), _indices(valid), to, out)
         return Job(hoisted.input_gradients, arrays, count, work, out)
+
+    @staticmethod
+    def row_gradients(inputs, dz, turned, valid) -> Job:
+        """As `NumpyProducts.row_gradients`."""
+        from . import hoisted
+
+        out = np.empty(inputs.rows.shape, dz.dtype)
+        arrays = (inputs.place, dz, turned, _indices(valid), _count(dz, valid), out)
+        return Job(hoisted.row_gradients, arrays, len(out), 2 * len(out) * turned.size, out)
 
 
 def products_for(elementwise: bool, dtype: np.dtype) -> type[NumpyProducts] | type[CompiledProducts]:

@@ -32,6 +32,11 @@ class Embedding(Layer):
     mask_zero : bool
         Whether id 0 is padding. Row 0 is an ordinary row of the table all the same.
     activity_regularizer : str, Regularizer or None
+    dense_gradient : bool
+        Whether the gradients of an id's look-ups are added up before an optimizer sees them, as those of a dense table
+        are: so do PyTorch and Keras on JAX. Default: as Keras on TensorFlow, where an optimizer gets them one by one
+        and Adam's second moment is the sum of their squares, not the square of their sum. Adding up is faster; what is
+        linear in the gradient, as SGD is, does not depend on it.
     name, dtype, trainable
         See `Layer`.
 
@@ -59,6 +64,7 @@ class Embedding(Layer):
         dtype: str | None = None,
         trainable: bool = True,
         activity_regularizer: Any = None,
+        dense_gradient: bool = False,
     ):
         super().__init__(name, dtype, trainable, activity_regularizer)
         self.input_dim = positive(input_dim, f"{self.name}: input_dim")
@@ -67,6 +73,7 @@ class Embedding(Layer):
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = flag(mask_zero, f"{self.name}: mask_zero")
+        self.dense_gradient = flag(dense_gradient, f"{self.name}: dense_gradient")
         self.late = None
 
     @property
@@ -118,17 +125,22 @@ class Embedding(Layer):
         if few:
             self.late.settle(groups.ids)
             return self._table[x]
-        return LookUps(taken(self._table, groups.ids, self.late), groups, x.shape)
+        return LookUps(taken(self._table, groups.ids, self.late), groups, x.shape, self.dense_gradient)
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
         if not isinstance(dy, RowGradient):
             rows = dy.reshape(-1, self.output_dim)
             dy = RowGradient(np.arange(len(rows)), rows, rows.shape)
-        gradient = dy.looked_up(self._ids.reshape(-1), self._table.shape)
-        if isinstance(self.output, LookUps) and len(gradient.ids) == self._ids.size:
-            gradient.groups = self.output.groups
-        self.gradients = {"embeddings": gradient}
+        ids = self._ids.reshape(-1)
+        gradient = dy.looked_up(ids, self._table.shape)
+        if isinstance(self.output, LookUps):
+            groups = self.output.groups
+            if np.array_equal(gradient.ids, ids):
+                gradient.groups = groups
+            elif np.array_equal(gradient.ids, groups.ids):
+                gradient.groups = groups.once()
+        self.gradients = {"embeddings": gradient.added_up() if self.dense_gradient else gradient}
         return None
 
     def compute_mask(self, x, mask=None):

@@ -139,9 +139,9 @@ class RNN(Layer):
         if not (as_before and order is None):
             self._place = self._positions(rows, steps)
         place = self._place
-        self._looked_up = isinstance(x, LookUps)
+        self._look_ups = x if isinstance(x, LookUps) else None
         mask = None if mask is None else mask.reshape(-1)[place]
-        if self._looked_up:
+        if self._look_ups:
             inputs = Inputs(x.rows.astype(self.dtype, copy=False), x.place.reshape(-1)[place.reshape(-1)])
         else:
             inputs = Inputs(np.ascontiguousarray(x).reshape(rows * steps, -1), place.reshape(-1))
@@ -184,12 +184,19 @@ class RNN(Layer):
         return dx
 
     def _input_gradient(self, cell, upstream):
-        """Go back through the first cell, and return dL/dx; of rows looked up, that of each look-up not masked."""
-        valid, place = cell.remembered().valid, self._place.reshape(-1)
+        """Go back through the first cell, and return dL/dx.
+
+        Of rows looked up that of each look-up not masked; or, where they may be added up and nothing random stands
+        between, of each row, as if it had been looked up once.
+        """
+        memory, place, found = cell.remembered(), self._place.reshape(-1), self._look_ups
+        valid, (steps, rows) = memory.valid, self._place.shape
         to = place if valid is None else place[valid]
-        steps, rows = self._place.shape
-        if not self._looked_up:
+        if found is None:
             return cell.run_backward(upstream, self.bptt_steps, to, place.size).reshape(rows, steps, -1)
+        if found.summed and memory.inputs.drop is None:
+            dx = cell.run_backward(upstream, self.bptt_steps, of_rows=True)
+            return RowGradient(found.groups.order[found.groups.first[:-1]], dx, (place.size, dx.shape[1]))
         ids = np.arange(len(place))
         if valid is not None:  # the rank of each among them
             ids, rank = np.sort(to), np.empty_like(place)

@@ -294,6 +294,7 @@ class RecurrentCell(Layer):
         bptt_steps: int | None = None,
         to: np.ndarray | None = None,
         size: int | None = None,
+        of_rows: bool = False,
     ) -> np.ndarray:
         """Go back through the last `run`, and fill `gradients` and `state_gradients`.
 
@@ -308,11 +309,13 @@ class RecurrentCell(Layer):
             In which row of the result the gradient of each position stands that is not masked; default: in its own.
         size : int, optional
             How many rows the result has; default T*B.
+        of_rows : bool
+            Whether the gradients of each of the inputs' rows are to be added up; nothing may be dropped then.
 
         Returns
         -------
         ndarray of shape (size, D)
-            dL/dx.
+            dL/dx, or dL/d(the inputs' rows), one a row.
         """
         memory, H, gates = self.remembered(for_backward=True), self.units, len(self._cell.gates)
         blocks, T, B, plan = memory.blocks, *memory.blocks.shape[1:3], self._plan
@@ -345,7 +348,10 @@ class RecurrentCell(Layer):
         self.dblocks, self.dstates = dblocks, dstates
 
         # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
-        dx_job = products.input_gradients(dz, kernels, inputs.drop, valid, to, T * B if size is None else size)
+        if of_rows:
+            dx_job = products.row_gradients(inputs, dz, kernels, valid)
+        else:
+            dx_job = products.input_gradients(dz, kernels, inputs.drop, valid, to, T * B if size is None else size)
         if plan.one_gradient and inputs.drop is not None and memory.drop_h is not None:  # [x h] as one factor
             beside = self._sources(plan.together[0])
             dx, _ = run(dx_job, products.weight_gradients(inputs, dz, valid, both, bias[0], beside=beside))
