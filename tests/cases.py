@@ -14,7 +14,7 @@ RUN_SEED = int(os.environ.setdefault("RNNCORE_TEST_SEED", str(secrets.randbelow(
 def few_at_first(values, first: int) -> list:
     """Return parameters of a test, each a value or a tuple of several: only the first few are in the quick run."""
     return [
-        value if n < first else pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)
+        value if n < first else pytest.param(*(value if type(value) is tuple else (value,)), marks=pytest.mark.slow)
         for n, value in enumerate(values)
     ]
 

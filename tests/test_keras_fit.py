@@ -156,7 +156,7 @@ def test_history(kind, given):
             {"steps_per_epoch": 4, "validation_split": 0.25, "batch_size": None, "initial_epoch": 1},
             {"class_weight": {0: 0.5, 1: 2, 7: 3.0}},
         ],
-        2,
+        1,
     ),
 )
 def test_options_of_fit(options):

@@ -66,7 +66,7 @@ def recurrent(layer, fields=(), options=(), **changes):
     return Case(layer, **{"shape": (5, 7, 4), "options": {"units": 6, **dict(options)}, **dict(fields), **changes})
 
 
-@pytest.mark.parametrize("backend", ["numba", "numpy"])
+@pytest.mark.parametrize("backend", few_at_first(["numba", "numpy"], 1))
 @pytest.mark.parametrize("hard", HARD)
 @pytest.mark.parametrize("cell", CELLS)
 def test_hard_cases(cell, hard, backend):

@@ -444,7 +444,9 @@ def test_against_keras(keras, cls, shapes):
 
 @pytest.mark.keras
 @pytest.mark.parametrize(("name", "options"), MEANS + COUNTS + F1, ids=names(MEANS + COUNTS + F1))
-@pytest.mark.parametrize("shapes", [[(8, 3), (1, 3), (5, 3)], [(6, 7, 3), (3, 2, 3)]], ids=["vectors", "sequences"])
+@pytest.mark.parametrize(
+    "shapes", few_at_first([[(6, 7, 3), (3, 2, 3)], [(8, 3), (1, 3), (5, 3)]], 1), ids=["sequences", "vectors"]
+)
 def test_the_others_against_keras(keras, name, options, shapes):
     if len(shapes[0]) == 3 and ((name, options) in F1 or options.get("multi_label")):
         shapes = [shape[1:] for shape in shapes]  # Keras takes these two-dimensional only

@@ -154,19 +154,16 @@ def test_a_process_that_is_forked_off_has_its_own_helpers():
 
 
 def test_the_number_of_threads_may_change_in_between(monkeypatch):
-    config.set_threads(4)
-    crew = threads._crew()
     for count in (2, 1):
-        threads.config.set_threads(count)
+        config.set_threads(count)
         fewer = threads._crew()
-        monkeypatch.setattr(threads, "_crew", lambda fewer=fewer: fewer)
         config.set_threads(4)
-        ((counts, _),) = threads.run(marking())
-        ((begun, _),) = threads.begin(marking())()
+        assert len(threads._crew().helpers) > len(fewer.helpers)
+        with monkeypatch.context() as patched:
+            patched.setattr(threads, "_crew", lambda fewer=fewer: fewer)
+            ((counts, _),) = threads.run(marking())
+            ((begun, _),) = threads.begin(marking())()
         assert (counts == 1).all() and (begun == 1).all()
-        monkeypatch.undo()
-        monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
-    assert len(crew.helpers) == 3
 
 
 def test_several_threads_of_a_user_at_once():

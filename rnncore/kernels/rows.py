@@ -20,16 +20,16 @@ def _product(turned: bool, picked: bool = False):
     long = not (turned or picked)  # of these there are single rows only at an end: not worth the time to compile
     long_row, wide_row, slim_row = (tile(1, vectors, turned, picked) for vectors in (ROW, TILE_VECTORS, 0))
 
-    def row_product(C, A, B, i, j, end, first, picks=0):
-        """Add the columns from j to `end`, where B ends, to row i, as below."""
-        lanes = VECTOR // C.itemsize
-        while long and j + ROW * lanes <= end:
+    def row_product(C, A, B, i, first, picks=0):
+        """Add the product to row i, as below."""
+        columns, lanes, j = B.shape[1], VECTOR // C.itemsize, 0
+        while long and j + ROW * lanes <= columns:
             long_row(C, A, B, i, j, first + j, picks)
             j += ROW * lanes
-        while j + TILE_VECTORS * lanes <= end:
+        while j + TILE_VECTORS * lanes <= columns:
             wide_row(C, A, B, i, j, first + j, picks)
             j += TILE_VECTORS * lanes
-        while j < end:
+        while j < columns:
             slim_row(C, A, B, i, j, first + j, picks)
             j += lanes
 
@@ -55,7 +55,7 @@ def _product(turned: bool, picked: bool = False):
                 slim(C, A, B, i, j, first + j, picks)
             j += lanes
         for i in range(fours, end):
-            row_product(C, A, B, i, 0, columns, first, picks)
+            row_product(C, A, B, i, first, picks)
 
     product.__qualname__ += f".{turned}.{picked}"
     return kernel(product), row_product

@@ -443,7 +443,7 @@ def _few_body(plan: Plan) -> tuple[list[str], list[str]]:
                 f"        copy_row({sums}[{q}], blocks[{target}, now, r, c0:c1])" for q, target in enumerate(targets)
             ]
             row = f"{sums}.reshape(1, -1), {_at(source, 'r : r + 1')}"
-            lines.append(f"        add_row_product({row}, {w}, 0, 0, {w}.shape[1], 0)")
+            lines.append(f"        add_row_product({row}, {w}, 0, 0)")
             lines += [
                 f"        copy_row(blocks[{target}, now, r, c0:c1], {sums}[{q}])" for q, target in enumerate(targets)
             ]
