@@ -51,6 +51,7 @@ def test_both_backends_agree_on_the_equations_by_hand():
     assert set(study.trace(layer, x)[layer.name]) == {"f", "k", "h"}
 
 
+@pytest.mark.slow
 def test_kernels_of_a_users_cell_are_not_kept_on_disk():
     layer = MGU(2)
     layer(np.ones((1, 2, 2)))
