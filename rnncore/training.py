@@ -25,6 +25,8 @@ from .saving import stateful_layers
 from .utils.interrupt import deferred_interrupt
 from .utils.progress import Progress, compiling_told
 
+ROWS = 16  # in which a sample is looked at before training: for a single one other code would be compiled
+
 
 class Trainer(Layer):
     """A layer of `layers` that can be trained.
@@ -611,8 +613,8 @@ class Trainer(Layer):
 
     def _check_targets(self, table, label):
         """Hold y, weights and metrics to the output of one sample: what does not fit shows before anything changes."""
-        x, y, sample_weight = table[:1].arrays()
-        with np.errstate(all="ignore"), _states_apart(self):
+        x, y, sample_weight = (a if a is None else a.repeat(ROWS, axis=0) for a in table[:1].arrays())
+        with np.errstate(all="ignore"), nothing_kept(), _states_apart(self):
             y_pred = self.forward(x)
         by_step = table.lengths is not None and self._mask is not None
         try:
