@@ -286,3 +286,17 @@ def test_predict_needs_no_memory_for_steps_that_nobody_sees():
         tracemalloc.stop()
     kept = 6 * rows * steps * units * 4
     assert peaks[0] > kept > 4 * peaks[1], (kept, peaks)
+
+
+@pytest.mark.parametrize(("one", "other"), [("numpy", "numba"), ("numba", "numpy")])
+def test_the_way_back_may_be_another_backends(one, other):
+    rng = np.random.default_rng(SEED)
+    x, dy, found = rng.standard_normal((5, 9, 4)), rng.standard_normal((5, 3)), []
+    for there, back in ((one, one), (one, other)):
+        layer = LSTM(3, dropout=0.4, recurrent_dropout=0.3, seed=2, dtype="float64")
+        config.set_backend(there)
+        layer(x, training=True)
+        config.set_backend(back)
+        found.append([layer.backward(dy), *layer.get_gradients()])
+    for straight, crossed in zip(*found, strict=True):
+        np.testing.assert_allclose(crossed, straight, rtol=1e-10, atol=1e-12)
