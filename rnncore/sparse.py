@@ -110,9 +110,9 @@ class RowGradient:
 
     def added_up(self) -> RowGradient:
         """Return the gradient with each id once."""
-        return (
-            self if len(self.unique) == len(self.ids) else RowGradient(self.unique, self.sums(), self.shape, self.table)
-        )
+        if len(self.unique) == len(self.ids):
+            return self
+        return RowGradient(self.unique, self.sums(), self.shape, self.table)
 
     def __add__(self, other: RowGradient) -> RowGradient:
         """Return the sum with another gradient of the same table."""

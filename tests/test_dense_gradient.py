@@ -65,6 +65,16 @@ def test_the_dense_gradient_is_the_same(rows, steps, layers, mask, backend, monk
             np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
 
 
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+def test_words_that_are_all_different(layers, monkeypatch):
+    """As many gradients as look-ups, and yet not in their order."""
+    monkeypatch.setattr(embedding, "MANY", 1)
+    x, y = np.random.default_rng(SEED).permutation(WORDS)[None], np.ones((1, 1))
+    apart, summed = (gradients_of(model_of(layers, dense), x, y) for dense in (False, True))
+    for one, other in zip(map(np.asarray, summed), map(np.asarray, apart), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
+
+
 @pytest.mark.parametrize("layers", [LAYERS["LSTM"], LAYERS["dropout"]], ids=["LSTM", "dropout"])
 @pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
 def test_weights_are_those_of_a_dense_optimizer(name, options, layers, monkeypatch):

@@ -15,6 +15,7 @@ import pytest
 
 from rnncore import Sequential, config, losses, optimizers
 from rnncore.callbacks import Callback, EarlyStopping, History
+from rnncore.kernels import threads
 from rnncore.layers import LSTM, Activation, Dense, Dropout, Embedding, Layer, Masking, SimpleRNN
 from rnncore.utils import progress
 from rnncore.utils.interrupt import deferred_interrupt
@@ -863,3 +864,20 @@ def test_the_best_weights_survive_divergence():
         model.fit(x, y, batch_size=2, epochs=5, callbacks=[keep, best], verbose=0)
     assert len(model.history.epoch) == 2
     np.testing.assert_equal(model.get_weights(), weights[best.best_epoch])
+
+
+def test_fit_compiles_nothing_for_a_single_row(monkeypatch):
+    """Five seconds of it, on a machine where nothing is compiled yet."""
+    config.set_backend("numba")
+    config.set_threads(2)
+    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    jobs, meant = [], threads.parts_of
+    monkeypatch.setattr(threads, "parts_of", lambda *given: jobs.extend(given) or meant(*given))
+    model = Sequential([LSTM(40), Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.random.default_rng(0).standard_normal((8, 6, 3)), np.zeros((8, 1))
+    model.fit(x, y, batch_size=4, validation_data=(x, y), verbose=0)
+    names = " ".join(job.function.__name__ for job in jobs if job.function is not None)
+    assert "forward" in names and "forward_few" not in names
+    model.predict(x[:1], verbose=0)
+    assert any("forward_few" in job.function.__name__ for job in jobs if job.function is not None)

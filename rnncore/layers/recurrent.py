@@ -141,7 +141,7 @@ class RNN(Layer):
         place = self._place
         self._look_ups = x if isinstance(x, LookUps) else None
         mask = None if mask is None else mask.reshape(-1)[place]
-        if self._look_ups:
+        if self._look_ups is not None:
             inputs = Inputs(x.rows.astype(self.dtype, copy=False), x.place.reshape(-1)[place.reshape(-1)])
         else:
             inputs = Inputs(np.ascontiguousarray(x).reshape(rows * steps, -1), place.reshape(-1))
