@@ -892,7 +892,8 @@ def _checked_gradients(pairs: Sequence[tuple[Any, np.ndarray]]) -> list[np.ndarr
                 gradient = np.asarray(gradient)
             if gradient.shape != array.shape:
                 raise ValueError(f"gradient {i} has shape {gradient.shape}; its array has shape {array.shape}")
-            gradient = _mapped(gradient, lambda rows, dtype=array.dtype: rows.astype(dtype, copy=False))
+            if gradient.dtype != array.dtype:
+                gradient = gradient.astype(array.dtype)
         checked.append(gradient)
     return checked
 

@@ -34,10 +34,21 @@ class LookUps:
     ----------
     place : ndarray of int
         Which row stands where.
+    every, first : ndarray of int
+        The look-ups, counted: all of them, and each row's first. A gradient that has one of these, the very array, for
+        its `ids` needs no grouping of its own.
     """
 
     def __init__(self, rows: np.ndarray, groups: lookups.Groups, shape: tuple[int, ...], summed: bool = False):
         self.groups, self.rows, self.place, self.summed = groups, rows, groups.place.reshape(shape), summed
+
+    @cached_property
+    def every(self) -> np.ndarray:
+        return np.arange(self.place.size)
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        return self.groups.order[self.groups.first[:-1]]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -116,7 +127,7 @@ class RowGradient:
 
     def __add__(self, other: RowGradient) -> RowGradient:
         """Return the sum with another gradient of the same table."""
-        if np.array_equal(self.ids, other.ids):  # the same look-ups
+        if self.ids is other.ids or np.array_equal(self.ids, other.ids):  # the same look-ups
             return RowGradient(self.ids, self.rows + other.rows, self.shape)
         return RowGradient(*map(np.concatenate, ((self.ids, other.ids), (self.rows, other.rows))), self.shape)
 
@@ -136,7 +147,7 @@ class RowGradient:
 
     def astype(self, dtype: str, copy: bool = True) -> RowGradient:
         """Return the gradient in another dtype, as of an array."""
-        return self.mapped(lambda rows: rows.astype(dtype, copy=copy))
+        return self if self.dtype == dtype and not copy else self.mapped(lambda rows: rows.astype(dtype, copy=copy))
 
     def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> RowGradient:
         """Return the gradient with every look-up's rows changed."""

@@ -8,8 +8,9 @@ from cases import SEED
 
 from rnncore import Sequential, config
 from rnncore.kernels import threads
+from rnncore.kernels.compiled_products import CompiledProducts
 from rnncore.kernels.lookups import grouped, taken
-from rnncore.kernels.products import CompiledProducts, Inputs, NumpyProducts
+from rnncore.kernels.products import Inputs, NumpyProducts
 from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Embedding, SimpleRNN, embedding
 from rnncore.sparse import LookUps
 

@@ -5,17 +5,12 @@ N = T*B positions, step by step; D inputs, H units, G gates. A product is a `Job
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import config
-from .lookups import grouped
 from .threads import Job, done
-
-SPLIT = 128  # positions from which on it pays to put the weights of a gate together
-BATCH = 8  # rows from which on it pays to drop from the weights, row by row, what is dropped of the gradients
 
 
 class Inputs(NamedTuple):
@@ -121,92 +116,13 @@ class NumpyProducts:
         return done(out)
 
 
-class CompiledProducts:
-    """The same products by our own kernels, on the threads of the time loop and not on those of a BLAS."""
-
-    @staticmethod
-    def dropped(inputs, drop, positions, valid) -> Inputs:
-        """As `NumpyProducts.dropped`."""
-        order = None if drop is None else _by_row(inputs, positions, drop.shape[1], valid)
-        return inputs._replace(drop=drop, order=order)
-
-    @staticmethod
-    def split(weight, gates, positions=None) -> Job:
-        """As `NumpyProducts.split`."""
-        from .hoisted import split
-
-        if gates == 1 or (positions is not None and positions < SPLIT):
-            return done(weight.reshape(len(weight), gates, -1).swapaxes(0, 1))
-        out = np.empty((gates, len(weight), weight.shape[1] // gates), weight.dtype)
-        return Job(split, (weight, out), len(weight), 8 * weight.size, out)
-
-    @staticmethod
-    def turned(weight, gates) -> Job:
-        """As `NumpyProducts.turned`."""
-        from .hoisted import turned
-
-        if weight.shape[1] == 1:
-            return done(weight.reshape(1, 1, -1))
-        out = np.empty(weight.shape[::-1], weight.dtype)
-        return Job(turned, (weight, out), len(out), 32 * weight.size, out.reshape(gates, -1, len(weight)))
-
-    @staticmethod
-    def project(inputs, weights, bias, valid, out) -> Job:
-        """As `NumpyProducts.project`."""
-        from . import dropped, hoisted
-
-        count, place = _count(out, valid), _indices(inputs.place)
-        work = 2 * count * weights.size
-        if inputs.drop is None:
-            return Job(hoisted.project, (inputs.rows, place, weights, bias, _indices(valid), out), count, work, out)
-        arrays = (inputs.rows, place, inputs.drop, inputs.order, weights, bias, out)
-        return Job(dropped.project, arrays, count, work, out)
-
-    @staticmethod
-    def weight_gradients(inputs, dz, valid, out, bias=None, column=0, beside=None) -> Job:
-        """As `NumpyProducts.weight_gradients`."""
-        from . import dropped, hoisted
-
-        count, columns, place = _count(dz, valid), len(dz) * dz.shape[2], _indices(inputs.place)
-        bias = np.empty(0, out.dtype) if bias is None else bias
-        if inputs.drop is None:
-            by_row = inputs.comes_again(count)
-            work = 2 * out.shape[0] * columns * (len(inputs.rows) if by_row else count)
-            arrays = (inputs.rows, place, dz, _indices(valid), count, by_row, out, column, bias)
-            return Job(hoisted.weight_gradients, arrays, columns, work, out)
-        if inputs.order is None:  # it was NumPy's turn when they were dropped
-            inputs = CompiledProducts.dropped(inputs, inputs.drop, dz.shape[1], valid)
-        other = (beside.rows, beside.drop) if beside else (np.empty((0, 0), dz.dtype), _masks(None, dz.dtype))
-        arrays = (inputs.rows, place, inputs.drop, *other, inputs.order, dz, out, column, bias)
-        return Job(dropped.weight_gradients, arrays, columns, 2 * out.shape[0] * columns * count, out)
-
-    @staticmethod
-    def input_gradients(dz, turned, drop, valid, to, size) -> Job:
-        """As `NumpyProducts.input_gradients`."""
-        from . import dropped, hoisted
-
-        count = _count(dz, valid)
-        out = (np.empty if count == size else np.zeros)((size, turned.shape[2]), dz.dtype)
-        to, work = _indices(valid if to is None else to), 2 * count * turned.size
-        if valid is None and drop is not None and drop.shape[1] >= BATCH:
-            return Job(dropped.input_gradients, (dz, turned, drop, to, out), drop.shape[1], work, out)
-        arrays = (dz, turned, _masks(drop, dz.dtype), _indices(valid), to, out)
-        return Job(hoisted.input_gradients, arrays, count, work, out)
-
-    @staticmethod
-    def row_gradients(inputs, dz, turned, valid) -> Job:
-        """As `NumpyProducts.row_gradients`."""
-        from . import hoisted
-
-        out = np.empty(inputs.rows.shape, dz.dtype)
-        arrays = (inputs.place, dz, turned, _indices(valid), _count(dz, valid), out)
-        return Job(hoisted.row_gradients, arrays, len(out), 2 * len(out) * turned.size, out)
-
-
-def products_for(elementwise: bool, dtype: np.dtype) -> type[NumpyProducts] | type[CompiledProducts]:
+def products_for(elementwise: bool, dtype: np.dtype) -> type:
     """Return what computes in `dtype` now, for a cell that runs compiled or (not elementwise) does not."""
-    by_numpy = np.dtype(dtype).kind == "c" or config.backend() == "numpy" or not elementwise
-    return NumpyProducts if by_numpy else CompiledProducts
+    if np.dtype(dtype).kind == "c" or config.backend() == "numpy" or not elementwise:
+        return NumpyProducts
+    from .compiled_products import CompiledProducts
+
+    return CompiledProducts
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -224,42 +140,6 @@ def _rows(valid, to):
     return slice(None) if valid is None and to is None else valid if to is None else to
 
 
-def _count(array, valid):
-    """Return how many positions of an array (G, N, …) are computed."""
-    return array.shape[1] if valid is None else len(valid)
-
-
 def _steps(drop, count, valid):
     """Return masks (G, B, D), the same at every step, at some positions."""
     return drop[:, (np.arange(count) if valid is None else valid) % drop.shape[1]]
-
-
-def _by_row(inputs, positions, batch, valid):
-    """Return `Inputs.order`."""
-    row = _row_of(positions, batch)
-    if inputs.place is not None and len(inputs.rows) < positions:
-        row = row * len(inputs.rows) + inputs.place
-    elif valid is None:
-        return _all_by_row(positions, batch)
-    return grouped(row).order if valid is None else valid[grouped(row[valid]).order]
-
-
-@lru_cache(maxsize=8)
-def _row_of(positions, batch):
-    return np.arange(positions) % batch
-
-
-@lru_cache(maxsize=8)
-def _all_by_row(positions, batch):
-    return np.arange(positions).reshape(-1, batch).T.ravel()
-
-
-# A kernel takes one type an argument: an empty array for what is None.
-
-
-def _indices(positions):
-    return np.empty(0, np.int64) if positions is None else positions
-
-
-def _masks(drop, dtype):
-    return np.empty((0, 0, 0), dtype) if drop is None else drop

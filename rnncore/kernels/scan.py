@@ -16,18 +16,16 @@ MANY = 4096  # entries from which compiled code pays
 
 def all_finite(*arrays: np.ndarray) -> bool:
     """Whether no entry of some arrays that are not empty is NaN or infinite."""
-    jobs = []
-    for array in arrays:
+    compiled, found, jobs = config.backend() == "numba", np.ones((len(arrays), HANDS), bool), []
+    for array, own in zip(arrays, found, strict=True):
         if array.size < MANY or array.dtype.kind == "c":
-            if not np.isfinite(array).all():
-                return False
-        elif not array.flags.c_contiguous or config.backend() != "numba":
-            if not (np.isfinite(array.min()) and np.isfinite(array.max())):  # NaN is neither
-                return False
+            own[0] = np.isfinite(array).all()
+        elif compiled and array.flags.c_contiguous:
+            jobs.append(Job(_kernel(), (array.reshape(-1), own), HANDS, 3 * array.size))
         else:
-            found = np.empty(HANDS, bool)
-            jobs.append(Job(_kernel(), (array.reshape(-1), found), HANDS, array.size, found))
-    return all(found.all() for found in threads.run(*jobs))
+            own[0] = np.isfinite(array.min()) and np.isfinite(array.max())  # NaN is neither
+    threads.run(*jobs)
+    return bool(found.all())
 
 
 def _all_finite(flat, found, begin, end):

@@ -142,16 +142,17 @@ class Crew:
         return partial(helper.wait, helper.given)
 
     def run(self, jobs: tuple[Job, ...], parts: int) -> None:
-        """Do jobs in so many parts: the first one here."""
+        """Do jobs in so many parts, or as many as there are threads for: the first one here."""
         helpers, mails = self.helpers[: parts - 1], self.mails[: parts - 1]
+        parts = len(helpers) + 1
         self.jobs = (*self.jobs, *jobs)
         try:
             for helper in helpers:
                 helper.wake()
             for job in jobs:
                 if job.rows:
-                    edges = np.array([job.edge(n, parts) for n in range(1, parts + 1)])
-                    job.function(*job.arrays, 0, int(edges[0]), edges, mails)
+                    first, *others = [job.edge(n, parts) for n in range(1, parts + 1)]
+                    job.function(*job.arrays, 0, first, np.array([first, *others]), mails)
         finally:
             self._wait(helpers)
 
@@ -203,8 +204,11 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 def parts_of(*jobs: Job) -> int:
     """Return how many threads are worth doing jobs together."""
-    work, fours = sum(job.work for job in jobs), max(job.rows for job in jobs) // 4
-    return max(1, min(config.threads(), work // _WORTH_A_THREAD, fours))
+    work = rows = 0
+    for job in jobs:
+        work += job.work
+        rows = job.rows if job.rows > rows else rows
+    return max(1, min(config.threads(), work // _WORTH_A_THREAD, rows // 4))
 
 
 def run(*jobs: Job) -> list[Any]:
@@ -218,8 +222,7 @@ def run(*jobs: Job) -> list[Any]:
     parts = parts_of(*jobs)
     if parts > 1 and _busy.acquire(blocking=False):  # otherwise another thread of the user's has them
         try:
-            crew = _crew()
-            crew.run(jobs, min(parts, len(crew.helpers) + 1))
+            _crew().run(jobs, parts)
         finally:
             _busy.release()
     else:

@@ -39,7 +39,7 @@ import numpy as np
 from .. import config
 from ..cells.cell import Cell, Product, Stage
 from . import threads
-from .products import CompiledProducts, NumpyProducts, matmul
+from .products import NumpyProducts, matmul
 from .threads import Job, done
 
 FEW = 4  # rows that are too few for a tile of a product, and so for threads to share
@@ -141,7 +141,7 @@ class Plan:
             self.places[source], self.gradients[f"d{source}"], self.target(gate), self.dtarget(gate), n
         )
 
-    @property
+    @cached_property
     def products(self) -> list[PlannedProduct]:
         """All products of a step, in the order of their weights."""
         return sorted((p for stage in self.stages for p in stage.products), key=lambda product: product.weight)
@@ -171,8 +171,13 @@ class Plan:
         """The blocks that hold the gates' input parts before the step."""
         return [self.places[f"x_{gate}"].index for gate in self.cell.gates]
 
+    @cached_property
+    def targets(self) -> list[int]:
+        """The blocks that the gates' recurrent products are added to."""
+        return [self.target(gate) for gate in self.cell.gates]
+
     def target(self, gate: str) -> int:
-        """Return the block that a gate's recurrent products are added to."""
+        """Return such a block, of one gate."""
         return self.places[f"u_{gate}"].index
 
     def dtarget(self, gate: str) -> int:
@@ -265,13 +270,14 @@ class CompiledLoop:
 
     def __init__(self, plan: Plan):
         from .._jit import VECTOR
+        from .compiled_products import CompiledProducts
 
-        self.plan = plan
-        self._vector, (self._forward, self._backward, self._forward_few) = VECTOR, _compile(plan)
+        self.plan, self._vector, self._split = plan, VECTOR, CompiledProducts.split
+        self._forward, self._backward, self._forward_few = _compile(plan)
 
     def prepared(self, weights, rows) -> Job:
         """As `NumpyLoop.prepared`; a few rows read them as they are."""
-        return done(weights) if rows < FEW else CompiledProducts.split(weights, len(self.plan.products))
+        return done(weights) if rows < FEW else self._split(weights, len(self.plan.products))
 
     def forward(self, blocks, states, weights, drop, mask, projected=None, place=None) -> None:
         """As `NumpyLoop.forward`."""
@@ -289,7 +295,7 @@ class CompiledLoop:
                 threads.run(job)
                 return
         if weights.ndim == 2:
-            (weights,) = threads.run(CompiledProducts.split(weights, len(self.plan.products)))
+            (weights,) = threads.run(self._split(weights, len(self.plan.products)))
         arrays = (blocks, states, weights, scratch, drop, mask, projected, place, steps)
         threads.run(Job(self._forward, arrays, rows, work, ends=ends))
 

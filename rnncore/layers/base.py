@@ -382,12 +382,10 @@ class Layer(Configured):
         """The weights that have gradients."""
         return [getattr(layer, name) for layer, name in self._trainable()]
 
-    def _trainable(self) -> Iterator[tuple[Layer, str]]:
-        """Yield the layer and the name of each of them."""
-        if self.trainable:
-            yield from ((self, name) for name in self.weight_names)
-            for child in self.children():
-                yield from child._trainable()
+    def _trainable(self) -> list[tuple[Layer, str]]:
+        """Return the layer and the name of each of them."""
+        own = [(self, name) for name in self.weight_names]
+        return own + [pair for child in self.children() for pair in child._trainable()] if self.trainable else []
 
     def stored(self, name: str) -> np.ndarray:
         """Return a weight as it lies in memory, whatever an optimizer has left for later."""
@@ -467,11 +465,9 @@ class Layer(Configured):
         """Return the layers at the bottom: this one, or those of its children."""
         return [leaf for child in self.children() for leaf in child.leaves()] or [self]
 
-    def walk(self) -> Iterator[Layer]:
-        """Yield the layer and all that it is made of."""
-        yield self
-        for child in self.children():
-            yield from child.walk()
+    def walk(self) -> list[Layer]:
+        """Return the layer and all that it is made of."""
+        return [self, *(part for child in self.children() for part in child.walk())]
 
     def generators(self) -> list[np.random.Generator]:
         """Return the random generators that the layer and its parts draw from."""

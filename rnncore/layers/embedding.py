@@ -129,17 +129,15 @@ class Embedding(Layer):
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
+        found = self.output if isinstance(self.output, LookUps) else None
         if not isinstance(dy, RowGradient):
             rows = dy.reshape(-1, self.output_dim)
-            dy = RowGradient(np.arange(len(rows)), rows, rows.shape)
-        ids = self._ids.reshape(-1)
-        gradient = dy.looked_up(ids, self._table.shape)
-        if isinstance(self.output, LookUps):
-            groups = self.output.groups
-            if np.array_equal(gradient.ids, ids):
-                gradient.groups = groups
-            elif np.array_equal(gradient.ids, groups.ids):
-                gradient.groups = groups.once()
+            dy = RowGradient(np.arange(len(rows)) if found is None else found.every, rows, rows.shape)
+        gradient = dy.looked_up(self._ids.reshape(-1), self._table.shape)
+        if found is not None and dy.ids is found.every:
+            gradient.groups = found.groups
+        elif found is not None and dy.ids is found.first:
+            gradient.groups = found.groups.once()
         self.gradients = {"embeddings": gradient.added_up() if self.dense_gradient else gradient}
         return None
 

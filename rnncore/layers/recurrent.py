@@ -196,9 +196,9 @@ class RNN(Layer):
             return cell.run_backward(upstream, self.bptt_steps, to, place.size).reshape(rows, steps, -1)
         if found.summed and memory.inputs.drop is None:
             dx = cell.run_backward(upstream, self.bptt_steps, of_rows=True)
-            return RowGradient(found.groups.order[found.groups.first[:-1]], dx, (place.size, dx.shape[1]))
-        ids = np.arange(len(place))
-        if valid is not None:  # the rank of each among them
+            return RowGradient(found.first, dx, (place.size, dx.shape[1]))
+        ids = found.every
+        if len(to) < len(ids):  # the rank of each among them
             ids, rank = np.sort(to), np.empty_like(place)
             rank[ids] = np.arange(len(ids))
             to = rank[to]

@@ -242,7 +242,7 @@ class RecurrentCell(Layer):
         B, H, plan, products = initial.shape[1], self.units, self._plan, self._products()
         kernel, extra, loop = self.kernel, self._extra(), loop_for(self._cell, self.dtype)
         recurrent = np.concatenate([self.recurrent_kernel, *extra], axis=1) if extra else self.recurrent_kernel
-        kernels, weights = begin(products.split(kernel, len(plan.homes), steps * B)), begin(loop.prepared(recurrent, B))
+        weights = begin(products.split(kernel, len(plan.homes), steps * B), loop.prepared(recurrent, B))
         self.draws = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
         drop_x, drop_h = (drop if drop is None or order is None else drop.take(order, 1) for drop in self.draws)
         valid = None if mask is None else np.flatnonzero(mask)
@@ -257,18 +257,19 @@ class RecurrentCell(Layer):
         states = self._room("states", len(self._cell.states), 2 if kept == "last" else steps + 1, B, H)
         states[:, 0] = initial
         projected = place = None
+        kernels, recurrents = weights()
         if by_row:
             projected, place = self._room("projected", len(plan.homes), len(inputs.rows), H), inputs.place
-            run(products.project(Inputs(inputs.rows), *kernels(), bias, None, projected))
+            run(products.project(Inputs(inputs.rows), kernels, bias, None, projected))
             place = place.reshape(steps, B)
         else:
             homes = plan.homes
             together = homes == list(range(homes[0], homes[0] + len(homes)))
             out = blocks[homes[0] : homes[-1] + 1] if together else np.empty((len(homes), steps, B, H), self.dtype)
-            run(products.project(inputs, *kernels(), bias, valid, out.reshape(len(homes), -1, H)))
+            run(products.project(inputs, kernels, bias, valid, out.reshape(len(homes), -1, H)))
             if not together:
                 blocks[homes] = out
-        loop.forward(blocks, states, *weights(), drop_h, mask, projected, place)
+        loop.forward(blocks, states, recurrents, drop_h, mask, projected, place)
         self.dblocks = self.dstates = None
         if kept == "all":
 
@@ -420,13 +421,13 @@ class RecurrentCell(Layer):
     def _biases(self):
         """Return the bias of each gate's input part, (G, H), and what starts recurrent parts that are kept apart."""
         gates, plan = self._cell.gates, self._plan
-        if self.use_bias and plan.homes == [plan.target(gate) for gate in gates] and not self._cell.split_bias:
+        if self.use_bias and plan.homes == plan.targets and not self._cell.split_bias:
             return self.bias.reshape(len(gates), -1), {}
         bias = np.zeros((2, len(gates), self.units), self.dtype)
         if self.use_bias:
             bias[: 2 if self._cell.split_bias else 1] = self.bias.reshape(-1, len(gates), self.units)
-        joined = np.array([plan.target(gate) == home for gate, home in zip(gates, plan.homes, strict=True)])
-        apart = {plan.target(gate): bias[1, n] for n, gate in enumerate(gates) if not joined[n]}
+        joined = np.array([target == home for target, home in zip(plan.targets, plan.homes, strict=True)])
+        apart = {target: bias[1, n] for n, target in enumerate(plan.targets) if not joined[n]}
         return bias[0] + bias[1] * joined[:, None].astype(self.dtype), apart
 
     def _draw_dropout(self, rows, features):
