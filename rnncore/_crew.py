@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from ._jit import FLAGS, from_source, inlined, kernel
+from ._jit import FLAGS, from_source, inlined, kernel, part
 
 GIVEN, DONE, FAILED, FIRST = 0, 8, 16, 24  # places in a mail; a cache line for each, as two threads look there
 SLOTS, SLOT = 16, 256  # calls that a helper may be behind; words of one
@@ -65,7 +65,7 @@ def _add(typingctx, array, value):
 _let_others = types.ExternalFunction("sched_yield", types.int32()) if os.name == "posix" else numba.njit(lambda: 0)
 
 
-@partial(kernel, name="meet")
+@part
 def meet(arrived, share, all_shares):
     """Add a thread's share to those that arrived, and wait, busily, until all of them have."""
     _add(arrived, share)
@@ -112,7 +112,7 @@ def {own}({arguments}, begin, end, edges, mails):
 """
 
 
-@kernel
+@part
 def _free_slot(mails, n):
     """Return where the next call for a helper is put, among all mails' words."""
     mail, turns = mails[n], 0
@@ -123,7 +123,7 @@ def _free_slot(mails, n):
     return n * MAIL + FIRST + mail[GIVEN] % SLOTS * SLOT
 
 
-@kernel
+@part
 def _announce(mails, n):
     _say(mails[n], GIVEN, mails[n, GIVEN] + 1)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._crew import shared
-from .._jit import kernel
+from .._jit import part
 from .hoisted import CHUNK, columns_of
 from .rows import (
     add_picked_product,
@@ -29,7 +29,7 @@ from .rows import (
 ASIDE = 16  # entries between two rows: of rows a power of two apart a column lies in a few places of a cache
 
 
-@kernel
+@part
 def _end_of_chunk(positions, first, end, batch):
     """Return the end of the chunk that begins with position `first`."""
     last = first + 1
@@ -38,7 +38,7 @@ def _end_of_chunk(positions, first, end, batch):
     return last
 
 
-@kernel
+@part
 def _gather(scratch, item, rows, place, positions, first, last):
     """Put the inputs of some positions together, each once; fill in which each has, and return how many there are."""
     count, before = 0, -1
@@ -51,7 +51,7 @@ def _gather(scratch, item, rows, place, positions, first, last):
     return count
 
 
-@kernel
+@part
 def _add_up(gradient, item):
     """Add up, in place, the rows of the positions that have the same input."""
     before = -1
@@ -64,7 +64,7 @@ def _add_up(gradient, item):
         before = k
 
 
-@kernel
+@part
 def _add_kept(picks, count, drop, first):
     """Put which features are not dropped, counted from `first`, behind `count` others; return how many are there."""
     for j in range(drop.shape[0]):
@@ -73,7 +73,7 @@ def _add_kept(picks, count, drop, first):
     return count
 
 
-@kernel
+@part
 def _factor(drop):
     """Return what features that are not dropped are multiplied by: one number for all."""
     flat = drop.reshape(-1)

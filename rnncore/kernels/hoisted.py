@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._crew import shared
-from .._jit import kernel
+from .._jit import part
 from .rows import (
     add_multiplied_row,
     add_product,
@@ -26,13 +26,13 @@ CHUNK = 256  # positions
 SIDE = 16  # of a square of a weight: the lines of its rows fit into the few places of a cache that they may take
 
 
-@kernel
+@part
 def _position(valid, n):
     """Return the n-th position taken; `valid` is empty where all are, or none."""
     return valid[n] if valid.shape[0] else n
 
 
-@kernel
+@part
 def _gathered(scratch, rows, place, valid, first, count):
     """Put the rows of `count` positions together, and return them; what lies there already is not copied."""
     if place.shape[0] == 0 and valid.shape[0] == 0:
@@ -43,7 +43,7 @@ def _gathered(scratch, rows, place, valid, first, count):
     return scratch[:count]
 
 
-@kernel
+@part
 def _scattered(out, scratch, to, first, count):
     """Put the rows of `count` positions where they belong."""
     for i in range(count):
@@ -81,7 +81,7 @@ def _project(rows, place, weights, bias, valid, out, begin, end):
                 _scattered(out[g], target, valid, first, count)
 
 
-@kernel
+@part
 def _by_row(place, valid, positions, rows):
     """Return the positions taken, one row's after the other's, and where each row's begin, and the end."""
     order, first = np.empty(positions, np.int64), np.zeros(rows + 1, np.int64)
@@ -97,13 +97,13 @@ def _by_row(place, valid, positions, rows):
     return order, first
 
 
-@kernel
+@part
 def columns_of(g, units, begin, end):
     """Return which columns of gate g lie between two of all gates' columns."""
     return max(begin - g * units, 0), min(end - g * units, units)
 
 
-@kernel
+@part
 def _added_up(scratch, dz, order, starts, first, count, c0, c1):
     """Put together, for `count` rows, what some columns of the gradients at its positions add up to."""
     for i in range(count):

@@ -6,7 +6,7 @@ axis, whatever tile it falls into: results do not depend on how rows are split o
 
 from __future__ import annotations
 
-from .._jit import TILE_ROWS, TILE_VECTORS, VECTOR, inlined, kernel, tile
+from .._jit import TILE_ROWS, TILE_VECTORS, VECTOR, inlined, part, tile
 
 ROW = 2 * TILE_VECTORS  # registers of a tile of one row: so wide, B is read from end to end
 
@@ -35,7 +35,7 @@ def _product(turned: bool, picked: bool = False):
 
     # numba names machine code by this and a count kept a process: from disk, two of one name would meet
     row_product.__qualname__ += f".{turned}.{picked}"
-    row_product = kernel(row_product)
+    row_product = part(row_product)
 
     def product(C, A, B, begin, end, first, picks=0):
         """Add the product to the rows from `begin` to `end` of C, (R, N) += A @ B (K, N); rows C-contiguous.
@@ -58,7 +58,7 @@ def _product(turned: bool, picked: bool = False):
             row_product(C, A, B, i, first, picks)
 
     product.__qualname__ += f".{turned}.{picked}"
-    return kernel(product), row_product
+    return part(product), row_product
 
 
 add_product, add_row_product = _product(turned=False)
@@ -85,14 +85,14 @@ def clear_row(target):
         target[j] = 0
 
 
-@kernel
+@part
 def clear_rows(matrix, begin, end):
     """Set rows of a matrix to 0."""
     for i in range(begin, end):
         clear_row(matrix[i])
 
 
-@kernel
+@part
 def clear_columns(matrix, first, end):
     """Set columns of a matrix to 0."""
     for i in range(matrix.shape[0]):
@@ -106,7 +106,7 @@ def add_row(target, source):
         target[j] += source[j]
 
 
-@kernel
+@part
 def add_sums(total, matrix, scratch):
     """Add what the rows of a matrix add up to: sums of sums, whose error grows more slowly."""
     clear_row(scratch)
@@ -143,20 +143,20 @@ def add_multiplied_row(target, source, factor):
         target[j] += source[j] * factor[j]
 
 
-@kernel
+@part
 def copy_rows(target, source, place, begin, end):
     """Fill rows of a matrix with those of another that `place` names."""
     for i in range(begin, end):
         copy_row(target[i], source[place[i]])
 
 
-@kernel
+@part
 def aligned(room):
     """Return what of an array begins where a vector register does: to be read fast."""
     return room[-room.ctypes.data % VECTOR // room.itemsize :]
 
 
-@kernel
+@part
 def own_columns(room, before, weights, which, units, first, end):
     """Return the columns from `first` to `end` of some of the weights that lie side by side, in one; and room for sums.
 
@@ -175,7 +175,7 @@ def own_columns(room, before, weights, which, units, first, end):
     return own, sums
 
 
-@kernel
+@part
 def carry(states, before, after, r0, r1):
     """Give rows in the slot `after` the states they have in the one `before`."""
     for s in range(states.shape[0]):
@@ -184,7 +184,7 @@ def carry(states, before, after, r0, r1):
             target[j] = source[j]
 
 
-@kernel
+@part
 def carry_backward(dstates, t, r0, r1):
     """Add to the states' gradients of rows at step t those that they have at step t + 1."""
     for s in range(dstates.shape[0]):
@@ -193,7 +193,7 @@ def carry_backward(dstates, t, r0, r1):
             before[j] += after[j]
 
 
-@kernel
+@part
 def recurrent(target, source, weight, scratch, drop, n, r0):
     """``target += (source * drop[n]) @ weight`` on the rows from r0 on; an empty `drop` drops nothing."""
     rows = source.shape[0]
@@ -205,7 +205,7 @@ def recurrent(target, source, weight, scratch, drop, n, r0):
     add_product(target, source, weight, 0, rows, 0)
 
 
-@kernel
+@part
 def recurrent_backward(dsource, dtarget, turned, scratch, drop, n, r0):
     """``dsource += (dtarget @ turned) * drop[n]``, `turned` being the weight transposed."""
     rows = dsource.shape[0]
@@ -219,7 +219,7 @@ def recurrent_backward(dsource, dtarget, turned, scratch, drop, n, r0):
             add_multiplied_row(dsource[i], added[i], drop[n, r0 + i])
 
 
-@kernel
+@part
 def end_of_run(mask, t, r0, end):
     """Return the end of the rows from r0 on that all take step t, or all do not; an empty `mask`: all take it."""
     r1 = r0 if mask.shape[0] else end

@@ -332,7 +332,7 @@ _USED = "aligned end_of_run carry carry_backward copy_row copy_rows clear_rows o
 def _compile(plan: Plan):
     """Return the compiled (forward, backward) over a range of rows, and forward over a range of units' vectors."""
     from .._crew import meet, shared
-    from .._jit import VECTOR, called_functions, fingerprint, from_source, inlined, kernel
+    from .._jit import VECTOR, called_functions, fingerprint, from_source, inlined, part
     from . import elementwise, rows
 
     names = {"VECTOR": VECTOR, "ROWS": ROWS, "meet": meet, **{name: getattr(rows, name) for name in _USED.split()}}
@@ -349,7 +349,7 @@ def _compile(plan: Plan):
             pointwise = from_source(sources[-1], {"step": inlined(function)}, "pointwise")
             # numba names machine code by this and a count kept a process: from disk, two of one name would meet
             pointwise.__qualname__ = f"pointwise.{fingerprint([function], sources[-1:]) or id(function)}"
-            names[f"pointwise_{way}_{n}"] = kernel(pointwise)
+            names[f"pointwise_{way}_{n}"] = part(pointwise)
     compiled, (own, stages) = [], _few_body(plan)
     for way, source, product in (
         ("forward", _FORWARD.replace("<body>", _lines(_body(plan, "forward"), 16)), rows.recurrent),
