@@ -51,7 +51,7 @@ def backend() -> str:
 
 
 def set_backend(name: str) -> None:
-    """Choose what runs the time loop from the next call of a layer on.
+    """Choose what runs the time loop from the next call of a layer on; the way back runs on what its call ran on.
 
     Parameters
     ----------

@@ -61,8 +61,6 @@ class CompiledProducts:
             work = 2 * out.shape[0] * columns * (len(inputs.rows) if by_row else count)
             arrays = (inputs.rows, place, dz, _indices(valid), count, by_row, out, column, bias)
             return Job(hoisted.weight_gradients, arrays, columns, work, out)
-        if inputs.order is None:  # it was NumPy's turn when they were dropped
-            inputs = CompiledProducts.dropped(inputs, inputs.drop, dz.shape[1], valid)
         other = (beside.rows, beside.drop) if beside else (np.empty((0, 0), dz.dtype), _masks(None, dz.dtype))
         arrays = (inputs.rows, place, inputs.drop, *other, inputs.order, dz, out, column, bias)
         return Job(dropped.weight_gradients, arrays, columns, 2 * out.shape[0] * columns * count, out)

@@ -97,12 +97,13 @@ class Dense(Activated):
         self._inputs = Inputs(np.ascontiguousarray(x).reshape(-1, x.shape[-1]))
         bias = self.bias if self.use_bias else np.zeros(self.units, self.dtype)
         z = np.empty((1, len(self._inputs.rows), self.units), self.dtype)
-        run(products_for(True, self.dtype).project(self._inputs, self.kernel[None], bias[None], None, z))
+        self._products = products_for(True, self.dtype)
+        run(self._products.project(self._inputs, self.kernel[None], bias[None], None, z))
         return self.activate(z.reshape(*x.shape[:-1], self.units))
 
     def backward_from_logits(self, dz):
         # z = x @ kernel + bias, over all leading axes
-        products, flat = products_for(True, self.dtype), np.ascontiguousarray(dz).reshape(1, -1, self.units)
+        products, flat = self._products, np.ascontiguousarray(dz).reshape(1, -1, self.units)
         (turned,) = run(products.turned(self.kernel, 1))
         self.gradients = {name: np.empty_like(getattr(self, name)) for name in self.weight_names}
         dx, _ = run(

@@ -34,6 +34,8 @@ class Memory(NamedTuple):
     drop_h: np.ndarray | None  # (P, B, H)
     mask: np.ndarray | None  # (T, B)
     valid: np.ndarray | None  # (M,), the positions t*B + b that are not masked
+    products: Any  # what ran, and so runs back: those of the backend at the time
+    loop: Any
 
 
 class RecurrentCell(Layer):
@@ -239,8 +241,8 @@ class RecurrentCell(Layer):
             The states, the initial ones first; or, with "last", those before and after the last step.
         """
         self.memory = None  # its arrays are used again
-        B, H, plan, products = initial.shape[1], self.units, self._plan, self._products()
-        kernel, extra, loop = self.kernel, self._extra(), loop_for(self._cell, self.dtype)
+        B, H, plan, kernel, extra = initial.shape[1], self.units, self._plan, self.kernel, self._extra()
+        products, loop = products_for(self._cell.elementwise, self.dtype), loop_for(self._cell, self.dtype)
         recurrent = np.concatenate([self.recurrent_kernel, *extra], axis=1) if extra else self.recurrent_kernel
         weights = begin(products.split(kernel, len(plan.homes), steps * B), loop.prepared(recurrent, B))
         self.draws = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
@@ -277,7 +279,7 @@ class RecurrentCell(Layer):
                 return do(products.turned(kernel, len(plan.homes)), products.turned(recurrent, len(plan.products)))
 
             back = turned(begin) if training else partial(turned, run)
-            self.memory = Memory(inputs, blocks, states, back, drop_h, mask, valid)
+            self.memory = Memory(inputs, blocks, states, back, drop_h, mask, valid, products, loop)
         return states[:, ::-1] if kept == "last" and steps % 2 == 0 else states
 
     def remembered(self, for_backward: bool = False) -> Memory:
@@ -328,7 +330,7 @@ class RecurrentCell(Layer):
         else:
             self.memory, dblocks = memory._replace(blocks=None), blocks
         dstates, fresh = self._room("dstates", *memory.states.shape), T + 1 - upstream.shape[1]
-        products, inputs, valid = self._products(), memory.inputs, memory.valid
+        products, inputs, valid = memory.products, memory.inputs, memory.valid
         kernels, recurrent = memory.turned()
         D, dz = inputs.rows.shape[1], dblocks[:gates].reshape(gates, T * B, H)
         both = np.empty((D + H, gates * H), self.dtype)
@@ -336,13 +338,12 @@ class RecurrentCell(Layer):
         others = [name for name in self.weight_names if name not in self.gradients]
         self.gradients |= {name: np.empty_like(getattr(self, name)) for name in others}
         bias = self.gradients["bias"].reshape(-1, gates * H) if self.use_bias else [None]
-        backward = loop_for(self._cell, self.dtype).backward
         arrays = (blocks, memory.states, recurrent, memory.drop_h, memory.mask, dblocks, dstates)
         end = T
         while end > 0:
             first = 0 if bptt_steps is None else max(0, end - bptt_steps)
             outside = dstates[:, first].copy() if first >= fresh else 0
-            backward(*arrays, fresh, first, end)
+            memory.loop.backward(*arrays, fresh, first, end)
             if first:
                 dstates[:, first] = outside
             end = first
@@ -403,7 +404,7 @@ class RecurrentCell(Layer):
         source = (memory.states if array == "states" else memory.blocks)[index, : memory.states.shape[1] - 1]
         drop = None if memory.drop_h is None else memory.drop_h[n : n + count]
         inputs = Inputs(source.reshape(-1, self.units))
-        return self._products().dropped(inputs, drop, len(inputs.rows), memory.valid)
+        return memory.products.dropped(inputs, drop, len(inputs.rows), memory.valid)
 
     def _recurrent_gradient(self, together, bias=None):
         """Return the job that fills in the gradients of the weights of products that are taken together."""
@@ -413,10 +414,7 @@ class RecurrentCell(Layer):
             where = self.gradients["recurrent_kernel"], bias, n * self.units
         else:
             where = (self.gradients[[*self._cell.extra][n - gates]],)
-        return self._products().weight_gradients(self._sources(together), dz, self.memory.valid, *where)
-
-    def _products(self):
-        return products_for(self._cell.elementwise, self.dtype)
+        return self.memory.products.weight_gradients(self._sources(together), dz, self.memory.valid, *where)
 
     def _biases(self):
         """Return the bias of each gate's input part, (G, H), and what starts recurrent parts that are kept apart."""
