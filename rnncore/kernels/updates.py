@@ -34,6 +34,7 @@ from .threads import Job
 HANDS = 64  # that rows are dealt into for the threads: how much work a word's row is goes by its rank
 LONGEST = 1024  # steps that a row may be behind
 CHECK = 16  # steps of a late row between two looks at whether they still move its weights
+RUNS = 4, 1  # of its steps taken in one go, while there are so many: what they change stays in registers
 FLOPS = 20  # of an entry's update: its square root and its division count for several
 
 
@@ -157,34 +158,54 @@ def late(table, $tables history, done, ids, most, small, begin, end):
                     $change
                     moves |= not abs(change) <= abs(w[n]) * small
                 if not moves:
-                    until = steps
-            while t < until:
-                numbers = history[t]
+                    until = steps$runs
+"""),
+}
+_RUN = Template("""
+            while t + $count <= until:
                 $unpack
                 if moves:
                     for n in range(w.shape[0]):
-                        $step_idle
+                        $take
+                        $steps
+                        $put
                 else:
                     for n in range(w.shape[0]):
-                        $step_slots
-                t += 1
-"""),
-}
+                        $take_slots
+                        $steps_of_slots
+                        $put_slots
+                t += $count""")
 
 
 def _pieces(rule: Rule) -> dict[str, str]:
     """Return what the loops leave open: a slot is the table t0, whose row is s0; a number is c0."""
-    tables, slots = ([f"{letter}{n}" for n in range(len(rule.slots))] for letter in "ts")
+    tables, slots, held = ([f"{letter}{n}" for n in range(len(rule.slots))] for letter in "tse")
     numbers = [f"c{n}" for n in range(len(rule.numbers))]
     entries = [f"{slot}[n]" for slot in slots]
-    given = dict(zip((*rule.slots, *rule.numbers), (*entries, *numbers), strict=True))
 
-    def step(targets: list[str], *sources: str) -> str:
-        taken = given | dict(zip(("w", "g", rule.moment), sources, strict=True))
+    def step(targets: list[str], *sources: str, slots: list[str] = entries, numbers: list[str] = numbers) -> str:
+        taken = dict(zip(("w", "g", rule.moment, *rule.slots), (*sources, *slots), strict=True))
+        taken |= dict(zip(rule.numbers, numbers, strict=True))
+        if sources[0] != "zero":
+            taken["w"] += f" - {sources[0]} * {taken['decay']}"
         return f"{', '.join(targets)} = update({', '.join(taken[name] for name in rule.arguments)})"
 
+    def run(count: int) -> str:
+        each = [[f"{number}_{k}" for number in numbers] for k in range(count)]
+        return _RUN.substitute(
+            count=count,
+            unpack="; ".join(f"{name} = history[t + {k}, {n}]" for k in range(count) for n, name in enumerate(each[k])),
+            take="; ".join(f"{a} = {b}" for a, b in zip(["x", *held], after, strict=True)),
+            steps="; ".join(step(["x", *held], "x", "zero", "zero", slots=held, numbers=own) for own in each),
+            put="; ".join(f"{b} = {a}" for a, b in zip(["x", *held], after, strict=True)),
+            take_slots="; ".join(f"{a} = {b}" for a, b in zip(held, entries, strict=True)) or "pass",
+            steps_of_slots="; ".join(
+                step(["_", *held], "zero", "zero", "zero", slots=held, numbers=own) for own in each
+            ),
+            put_slots="; ".join(f"{b} = {a}" for a, b in zip(held, entries, strict=True)) or "pass",
+        )
+
     after = ["w[n]", *entries]
-    decayed = f"w[n] - w[n] * {given['decay']}"
     return {
         "tables": "".join(f"{table}, " for table in tables),
         "slots": "".join(f"{slot}, " for slot in slots),
@@ -192,11 +213,10 @@ def _pieces(rule: Rule) -> dict[str, str]:
         "views": "; ".join(f"{slot} = {table}[i]" for slot, table in zip(slots, tables, strict=True)),
         "unpack": "; ".join(f"{number} = numbers[{n}]" for n, number in enumerate(numbers)),
         "untouched": " and ".join(f"{entry} == zero" for entry in entries) or "True",
-        "step_whole": step(after, decayed, "g[n]", "moment(g[n])"),
-        "step_row": step(after, decayed, "g[n]", "m[n]"),
-        "step_idle": step(after, decayed, "zero", "zero"),
-        "step_slots": step(["_", *entries], "zero", "zero", "zero"),
+        "step_whole": step(after, "w[n]", "g[n]", "moment(g[n])"),
+        "step_row": step(after, "w[n]", "g[n]", "m[n]"),
         "change": step(["change", *"_" * len(entries)], "zero", "zero", "zero"),
+        "runs": "".join(map(run, RUNS)),
     }
 
 
