@@ -123,7 +123,9 @@ class RowGradient:
         """Return the gradient with each id once."""
         if len(self.unique) == len(self.ids):
             return self
-        return RowGradient(self.unique, self.sums(), self.shape, self.table)
+        made = RowGradient(self.unique, self.sums(), self.shape, self.table)
+        made.groups = self.groups.once()
+        return made
 
     def __add__(self, other: RowGradient) -> RowGradient:
         """Return the sum with another gradient of the same table."""

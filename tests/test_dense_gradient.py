@@ -1,11 +1,14 @@
 """Embedding(dense_gradient=True): the gradients of an id's look-ups are one, as those of a dense table are."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from cases import SEED, few_at_first
 from test_optimizers import CASES, IDS, make
 
-from rnncore import Sequential, config
+from rnncore import Sequential, config, sparse
+from rnncore.kernels import lookups
 from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Embedding, GlobalAveragePooling1D, SimpleRNN, embedding
 from rnncore.models import load_model
 
@@ -63,6 +66,21 @@ def test_the_dense_gradient_is_the_same(rows, steps, layers, mask, backend, monk
         assert len(summed[0].ids) == len(set(summed[0].ids.tolist()))
         for one, other in zip(map(np.asarray, summed), map(np.asarray, apart), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("name", ["LSTM", "Bidirectional", "no recurrent layer"])
+def test_look_ups_are_grouped_once_a_step(name, dense, monkeypatch):
+    """The way there does it, and the layers between hand on what it found."""
+    monkeypatch.setattr(embedding, "MANY", 1)
+    model, batch = model_of(LAYERS[name], dense), words(9, 7)
+    model.compile("adam", "binary_crossentropy")
+    model.train_on_batch(*batch)
+    found = []
+    monkeypatch.setattr(embedding, "grouped", lambda ids: (found.append(ids), lookups.grouped(ids))[1])
+    monkeypatch.setattr(sparse, "lookups", SimpleNamespace(**vars(lookups) | {"grouped": found.append}))
+    model.train_on_batch(*batch)
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
