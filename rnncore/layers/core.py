@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from .. import activations, config, constraints, initializers, regularizers
-from ..kernels.products import Inputs, products_for
+from ..kernels.products import Inputs, matmul, products_for
 from ..kernels.threads import run
 from .base import Layer, dropout_mask
 from .checks import checked_shape, flag, fraction, positive, seed_or_none
+
+SMALL = 8192  # multiplications of a product back through Dense: for so few no kernel is called, nor compiled
 
 
 class Activated(Layer):
@@ -103,11 +105,16 @@ class Dense(Activated):
 
     def backward_from_logits(self, dz):
         # z = x @ kernel + bias, over all leading axes
-        products, flat = self._products, np.ascontiguousarray(dz).reshape(1, -1, self.units)
+        x, flat = self._inputs.rows, np.ascontiguousarray(dz).reshape(-1, self.units)
+        if flat.size * x.shape[1] <= SMALL:
+            gradients = {"kernel": matmul(x.T, flat), "bias": flat.sum(axis=0)}
+            self.gradients = {name: gradients[name] for name in self.weight_names}
+            return matmul(flat, self.kernel.T).reshape(*dz.shape[:-1], -1)
+        products, flat = self._products, flat[None]
         (turned,) = run(products.turned(self.kernel, 1))
         self.gradients = {name: np.empty_like(getattr(self, name)) for name in self.weight_names}
         dx, _ = run(
-            products.input_gradients(flat, turned, None, None, None, flat.shape[1]),
+            products.input_gradients(flat, turned, None, None, None, len(x)),
             products.weight_gradients(self._inputs, flat, None, *self.gradients.values()),
         )
         return dx.reshape(*dz.shape[:-1], -1)
