@@ -151,8 +151,8 @@ class Crew:
                 helper.wake()
             for job in jobs:
                 if job.rows:
-                    first, *others = [job.edge(n, parts) for n in range(1, parts + 1)]
-                    job.function(*job.arrays, 0, first, np.array([first, *others]), mails)
+                    edges = np.array([job.edge(n, parts) for n in range(1, parts + 1)])
+                    job.function(*job.arrays, 0, int(edges[0]), edges, mails)
         finally:
             self._wait(helpers)
 
@@ -206,8 +206,7 @@ def parts_of(*jobs: Job) -> int:
     """Return how many threads are worth doing jobs together."""
     work = rows = 0
     for job in jobs:
-        work += job.work
-        rows = job.rows if job.rows > rows else rows
+        work, rows = work + job.work, max(rows, job.rows)
     return max(1, min(config.threads(), work // _WORTH_A_THREAD, rows // 4))
 
 

@@ -192,18 +192,18 @@ def _pieces(rule: Rule) -> dict[str, str]:
 
     def run(count: int) -> str:
         each = [[f"{number}_{k}" for number in numbers] for k in range(count)]
-        return _RUN.substitute(
-            count=count,
-            unpack="; ".join(f"{name} = history[t + {k}, {n}]" for k in range(count) for n, name in enumerate(each[k])),
-            take="; ".join(f"{a} = {b}" for a, b in zip(["x", *held], after, strict=True)),
-            steps="; ".join(step(["x", *held], "x", "zero", "zero", slots=held, numbers=own) for own in each),
-            put="; ".join(f"{b} = {a}" for a, b in zip(["x", *held], after, strict=True)),
-            take_slots="; ".join(f"{a} = {b}" for a, b in zip(held, entries, strict=True)) or "pass",
-            steps_of_slots="; ".join(
-                step(["_", *held], "zero", "zero", "zero", slots=held, numbers=own) for own in each
-            ),
-            put_slots="; ".join(f"{b} = {a}" for a, b in zip(held, entries, strict=True)) or "pass",
-        )
+        pairs = list(zip(["x", *held], after, strict=True))
+        take, put = [f"{a} = {b}" for a, b in pairs], [f"{b} = {a}" for a, b in pairs]
+        lines = {
+            "unpack": [f"{name} = history[t + {k}, {n}]" for k in range(count) for n, name in enumerate(each[k])],
+            "take": take,
+            "steps": [step(["x", *held], "x", "zero", "zero", slots=held, numbers=own) for own in each],
+            "put": put,
+            "take_slots": take[1:],
+            "steps_of_slots": [step(["_", *held], "zero", "zero", "zero", slots=held, numbers=own) for own in each],
+            "put_slots": put[1:],
+        }
+        return _RUN.substitute({name: "; ".join(line) or "pass" for name, line in lines.items()}, count=count)
 
     after = ["w[n]", *entries]
     return {
