@@ -46,12 +46,12 @@ def run(cell, backend, dtype, sizes, pattern="none", dropped=False, fresh=0):
     dstates[:, : abs(fresh)] = np.nan if fresh > 0 else 0
     dblocks = np.full((len(plan.dblocks), steps, rows, units), np.nan, dtype)
     runner = loop(cell, backend)
-    runner.forward(blocks, states, weights, drop, mask)
+    threads.run(runner.forward(blocks, states, weights, drop, mask))
     (turned,) = threads.run(products_for(backend == "numba", dtype).turned(weights, len(cell.products)))
     again = blocks
     if plan.in_place:
         again = dblocks = blocks.copy()
-    runner.backward(again, states, turned, drop, mask, dblocks, dstates, max(0, fresh))
+    threads.run(runner.backward(again, states, turned, drop, mask, dblocks, dstates, max(0, fresh)))
     dblocks = dblocks[: len(plan.dblocks)]
     for array in (blocks, dblocks) if mask is not None else ():
         array[:, ~mask] = 0  # nothing is there
@@ -102,7 +102,7 @@ def test_fewer_slots_change_no_bit(cell, backend, pattern, sizes, monkeypatch):
         blocks = np.zeros((len(plan.blocks), slots, rows, units))
         states = np.zeros((len(cell.states), of_states, rows, units))
         states[:, 0] = initial
-        loop(cell, backend).forward(blocks, states, weights, None, mask, projected, place)
+        threads.run(loop(cell, backend).forward(blocks, states, weights, None, mask, projected, place))
         ends.append(states[:, steps % of_states])
     assert np.abs(ends[0]).max() > 0
     np.testing.assert_array_equal(*ends)
@@ -151,7 +151,7 @@ def test_rows_do_not_depend_on_their_neighbours():
     weights = rng.standard_normal((units, 4 * units)).astype("float32") / np.float32(units) ** 0.5
     for row in range(rows):
         alone = np.ascontiguousarray(blocks[:, :, row : row + 1]), np.ascontiguousarray(states[:, :, row : row + 1])
-        loop(LSTM, "numba").forward(*alone, weights, None, None)
+        threads.run(loop(LSTM, "numba").forward(*alone, weights, None, None))
         np.testing.assert_array_equal(alone[1][:, :, 0], every[1][:, :, row])
 
 
@@ -218,12 +218,13 @@ import sys
 import numpy as np
 from rnncore import activations
 from rnncore.cells import SIMPLE_RNN
+from rnncore.kernels import threads
 from rnncore.kernels.products import products_for
 from rnncore.kernels.time_loop import loop
 for name in sys.argv[1:]:
     states = np.zeros((1, 3, 2, 2), "float32")
     runner = loop(SIMPLE_RNN.with_activations(activations.get(name)), "numba")
-    runner.forward(np.ones((1, 2, 2, 2), "float32"), states, np.ones((2, 2), "float32"), None, None)
+    threads.run(runner.forward(np.ones((1, 2, 2, 2), "float32"), states, np.ones((2, 2), "float32"), None, None))
     print(sum(runner._forward.stats.cache_hits.values()), float(states[0, -1, 0, 0]))
 """
 

@@ -50,8 +50,8 @@ def computed(products, dtype, positions, kind, drops):
         ),
         "beside": products.weight_gradients(bare, dz[:1], valid, beside, bias_beside, UNITS),
         "no bias": products.weight_gradients(inputs, dz, valid, np.zeros((FEATURES, GATES * UNITS), dtype)),
-        "in place": products.input_gradients(dz, turned, drop, valid, None, POSITIONS),
-        "moved": products.input_gradients(dz, turned, drop, valid, to, len(taken)),
+        "in place": products.input_gradients(dz, turned, drop, valid, None, np.zeros((POSITIONS, FEATURES), dtype)),
+        "moved": products.input_gradients(dz, turned, drop, valid, to, np.zeros((len(taken), FEATURES), dtype)),
     }
     if kind == "looked up":
         jobs["of the rows"] = products.row_gradients(bare, dz, turned, valid)

@@ -66,10 +66,9 @@ class CompiledProducts:
         return Job(dropped.weight_gradients, arrays, columns, 2 * out.shape[0] * columns * count, out)
 
     @staticmethod
-    def input_gradients(dz, turned, drop, valid, to, size) -> Job:
+    def input_gradients(dz, turned, drop, valid, to, out) -> Job:
         """As `NumpyProducts.input_gradients`."""
         count = _count(dz, valid)
-        out = (np.empty if count == size else np.zeros)((size, turned.shape[2]), dz.dtype)
         to, work = _indices(valid if to is None else to), 2 * count * turned.size
         if valid is None and drop is not None and drop.shape[1] >= BATCH:
             return Job(dropped.input_gradients, (dz, turned, drop, to, out), drop.shape[1], work, out)
@@ -82,6 +81,11 @@ class CompiledProducts:
         out = np.empty(inputs.rows.shape, dz.dtype)
         arrays = (inputs.place, dz, turned, _indices(valid), _count(dz, valid), out)
         return Job(hoisted.row_gradients, arrays, len(out), 2 * len(out) * turned.size, out)
+
+    @staticmethod
+    def added(total, other) -> Job:
+        """As `NumpyProducts.added`."""
+        return Job(hoisted.added, (total, other), len(total), 20 * len(total), total)
 
 
 def _count(array, valid):

@@ -175,7 +175,11 @@ def _row_gradients(place, dz, turned, valid, positions, out, begin, end):
             add_product(target, gradient, turned[g], 0, count, 0)
 
 
-split, turned, project, weight_gradients, input_gradients, row_gradients = (
+def _added(total, other, begin, end):
+    add_row(total[begin:end], other[begin:end])
+
+
+split, turned, project, weight_gradients, input_gradients, row_gradients, added = (
     shared(function, function.__name__[1:])
-    for function in (_split, _turned, _project, _weight_gradients, _input_gradients, _row_gradients)
+    for function in (_split, _turned, _project, _weight_gradients, _input_gradients, _row_gradients, _added)
 )

@@ -48,7 +48,7 @@ class NumpyProducts:
     """The products by NumPy: the readable twin, in any dtype.
 
     Only the positions in `valid`, an array (M,) of int, or None for all, are computed; what a result has elsewhere is
-    0 in `input_gradients` and left alone in `project`.
+    left alone.
     """
 
     @staticmethod
@@ -99,12 +99,11 @@ class NumpyProducts:
 
     @staticmethod
     def input_gradients(
-        dz: np.ndarray, turned: np.ndarray, drop: np.ndarray | None, valid: Any, to: Any, size: int
+        dz: np.ndarray, turned: np.ndarray, drop: np.ndarray | None, valid: Any, to: Any, out: np.ndarray
     ) -> Job:
-        """``dz[g] @ turned[g] * drop[g]`` added up over the gates: (size, D), position valid[n] in row to[n]."""
+        """``dz[g] @ turned[g] * drop[g]`` added up over the gates, into `out` (n, D): of valid[n] in row to[n]."""
         dx = matmul(_taken(dz, valid), turned)
         dx = (dx if drop is None else dx * _steps(drop, dx.shape[1], valid)).sum(axis=0)
-        out = np.zeros((size, turned.shape[2]), dx.dtype)
         out[_rows(valid, to)] = dx
         return done(out)
 
@@ -114,6 +113,12 @@ class NumpyProducts:
         out = np.zeros(inputs.rows.shape, dz.dtype)
         np.add.at(out, _taken(inputs.place[None], valid)[0], matmul(_taken(dz, valid), turned).sum(axis=0))
         return done(out)
+
+    @staticmethod
+    def added(total: np.ndarray, other: np.ndarray) -> Job:
+        """``total += other``, both flat."""
+        total += other
+        return done(total)
 
 
 def products_for(elementwise: bool, dtype: np.dtype) -> type:

@@ -6,8 +6,9 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,6 +157,22 @@ class Crew:
         finally:
             self._wait(helpers)
 
+    def run_apart(self, *parts: list[Job]) -> None:
+        """Do each part's jobs, one after the other, on a thread of its own: the first part's here."""
+        helpers = self.helpers[: len(parts) - 1]
+        self.jobs = (*self.jobs, *chain(*parts))
+        try:
+            for n, helper in enumerate(helpers):
+                helper.wake()
+                for job in parts[n + 1]:
+                    if job.rows:
+                        job.function(*job.arrays, 0, 0, np.array([0, job.rows]), self.mails[n : n + 1])
+            for job in chain(parts[0], *parts[len(helpers) + 1 :]):
+                if job.rows:
+                    job.function(*job.arrays, 0, job.rows, *_ALONE)
+        finally:
+            self._wait(helpers)
+
     def _wait(self, helpers):
         """Wait for all, come what may: they write into arrays that are used again."""
         for helper in helpers:
@@ -229,6 +246,24 @@ def run(*jobs: Job) -> list[Any]:
             if job.rows:
                 job.function(*job.arrays, 0, job.rows, *_ALONE)
     return [job.out for job in jobs]
+
+
+def run_apart(*parts: Sequence[Sequence[Job]]) -> None:
+    """Do parts of a work that need nothing of one another; each in as many stages, of jobs that may go by those before.
+
+    Where there are as many threads, each part is the work of one, who waits for no other before the end.
+    """
+    flat = [[*chain(*stages)] for stages in parts]
+    work = sum(job.work for job in chain(*flat))
+    alone = len(parts) > 1 and config.threads() == len(parts) and work >= len(parts) * _WORTH_A_THREAD
+    if alone and _busy.acquire(blocking=False):
+        try:
+            _crew().run_apart(*flat)
+        finally:
+            _busy.release()
+    else:
+        for stage in zip(*parts, strict=True):
+            run(*chain(*stage))
 
 
 def begin(*jobs: Job) -> Callable[[], list[Any]]:

@@ -197,11 +197,15 @@ class NumpyLoop:
     def __init__(self, plan: Plan):
         self.plan = plan
 
+    def parts(self, rows: int, mask: np.ndarray | None) -> list[slice]:
+        """Return which rows of a batch have arrays of their own: see `CompiledLoop`."""
+        return [slice(0, rows)]
+
     def prepared(self, weights: np.ndarray, rows: int) -> Job:
         """Return the job that puts weights together for so many rows: `forward` does it itself where nobody did."""
         return NumpyProducts.split(weights, len(self.plan.products))
 
-    def forward(self, blocks, states, weights, drop, mask, projected=None, place=None) -> None:
+    def forward(self, blocks, states, weights, drop, mask, projected=None, place=None) -> Job:
         """Take every step: fill `states` from slot 1 on and turn `blocks` into the gates' values."""
         arrays = {"blocks": blocks, "states": states}
         weights = weights if weights.ndim == 3 else self.prepared(weights, blocks.shape[2]).out
@@ -221,8 +225,9 @@ class NumpyLoop:
                 for (array, index, offset), value in zip(outputs, _tuple(values), strict=True):
                     arrays[array][index, (t + offset) % arrays[array].shape[1], taken] = value
             states[:, after, idle] = states[:, before, idle]
+        return done(states)
 
-    def backward(self, blocks, states, turned, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> None:
+    def backward(self, blocks, states, turned, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> Job:
         """Go back from step end - 1 to `first`: fill `dblocks`, and complete `dstates` from what it came with."""
         arrays = {"blocks": blocks, "states": states, "dblocks": dblocks, "dstates": dstates}
         for t in reversed(range(first, blocks.shape[1] if end is None else end)):
@@ -240,6 +245,7 @@ class NumpyLoop:
                     value = matmul(dblocks[dtarget, t, taken], turned[n])
                     arrays[array][index, t + offset, taken] += value if drop is None else value * drop[n, taken]
             dstates[:, t, idle] += dstates[:, t + 1, idle]
+        return done(dblocks)
 
 
 def _rows(mask, t):
@@ -266,6 +272,9 @@ class CompiledLoop:
 
     Of a few rows, the threads share the units instead, and meet at each step: prediction of one row is bound by how
     fast the weights are read, and so each reads its part of them.
+
+    The rows of two threads are better kept in arrays of their own (`parts`). In common ones they lie side by side at
+    each step, and what a processor fetches ahead of one's is the other's, at that moment written.
     """
 
     def __init__(self, plan: Plan):
@@ -275,11 +284,16 @@ class CompiledLoop:
         self.plan, self._vector, self._split = plan, VECTOR, CompiledProducts.split
         self._forward, self._backward, self._forward_few = _compile(plan)
 
+    def parts(self, rows, mask) -> list[slice]:
+        """As `NumpyLoop.parts`: two, whatever number of threads there is, as sums over a part are added up."""
+        middle = Job(None, (), rows, 0, ends=_ends(mask)).edge(1, 2)
+        return [slice(0, middle), slice(middle, rows)] if 0 < middle < rows else [slice(0, rows)]
+
     def prepared(self, weights, rows) -> Job:
         """As `NumpyLoop.prepared`; a few rows read them as they are."""
         return done(weights) if rows < FEW else self._split(weights, len(self.plan.products))
 
-    def forward(self, blocks, states, weights, drop, mask, projected=None, place=None) -> None:
+    def forward(self, blocks, states, weights, drop, mask, projected=None, place=None) -> Job:
         """As `NumpyLoop.forward`."""
         scratch, drop, ends, mask = _present(blocks, drop, mask)
         steps, rows = _steps(blocks, place), blocks.shape[2]
@@ -292,20 +306,19 @@ class CompiledLoop:
             few = (blocks, states, weights, room, mask, projected, place, steps, np.zeros(1, np.int64))
             job = Job(self._forward_few, few, vectors_of(blocks), work)
             if threads.parts_of(job) > 1:
-                threads.run(job)
-                return
+                return job
         if weights.ndim == 2:
             (weights,) = threads.run(self._split(weights, len(self.plan.products)))
         arrays = (blocks, states, weights, scratch, drop, mask, projected, place, steps)
-        threads.run(Job(self._forward, arrays, rows, work, ends=ends))
+        return Job(self._forward, arrays, rows, work, states, ends)
 
-    def backward(self, blocks, states, turned, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> None:
+    def backward(self, blocks, states, turned, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> Job:
         """As `NumpyLoop.backward`."""
         end = blocks.shape[1] if end is None else end
         scratch, drop, ends, mask = _present(blocks, drop, mask)
         arrays = (blocks, states, turned, scratch, drop, mask, dblocks, dstates, fresh, first, end)
         work = 2 * turned.size * (end - first) * blocks.shape[2]
-        threads.run(Job(self._backward, arrays, blocks.shape[2], work, ends=ends))
+        return Job(self._backward, arrays, blocks.shape[2], work, dblocks, ends)
 
 
 def _present(blocks, drop, mask):
@@ -315,8 +328,12 @@ def _present(blocks, drop, mask):
     """
     none = np.empty((0, 0, 0), blocks.dtype)
     scratch = np.empty((0, 0) if drop is None else blocks.shape[2:], blocks.dtype)
-    ends = None if mask is None else np.cumsum(np.count_nonzero(mask, axis=0) + 1)
-    return scratch, none if drop is None else drop, ends, np.empty((0, 0), bool) if mask is None else mask
+    return scratch, none if drop is None else drop, _ends(mask), np.empty((0, 0), bool) if mask is None else mask
+
+
+def _ends(mask):
+    """Return `Job.ends` of a batch's rows."""
+    return None if mask is None else np.cumsum(np.count_nonzero(mask, axis=0) + 1)
 
 
 def vectors_of(array: np.ndarray) -> int:

@@ -114,7 +114,7 @@ class Dense(Activated):
         (turned,) = run(products.turned(self.kernel, 1))
         self.gradients = {name: np.empty_like(getattr(self, name)) for name in self.weight_names}
         dx, _ = run(
-            products.input_gradients(flat, turned, None, None, None, len(x)),
+            products.input_gradients(flat, turned, None, None, None, np.empty_like(x)),
             products.weight_gradients(self._inputs, flat, None, *self.gradients.values()),
         )
         return dx.reshape(*dz.shape[:-1], -1)

@@ -149,15 +149,15 @@ class RNN(Layer):
         for cell, initial in zip(self.cells, self._initial(initial_state, rows), strict=True):
             last = cell is self.cells[-1] and not self.return_sequences
             kept = "all" if training or keeps() else "last" if last else "states"
-            states = cell.run(inputs, _rows(initial, order, 1), steps, mask, training, order, kept)
-            ends.append(_rows(states[:, -1], _inverse(order), 1).copy())
-            h = states[0, 1:]
-            inputs = Inputs(h.reshape(-1, cell.units))
+            initial = _rows(initial, order, 1)
+            states, h = cell.run(inputs, initial, steps, mask, training, order, kept, sequence=not last)
+            ends.append(_rows(states, _inverse(order), 1))
+            inputs = None if last else Inputs(h.reshape(-1, cell.units))
         if self.stateful:
             self.states = ends
 
         self._shown = None  # (T, B, 1): where the output is the state, and not 0
-        h = h if self.return_sequences else h[-1:]
+        h = h if self.return_sequences else states[:1]
         if mask is not None:
             shown = mask if self.zero_output_for_mask else np.logical_or.accumulate(mask, axis=0)
             self._shown = shown[-len(h) :, :, None]
@@ -171,44 +171,39 @@ class RNN(Layer):
         dends = self._by_cell(dlast, back=True) if dlast else [()] * len(self.cells)
         dx = self._output_gradient(dy)
         for cell, dend in zip(reversed(self.cells), reversed(dends), strict=True):
-            upstream = cell.zero_gradients(len(dx))
-            upstream[0] = dx
-            for s, part in enumerate(dend):
-                if part is not None:
-                    upstream[s, -1] += _rows(part, self._order, 0)
+            dend = [None if part is None else _rows(part, self._order, 0) for part in dend]
             if cell is self.cells[0]:
-                dx = self._input_gradient(cell, upstream)
+                dx = self._input_gradient(cell, dx, dend)
             else:
-                dx = cell.run_backward(upstream, self.bptt_steps).reshape(*self._place.shape, -1)
+                dx = cell.run_backward(dx, dend, self.bptt_steps).reshape(*self._place.shape, -1)
             cell.add_penalty_gradients()
         return dx
 
-    def _input_gradient(self, cell, upstream):
+    def _input_gradient(self, cell, dy, dend):
         """Go back through the first cell, and return dL/dx.
 
         Of rows looked up that of each look-up not masked; or, where they may be added up and nothing random stands
         between, of each row, as if it had been looked up once.
         """
         memory, place, found = cell.remembered(), self._place.reshape(-1), self._look_ups
-        valid, (steps, rows) = memory.valid, self._place.shape
-        to = place if valid is None else place[valid]
         if found is None:
-            return cell.run_backward(upstream, self.bptt_steps, to, place.size).reshape(rows, steps, -1)
-        if found.summed and memory.inputs.drop is None:
-            dx = cell.run_backward(upstream, self.bptt_steps, of_rows=True)
+            dx = cell.run_backward(dy, dend, self.bptt_steps, place)
+            return dx.reshape(*self._place.shape[::-1], -1)
+        if found.summed and not memory.dropped:
+            dx = cell.run_backward(dy, dend, self.bptt_steps, of_rows=True)
             return RowGradient(found.first, dx, (place.size, dx.shape[1]))
-        ids = found.every
-        if len(to) < len(ids):  # the rank of each among them
-            ids, rank = np.sort(to), np.empty_like(place)
+        ids, to = found.every, place
+        if memory.mask is not None and not memory.mask.all():  # the rank of each that is taken among them
+            ids, rank = np.sort(place[memory.mask.reshape(-1)]), np.zeros_like(place)
             rank[ids] = np.arange(len(ids))
-            to = rank[to]
-        dx = cell.run_backward(upstream, self.bptt_steps, to, len(ids))
+            to = rank[place]
+        dx = cell.run_backward(dy, dend, self.bptt_steps, to, len(ids))
         return RowGradient(ids, dx, (place.size, dx.shape[1]))
 
     def _output_gradient(self, dy):
         """Return the gradient of the outputs that were shown, time first."""
         if dy is None:
-            return np.zeros((1, *self.cells[-1].remembered().states.shape[2:]), self.dtype)
+            return None
         dy = _rows(dy.swapaxes(0, 1) if self.return_sequences else dy[None], self._order, 1)
         return dy if self._shown is None else dy * self._shown
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,25 +17,38 @@ from .. import cells, config
 from ..cells import Cell
 from ..configured import resolve
 from ..kernels.products import Inputs, products_for
-from ..kernels.threads import begin, run
+from ..kernels.threads import begin, run, run_apart
 from ..kernels.time_loop import Plan, loop_for
 from .base import Layer, dropout_mask, keeps
 from .checks import checked_array
 from .options import ABSENT, OPTIONS, bound, options_of, signature_of, with_options
 
 
-class Memory(NamedTuple):
-    """What a run leaves for the way back; see kernels/time_loop.py for the arrays' shapes."""
+class Part(NamedTuple):
+    """What a run leaves of some rows of the batch; see kernels/time_loop.py for the arrays' shapes."""
 
+    rows: slice
     inputs: Inputs
     blocks: np.ndarray | None  # None when their gradients have taken their place
     states: np.ndarray
-    turned: Callable[[], list[np.ndarray]]  # gives the weights, of the inputs and recurrent, as the way back takes them
     drop_h: np.ndarray | None  # (P, B, H)
     mask: np.ndarray | None  # (T, B)
     valid: np.ndarray | None  # (M,), the positions t*B + b that are not masked
+
+
+class Memory(NamedTuple):
+    """What a run leaves for the way back."""
+
+    parts: list[Part]
+    turned: Callable[[], list[np.ndarray]]  # gives the weights, of the inputs and recurrent, as the way back takes them
     products: Any  # what ran, and so runs back: those of the backend at the time
     loop: Any
+    mask: np.ndarray | None  # (T, B), of all rows
+
+    @property
+    def dropped(self) -> bool:
+        """Whether something is dropped of the inputs."""
+        return self.parts[0].inputs.drop is not None
 
 
 class RecurrentCell(Layer):
@@ -98,8 +111,7 @@ class RecurrentCell(Layer):
         self._plan = Plan(self._cell)
         self._rooms: dict[str, np.ndarray] = {}
         self.memory: Memory | None = None
-        self.dblocks: np.ndarray | None = None  # of the last way back, like the next one: see kernels/time_loop.py
-        self.dstates: np.ndarray | None = None
+        self.way_back: list[tuple[np.ndarray, np.ndarray]] = []  # dblocks and dstates of the last one, by part
 
     def chosen_equations(self) -> Cell:
         """Return the equations that the options choose."""
@@ -133,7 +145,7 @@ class RecurrentCell(Layer):
     @property
     def state_gradients(self) -> list[np.ndarray]:
         """dL/d(states given), from the last `backward`; none before."""
-        return [] if self.dstates is None else list(self.dstates[:, 0].copy())
+        return list(np.concatenate([dstates[:, 0] for _, dstates in self.way_back], axis=1)) if self.way_back else []
 
     # --- one step ----------------------------------------------------------------------------------------------
 
@@ -160,8 +172,8 @@ class RecurrentCell(Layer):
 
     def call(self, x, mask=None, training=False, states=None):
         initial = self.checked_states(states, len(x), "states")
-        after = self.run(Inputs(x), initial, 1, None, training)[:, -1]
-        return [after[0].copy(), *after.copy()]
+        after, _ = self.run(Inputs(x), initial, 1, None, training)
+        return [after[0].copy(), *after]
 
     def backward(self, dy: Any, dstates: Sequence[Any] | None = None) -> np.ndarray:
         """Go back through the last step.
@@ -181,11 +193,8 @@ class RecurrentCell(Layer):
         return super().backward([dy, *([None] * len(self.state_size) if dstates is None else dstates)])
 
     def call_backward(self, dy):
-        upstream = self.zero_gradients(1)
-        for s, part in zip((0, *range(len(self.state_size))), dy, strict=True):
-            if part is not None:
-                upstream[s, -1] += part
-        return self.run_backward(upstream)
+        dy, *dstates = dy
+        return self.run_backward(None if dy is None else dy[None], dstates)
 
     def compute_output_shape(self, input_shape):
         state = (input_shape[0], self.units)
@@ -218,7 +227,8 @@ class RecurrentCell(Layer):
         training: bool,
         order: np.ndarray | None = None,
         kept: str = "all",
-    ) -> np.ndarray:
+        sequence: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Take every step of a sequence.
 
         Parameters
@@ -234,57 +244,89 @@ class RecurrentCell(Layer):
             Which row of the batch each row is: what is dropped of a row does not depend on where it stands.
         kept : {"all", "states", "last"}
             "all" leaves a `memory` for the way back; otherwise only the states that are returned are kept.
+        sequence : bool
+            Whether the outputs of all steps are returned.
 
         Returns
         -------
-        ndarray of shape (S, T+1, B, H), or (S, 2, B, H) with "last"
-            The states, the initial ones first; or, with "last", those before and after the last step.
+        states : ndarray of shape (S, B, H)
+            After the last step.
+        h : ndarray of shape (T, B, H) or None
+            The first state after each step: the cell's own memory, perhaps.
         """
-        self.memory = None  # its arrays are used again
-        B, H, plan, kernel, extra = initial.shape[1], self.units, self._plan, self.kernel, self._extra()
+        self.memory, self.way_back = None, []  # its arrays are used again
+        B, plan, kernel, extra = initial.shape[1], self._plan, self.kernel, self._extra()
         products, loop = products_for(self._cell.elementwise, self.dtype), loop_for(self._cell, self.dtype)
         recurrent = np.concatenate([self.recurrent_kernel, *extra], axis=1) if extra else self.recurrent_kernel
         weights = begin(products.split(kernel, len(plan.homes), steps * B), loop.prepared(recurrent, B))
         self.draws = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
-        drop_x, drop_h = (drop if drop is None or order is None else drop.take(order, 1) for drop in self.draws)
-        valid = None if mask is None else np.flatnonzero(mask)
-        inputs = products.dropped(inputs, drop_x, steps * B, valid)
-
-        by_row = inputs.comes_again(steps * B if valid is None else len(valid))
+        drops = [drop if drop is None or order is None else drop.take(order, 1) for drop in self.draws]
         bias, apart = self._biases()
-        one_step = by_row and kept != "all" and not apart
-        blocks = self._room("blocks", len(plan.blocks), 1 if one_step else steps, B, H)
-        for target, value in apart.items():
-            blocks[target] = value
-        states = self._room("states", len(self._cell.states), 2 if kept == "last" else steps + 1, B, H)
-        states[:, 0] = initial
-        projected = place = None
+
+        count = steps * B if mask is None else np.count_nonzero(mask)
+        by_row = drops[0] is None and inputs.comes_again(count)
+        together = plan.homes == list(range(plan.homes[0], plan.homes[0] + len(plan.homes)))
+        whole = by_row or not together  # all rows' inputs are multiplied before the loop begins
+        slots = 1 if by_row and kept != "all" and not apart else steps, 2 if kept == "last" else steps + 1
+        parts = []
+        for rows in [slice(0, B)] if whole else loop.parts(B, mask):
+            part = self._part(len(parts), rows, inputs, drops, steps, mask, B, slots, products)
+            for target, value in apart.items():
+                part.blocks[target] = value
+            part.states[:, 0] = initial[:, rows]
+            parts.append(part)
+
         kernels, recurrents = weights()
-        if by_row:
-            projected, place = self._room("projected", len(plan.homes), len(inputs.rows), H), inputs.place
-            run(products.project(Inputs(inputs.rows), kernels, bias, None, projected))
-            place = place.reshape(steps, B)
-        else:
-            homes = plan.homes
-            together = homes == list(range(homes[0], homes[0] + len(homes)))
-            out = blocks[homes[0] : homes[-1] + 1] if together else np.empty((len(homes), steps, B, H), self.dtype)
-            run(products.project(inputs, kernels, bias, valid, out.reshape(len(homes), -1, H)))
-            if not together:
-                blocks[homes] = out
-        loop.forward(blocks, states, recurrents, drop_h, mask, projected, place)
-        self.dblocks = self.dstates = None
+        jobs = []
+        for part in parts:
+            projected = place = None
+            if by_row:
+                projected, place = self._room("projected", len(plan.homes), len(inputs.rows), self.units), inputs.place
+                run(products.project(Inputs(inputs.rows), kernels, bias, None, projected))
+                place = place.reshape(steps, B)
+            else:
+                shape = len(plan.homes), steps * part.states.shape[2], self.units
+                first = plan.homes[0]
+                out = (
+                    part.blocks[first : first + len(plan.homes)].reshape(shape)
+                    if together
+                    else np.empty(shape, self.dtype)
+                )
+                project = products.project(part.inputs, kernels, bias, part.valid, out)
+                if not together:
+                    run(project)
+                    part.blocks[plan.homes] = out.reshape(len(plan.homes), *part.blocks.shape[1:])
+            forward = loop.forward(part.blocks, part.states, recurrents, part.drop_h, part.mask, projected, place)
+            jobs.append([[forward]] if whole else [[project], [forward]])
+        run_apart(*jobs)
         if kept == "all":
 
             def turned(do):
                 return do(products.turned(kernel, len(plan.homes)), products.turned(recurrent, len(plan.products)))
 
             back = turned(begin) if training else partial(turned, run)
-            self.memory = Memory(inputs, blocks, states, back, drop_h, mask, valid, products, loop)
-        return states[:, ::-1] if kept == "last" and steps % 2 == 0 else states
+            self.memory = Memory(parts, back, products, loop, mask)
+        last = steps % slots[1]
+        states = np.concatenate([part.states[:, last] for part in parts], axis=1)
+        return states, _joined([part.states[0, 1:] for part in parts], 1) if sequence else None
+
+    def _part(self, n, rows, inputs, drops, steps, mask, batch, slots, products):
+        """Return where a run of some rows of the batch begins: with arrays of their own, used anew by each run."""
+        plan, count = self._plan, rows.stop - rows.start
+        if count < batch:
+            drops = [None if drop is None else np.ascontiguousarray(drop[:, rows]) for drop in drops]
+            mask = None if mask is None else np.ascontiguousarray(mask[:, rows])
+            place = _positions_of(steps, batch, rows.start, rows.stop)
+            inputs = inputs._replace(place=place if inputs.place is None else inputs.place[place])
+        drop_x, drop_h = drops
+        valid = None if mask is None else np.flatnonzero(mask)
+        blocks = self._room(f"blocks{n}", len(plan.blocks), slots[0], count, self.units)
+        states = self._room(f"states{n}", len(self._cell.states), slots[1], count, self.units)
+        return Part(rows, products.dropped(inputs, drop_x, steps * count, valid), blocks, states, drop_h, mask, valid)
 
     def remembered(self, for_backward: bool = False) -> Memory:
         """Return what the last run left, or raise ValueError: nothing, or with `for_backward` no gates any more."""
-        if self.memory is None or (for_backward and self.memory.blocks is None):
+        if self.memory is None or (for_backward and self.memory.parts[0].blocks is None):
             raise ValueError(
                 f"{self.name}: there are no steps to look at or to go back through; call the layer first "
                 "(fit, evaluate and predict keep none)"
@@ -293,7 +335,8 @@ class RecurrentCell(Layer):
 
     def run_backward(
         self,
-        upstream: np.ndarray,
+        dy: np.ndarray | None,
+        dstates: Sequence[np.ndarray | None] = (),
         bptt_steps: int | None = None,
         to: np.ndarray | None = None,
         size: int | None = None,
@@ -303,13 +346,15 @@ class RecurrentCell(Layer):
 
         Parameters
         ----------
-        upstream : ndarray of shape (S, n, B, H)
-            What reaches the last n states from outside; what `zero_gradients` returned, filled.
+        dy : ndarray of shape (n, B, H) or None
+            What reaches the first state from outside, after each of the last n steps.
+        dstates : sequence of ndarray of shape (B, H) or None
+            What else reaches each state after the last step.
         bptt_steps : int, optional
             Cut the way back between steps, `bptt_steps` before the end, twice as many, and so on: no gradient
             goes further than that.
-        to : ndarray of shape (M,), int, optional
-            In which row of the result the gradient of each position stands that is not masked; default: in its own.
+        to : ndarray of shape (T*B,), int, optional
+            In which row of the result the gradient of each position stands, if it is not masked; default: in its own.
         size : int, optional
             How many rows the result has; default T*B.
         of_rows : bool
@@ -320,56 +365,92 @@ class RecurrentCell(Layer):
         ndarray of shape (size, D)
             dL/dx, or dL/d(the inputs' rows), one a row.
         """
-        memory, H, gates = self.remembered(for_backward=True), self.units, len(self._cell.gates)
-        blocks, T, B, plan = memory.blocks, *memory.blocks.shape[1:3], self._plan
-        if not plan.in_place:
-            dblocks = self._room("dblocks", len(plan.dblocks), T, B, H)
-        elif keeps():
-            blocks = dblocks = self._room("dblocks", *blocks.shape)
-            dblocks[...] = memory.blocks
-        else:
-            self.memory, dblocks = memory._replace(blocks=None), blocks
-        dstates, fresh = self._room("dstates", *memory.states.shape), T + 1 - upstream.shape[1]
-        products, inputs, valid = memory.products, memory.inputs, memory.valid
+        memory, plan, gates = self.remembered(for_backward=True), self._plan, len(self._cell.gates)
+        parts, products = memory.parts, memory.products
+        T, B, D = parts[0].blocks.shape[1], parts[-1].rows.stop, parts[0].inputs.rows.shape[1]
+        fresh = T if dy is None else T + 1 - len(dy)
         kernels, recurrent = memory.turned()
-        D, dz = inputs.rows.shape[1], dblocks[:gates].reshape(gates, T * B, H)
-        both = np.empty((D + H, gates * H), self.dtype)
-        self.gradients = {"kernel": both[:D], "recurrent_kernel": both[D:]}
-        others = [name for name in self.weight_names if name not in self.gradients]
-        self.gradients |= {name: np.empty_like(getattr(self, name)) for name in others}
-        bias = self.gradients["bias"].reshape(-1, gates * H) if self.use_bias else [None]
-        arrays = (blocks, memory.states, recurrent, memory.drop_h, memory.mask, dblocks, dstates)
-        end = T
-        while end > 0:
-            first = 0 if bptt_steps is None else max(0, end - bptt_steps)
-            outside = dstates[:, first].copy() if first >= fresh else 0
-            memory.loop.backward(*arrays, fresh, first, end)
-            if first:
-                dstates[:, first] = outside
+        backs, arrays = [], []
+        for n, part in enumerate(parts):
+            if not plan.in_place:
+                blocks, dblocks = part.blocks, self._room(f"dblocks{n}", len(plan.dblocks), *part.blocks.shape[1:])
+            elif keeps():
+                blocks = dblocks = self._room(f"dblocks{n}", *part.blocks.shape)
+                dblocks[...] = part.blocks
+            else:
+                blocks = dblocks = part.blocks
+                parts[n] = part._replace(blocks=None)
+            own = self._room(f"dstates{n}", *part.states.shape)
+            own[:, fresh:] = 0
+            if dy is not None:
+                own[0, fresh:] = dy[:, part.rows]
+            for s, outside in enumerate(dstates):
+                if outside is not None:
+                    own[s, -1] += outside[part.rows]
+            backs.append((dblocks, own))
+            arrays.append((blocks, part.states, recurrent, part.drop_h, part.mask, dblocks, own, fresh))
+        self.way_back, end = backs, T
+        while bptt_steps is not None and end > bptt_steps:
+            first = end - bptt_steps
+            outside = [own[:, first].copy() if first >= fresh else 0 for _, own in backs]
+            run(*(memory.loop.backward(*own, first, end) for own in arrays))
+            for (_, own), came in zip(backs, outside, strict=True):
+                own[:, first] = came
             end = first
-        self.dblocks, self.dstates = dblocks, dstates
 
         # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
+        entries, size = sum(getattr(self, name).size for name in self.weight_names), T * B if size is None else size
+        sums = [np.empty(entries, self.dtype), *(self._room(f"sums{n}", entries) for n in range(1, len(parts)))]
+        taken = sum(T * len(range(B)[part.rows]) if part.valid is None else len(part.valid) for part in parts)
+        dx = None if of_rows else (np.empty if taken == size else np.zeros)((size, D), self.dtype)
+        jobs = []
+        for part, (dblocks, _), own, flat in zip(parts, backs, arrays, sums, strict=True):
+            back, dz = memory.loop.backward(*own, 0, end), dblocks[:gates].reshape(gates, -1, self.units)
+            if of_rows:
+                to_inputs = products.row_gradients(part.inputs, dz, kernels, part.valid)
+            else:
+                place = _of_part(to, T, B, part)
+                to_inputs = products.input_gradients(dz, kernels, part.inputs.drop, part.valid, place, dx)
+            jobs.append([[back], [to_inputs, *self._weight_gradients(part, dblocks, flat)]])
+        run_apart(*jobs)
         if of_rows:
-            dx_job = products.row_gradients(inputs, dz, kernels, valid)
-        else:
-            dx_job = products.input_gradients(dz, kernels, inputs.drop, valid, to, T * B if size is None else size)
-        if plan.one_gradient and inputs.drop is not None and memory.drop_h is not None:  # [x h] as one factor
-            beside = self._sources(plan.together[0])
-            dx, _ = run(dx_job, products.weight_gradients(inputs, dz, valid, both, bias[0], beside=beside))
-            return dx
-        dx, *_ = run(
-            dx_job,
-            products.weight_gradients(inputs, dz, valid, self.gradients["kernel"], bias[0]),
-            *(self._recurrent_gradient(those, *bias[1:]) for those in plan.together),
-        )
+            dx, *others = (to_inputs.out for _, (to_inputs, *_) in jobs)
+            for other in others:
+                dx += other
+        for other in sums[1:]:
+            run(products.added(sums[0], other))
+        self.gradients = self._gradients_in(sums[0])
         return dx
 
-    def zero_gradients(self, slots: int) -> np.ndarray:
-        """Return zeros for `run_backward`, (S, slots, B, H): for what reaches the states after the last steps."""
-        last = self._room("dstates", *self.remembered().states.shape)[:, -slots:]
-        last[...] = 0
-        return last
+    def _gradients_in(self, flat):
+        """Return the gradients that lie one after the other in a flat array, by name."""
+        shapes = {name: getattr(self, name).shape for name in self.weight_names}
+        ends = np.cumsum([math.prod(shape) for shape in shapes.values()])
+        return {
+            name: flat[end - math.prod(shape) : end].reshape(shape)
+            for (name, shape), end in zip(shapes.items(), ends, strict=True)
+        }
+
+    def _weight_gradients(self, part, dblocks, flat):
+        """Return the jobs that put the weights' gradients of some rows into a flat array."""
+        memory, plan, columns = self.memory, self._plan, len(self._cell.gates) * self.units
+        products, gradients = memory.products, self._gradients_in(flat)
+        dz = dblocks[: len(self._cell.gates)].reshape(len(self._cell.gates), -1, self.units)
+        bias, *own_bias = gradients["bias"].reshape(-1, columns) if self.use_bias else [None]
+        if plan.one_gradient and part.inputs.drop is not None and part.drop_h is not None:  # [x h] as one factor
+            beside = self._sources(part, plan.together[0])
+            both = flat[: gradients["kernel"].size + gradients["recurrent_kernel"].size].reshape(-1, columns)
+            return [products.weight_gradients(part.inputs, dz, part.valid, both, bias, beside=beside)]
+        jobs = [products.weight_gradients(part.inputs, dz, part.valid, gradients["kernel"], bias)]
+        for together in plan.together:
+            n, dtarget, count = together[0].weight, together[0].dtarget, len(together)
+            if n < len(self._cell.gates):
+                where = gradients["recurrent_kernel"], *(own_bias or [None]), n * self.units
+            else:
+                where = (gradients[[*self._cell.extra][n - len(self._cell.gates)]],)
+            dz = dblocks[dtarget : dtarget + count].reshape(count, -1, self.units)
+            jobs.append(products.weight_gradients(self._sources(part, together), dz, part.valid, *where))
+        return jobs
 
     def _room(self, name, *shape):
         """Return an array to be filled, in memory that is used anew by each call: large fresh arrays cost time."""
@@ -381,40 +462,32 @@ class RecurrentCell(Layer):
 
     def series(self) -> dict[str, np.ndarray]:
         """Return the last run by name, each (T, B, H): see `RNN.time_series`."""
-        returned, memory = {name for stage in self._cell.stages for name in stage.outputs}, self.remembered()
-        blocks = () if memory.blocks is None else zip(self._plan.blocks, memory.blocks, strict=True)
-        found = {name: self._taken(block) for name, block in blocks if name in returned}
-        found |= {name: memory.states[s, 1:] for s, name in enumerate(self._cell.states)}
-        if self.dstates is not None:
-            found |= {f"d{name}": self.dstates[s, 1:] for s, name in enumerate(self._cell.states)}
-            found |= {f"dz_{gate}": self._taken(self.dblocks[k]) for k, gate in enumerate(self._cell.gates)}
+        parts, plan = self.remembered().parts, self._plan
+        returned = {name for stage in self._cell.stages for name in stage.outputs}
+        found = {}
+        if parts[0].blocks is not None:
+            blocks = _joined([_taken(part.blocks, part.mask) for part in parts], 2)
+            found |= {name: block for name, block in zip(plan.blocks, blocks, strict=True) if name in returned}
+        states = _joined([part.states[:, 1:] for part in parts], 2)
+        found |= dict(zip(self._cell.states, states, strict=True))
+        if self.way_back:
+            dstates = _joined([own[:, 1:] for _, own in self.way_back], 2)
+            found |= {f"d{name}": own for name, own in zip(self._cell.states, dstates, strict=True)}
+            pairs = zip(self.way_back, parts, strict=True)
+            dblocks = _joined([_taken(own[: len(self._cell.gates)], part.mask) for (own, _), part in pairs], 2)
+            found |= {f"dz_{gate}": own for gate, own in zip(self._cell.gates, dblocks, strict=True)}
         return found
-
-    def _taken(self, block):
-        """Return a block of the loop with 0 at the steps that were not taken, where it holds nothing."""
-        mask = self.memory.mask
-        return block if mask is None else np.where(mask[:, :, None], block, np.zeros((), block.dtype))
 
     def _extra(self):
         return [getattr(self, name) for name in self._cell.extra]
 
-    def _sources(self, together):
-        """Return what recurrent products that are taken together multiply, at all positions."""
-        memory, (array, index, _), n, count = self.memory, together[0].source, together[0].weight, len(together)
-        source = (memory.states if array == "states" else memory.blocks)[index, : memory.states.shape[1] - 1]
-        drop = None if memory.drop_h is None else memory.drop_h[n : n + count]
+    def _sources(self, part, together):
+        """Return what recurrent products that are taken together multiply, at all positions of a part."""
+        (array, index, _), n, count = together[0].source, together[0].weight, len(together)
+        source = (part.states if array == "states" else part.blocks)[index, : part.states.shape[1] - 1]
+        drop = None if part.drop_h is None else part.drop_h[n : n + count]
         inputs = Inputs(source.reshape(-1, self.units))
-        return memory.products.dropped(inputs, drop, len(inputs.rows), memory.valid)
-
-    def _recurrent_gradient(self, together, bias=None):
-        """Return the job that fills in the gradients of the weights of products that are taken together."""
-        n, dtarget, gates = together[0].weight, together[0].dtarget, len(self._cell.gates)
-        dz = self.dblocks[dtarget : dtarget + len(together)].reshape(len(together), -1, self.units)
-        if n < gates:
-            where = self.gradients["recurrent_kernel"], bias, n * self.units
-        else:
-            where = (self.gradients[[*self._cell.extra][n - gates]],)
-        return self.memory.products.weight_gradients(self._sources(together), dz, self.memory.valid, *where)
+        return self.memory.products.dropped(inputs, drop, len(inputs.rows), part.valid)
 
     def _biases(self):
         """Return the bias of each gate's input part, (G, H), and what starts recurrent parts that are kept apart."""
@@ -440,6 +513,31 @@ class RecurrentCell(Layer):
             if extra:  # these multiply the carry, which is never dropped
                 drop_h = np.concatenate([drop_h, np.ones((extra, rows, self.units), self.dtype)])
         return drop_x, drop_h
+
+
+def _taken(blocks, mask):
+    """Return blocks of the loop with 0 at the steps that were not taken, where they hold nothing."""
+    return blocks if mask is None else np.where(mask[:, :, None], blocks, np.zeros((), blocks.dtype))
+
+
+def _joined(parts, axis):
+    """Return the parts' arrays in one; that of a single part as it is."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
+
+
+@lru_cache(maxsize=16)
+def _positions_of(steps, batch, begin, end):
+    """Return the positions t*B + b of some rows, step by step."""
+    return np.arange(steps * batch).reshape(steps, batch)[:, begin:end].ravel()
+
+
+def _of_part(to, steps, batch, part):
+    """Return what is said of each position for those of a part that are not masked; None for its own place."""
+    if part.rows == slice(0, batch):
+        return to if to is None or part.valid is None else to[part.valid]
+    place = _positions_of(steps, batch, part.rows.start, part.rows.stop)
+    place = place if part.valid is None else place[part.valid]
+    return place if to is None else to[place]
 
 
 class SimpleRNNCell(RecurrentCell):
