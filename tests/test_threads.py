@@ -27,7 +27,12 @@ def _ask_too_much(out, first, begin, end):
     out[begin] = np.empty(1 << 46 if begin >= first else 1)[0]
 
 
-mark, ask_too_much = shared(_mark), shared(_ask_too_much)
+def _double(counts, begin, end):
+    for i in range(begin, end):
+        counts[i, 0] *= 2
+
+
+mark, ask_too_much, double = shared(_mark), shared(_ask_too_much), shared(_double)
 
 
 @pytest.fixture(autouse=True)
@@ -72,13 +77,33 @@ def test_more_jobs_than_a_helper_may_be_behind():
 
 
 def test_a_job_goes_by_what_one_before_left_in_its_rows():
-    def _double(counts, begin, end):
-        for i in range(begin, end):
-            counts[i, 0] *= 2
-
     first = marking()
-    threads.run(first, Job(shared(_double), (first.out[0],), ROWS, 10**9))
+    threads.run(first, Job(double, (first.out[0],), ROWS, 10**9))
     assert (first.out[0] == 2).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_parts_go_through_their_stages(parts, count):
+    config.set_threads(count)
+    jobs = [marking() for _ in range(parts)]
+    stages = [[[job], [Job(double, (job.out[0],), ROWS, 10**9)], []] for job in jobs]
+    threads.run_apart(*stages)
+    assert all((job.out[0] == 2).all() for job in jobs)
+    if count == parts:
+        assert all((job.out[1] == 0).all() for job in jobs)  # each in one piece
+        assert threads._crew().jobs == ()
+
+
+def test_a_part_that_fails_is_told_of():
+    first = marking()
+    with pytest.raises(MemoryError, match="a thread found no memory"):
+        threads.run_apart([[first]], [[Job(ask_too_much, (np.ones(8), 0), 8, 10**9)]])
+    assert (first.out[0] == 1).all()
+    second = marking()
+    with pytest.raises(TypeError):
+        threads.run_apart([[Job(mark, ("nothing that compiles",), 8, 10**9)]], [[second]])
+    assert (second.out[0] == 1).all() and threads._crew().jobs == ()
 
 
 def test_helpers_sleep_and_wake():
@@ -163,7 +188,9 @@ def test_the_number_of_threads_may_change_in_between(monkeypatch):
             patched.setattr(threads, "_crew", lambda fewer=fewer: fewer)
             ((counts, _),) = threads.run(marking())
             ((begun, _),) = threads.begin(marking())()
-        assert (counts == 1).all() and (begun == 1).all()
+            apart = [marking() for _ in range(config.threads())]
+            threads.run_apart(*([[job]] for job in apart))
+        assert (counts == 1).all() and (begun == 1).all() and all((job.out[0] == 1).all() for job in apart)
 
 
 def test_several_threads_of_a_user_at_once():

@@ -83,18 +83,22 @@ def _project(rows, place, weights, bias, valid, out, begin, end):
 
 @part
 def _by_row(place, valid, positions, rows):
-    """Return the positions taken, one row's after the other's, and where each row's begin, and the end."""
-    order, first = np.empty(positions, np.int64), np.zeros(rows + 1, np.int64)
+    """Return the rows that are taken, the positions taken, one row's after the other's, and where each row's begin."""
+    order, ends = np.empty(positions, np.int64), np.zeros(rows + 1, np.int64)
     for n in range(positions):
-        first[place[_position(valid, n)] + 1] += 1
+        ends[place[_position(valid, n)] + 1] += 1
     for row in range(rows):
-        first[row + 1] += first[row]
-    following = first.copy()
+        ends[row + 1] += ends[row]
+    taken, starts, count = np.empty(rows, np.int64), np.empty(rows + 1, np.int64), 0
+    for row in range(rows):
+        taken[count], starts[count] = row, ends[row]
+        count += ends[row] < ends[row + 1]
+    starts[count] = positions
     for n in range(positions):
         p = _position(valid, n)
-        order[following[place[p]]] = p
-        following[place[p]] += 1
-    return order, first
+        order[ends[place[p]]] = p
+        ends[place[p]] += 1
+    return taken[:count], order, starts
 
 
 @part
@@ -118,13 +122,16 @@ def _weight_gradients(rows, place, dz, valid, positions, by_row, out, column, bi
     features, units = rows.shape[1], dz.shape[2]
     inputs, outputs = np.empty((CHUNK, features), rows.dtype), np.empty(CHUNK * units, dz.dtype)
     chunk = np.empty(units, dz.dtype)
-    order, starts = _by_row(place, valid, positions if by_row else 0, rows.shape[0])
+    chosen, order, starts = _by_row(place, valid, positions if by_row else 0, rows.shape[0])
     clear_columns(out, column + begin, column + end)
     clear_row(bias[column + begin : column + end])
-    items = rows.shape[0] if by_row else positions
+    items = chosen.shape[0] if by_row else positions
     for first in range(0, items, CHUNK):
         count = min(CHUNK, items - first)
-        taken = rows[first : first + count] if by_row else _gathered(inputs, rows, place, valid, first, count)
+        if by_row:
+            taken = _gathered(inputs, rows, chosen, valid[:0], first, count)
+        else:
+            taken = _gathered(inputs, rows, place, valid, first, count)
         for g in range(begin // units, (end - 1) // units + 1):
             c0, c1 = columns_of(g, units, begin, end)
             gradient = outputs[: count * (c1 - c0)].reshape(count, c1 - c0)
@@ -165,14 +172,23 @@ def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
 
 def _row_gradients(place, dz, turned, valid, positions, out, begin, end):
     outputs = np.empty((CHUNK, dz.shape[2]), dz.dtype)
-    order, starts = _by_row(place, valid, positions, out.shape[0])
-    for first in range(begin, end, CHUNK):
-        count = min(CHUNK, end - first)
-        target, gradient = out[first : first + count], outputs[:count]
+    results = np.empty((CHUNK, out.shape[1]), out.dtype)
+    chosen, order, starts = _by_row(place, valid, positions, out.shape[0])
+    clear_rows(out, begin, end)
+    first = 0
+    while first < chosen.shape[0] and chosen[first] < begin:
+        first += 1
+    while first < chosen.shape[0] and chosen[first] < end:
+        count = 1
+        while count < CHUNK and first + count < chosen.shape[0] and chosen[first + count] < end:
+            count += 1
+        target, gradient = results[:count], outputs[:count]
         clear_rows(target, 0, count)
         for g in range(dz.shape[0]):
             _added_up(gradient, dz[g], order, starts, first, count, 0, dz.shape[2])
             add_product(target, gradient, turned[g], 0, count, 0)
+        _scattered(out, target, chosen, first, count)
+        first += count
 
 
 def _added(total, other, begin, end):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
+from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from .. import cells, config
 from ..cells import Cell
 from ..configured import resolve
 from ..kernels.products import Inputs, products_for
-from ..kernels.threads import begin, run, run_apart
+from ..kernels.threads import begin, done, run, run_apart
 from ..kernels.time_loop import Plan, loop_for
 from .base import Layer, dropout_mask, keeps
 from .checks import checked_array
@@ -265,39 +266,23 @@ class RecurrentCell(Layer):
 
         count = steps * B if mask is None else np.count_nonzero(mask)
         by_row = drops[0] is None and inputs.comes_again(count)
-        together = plan.homes == list(range(plan.homes[0], plan.homes[0] + len(plan.homes)))
-        whole = by_row or not together  # all rows' inputs are multiplied before the loop begins
         slots = 1 if by_row and kept != "all" and not apart else steps, 2 if kept == "last" else steps + 1
-        parts = []
-        for rows in [slice(0, B)] if whole else loop.parts(B, mask):
+        parts, jobs, projected, place = [], [], None, None
+        for rows in loop.parts(B, mask):
             part = self._part(len(parts), rows, inputs, drops, steps, mask, B, slots, products)
             for target, value in apart.items():
                 part.blocks[target] = value
             part.states[:, 0] = initial[:, rows]
             parts.append(part)
-
         kernels, recurrents = weights()
-        jobs = []
+        if by_row:
+            projected = self._room("projected", len(plan.homes), len(inputs.rows), self.units)
+            run(products.project(Inputs(inputs.rows), kernels, bias, None, projected))
         for part in parts:
-            projected = place = None
-            if by_row:
-                projected, place = self._room("projected", len(plan.homes), len(inputs.rows), self.units), inputs.place
-                run(products.project(Inputs(inputs.rows), kernels, bias, None, projected))
-                place = place.reshape(steps, B)
-            else:
-                shape = len(plan.homes), steps * part.states.shape[2], self.units
-                first = plan.homes[0]
-                out = (
-                    part.blocks[first : first + len(plan.homes)].reshape(shape)
-                    if together
-                    else np.empty(shape, self.dtype)
-                )
-                project = products.project(part.inputs, kernels, bias, part.valid, out)
-                if not together:
-                    run(project)
-                    part.blocks[plan.homes] = out.reshape(len(plan.homes), *part.blocks.shape[1:])
+            project = [] if by_row else [self._projection(part, kernels, bias, products)]
+            place = part.inputs.place.reshape(steps, -1) if by_row else None
             forward = loop.forward(part.blocks, part.states, recurrents, part.drop_h, part.mask, projected, place)
-            jobs.append([[forward]] if whole else [[project], [forward]])
+            jobs.append([project, [forward]])
         run_apart(*jobs)
         if kept == "all":
 
@@ -323,6 +308,18 @@ class RecurrentCell(Layer):
         blocks = self._room(f"blocks{n}", len(plan.blocks), slots[0], count, self.units)
         states = self._room(f"states{n}", len(self._cell.states), slots[1], count, self.units)
         return Part(rows, products.dropped(inputs, drop_x, steps * count, valid), blocks, states, drop_h, mask, valid)
+
+    def _projection(self, part, kernels, bias, products):
+        """Return the job that puts the gates' input parts where the loop looks for them."""
+        homes, shape = self._plan.homes, part.blocks.shape[1:]
+        size = len(homes), math.prod(shape[:-1]), self.units
+        if homes == [*range(homes[0], homes[0] + len(homes))]:
+            out = part.blocks[homes[0] : homes[-1] + 1].reshape(size)
+            return products.project(part.inputs, kernels, bias, part.valid, out)
+        out = np.empty(size, self.dtype)
+        run(products.project(part.inputs, kernels, bias, part.valid, out))
+        part.blocks[homes] = out.reshape(len(homes), *shape)
+        return done(out)
 
     def remembered(self, for_backward: bool = False) -> Memory:
         """Return what the last run left, or raise ValueError: nothing, or with `for_backward` no gates any more."""
@@ -399,9 +396,9 @@ class RecurrentCell(Layer):
             end = first
 
         # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
-        entries, size = sum(getattr(self, name).size for name in self.weight_names), T * B if size is None else size
+        entries, size = self._layout[-1][2], T * B if size is None else size
         sums = [np.empty(entries, self.dtype), *(self._room(f"sums{n}", entries) for n in range(1, len(parts)))]
-        taken = sum(T * len(range(B)[part.rows]) if part.valid is None else len(part.valid) for part in parts)
+        taken = T * B if memory.mask is None else sum(len(part.valid) for part in parts)
         dx = None if of_rows else (np.empty if taken == size else np.zeros)((size, D), self.dtype)
         jobs = []
         for part, (dblocks, _), own, flat in zip(parts, backs, arrays, sums, strict=True):
@@ -422,14 +419,16 @@ class RecurrentCell(Layer):
         self.gradients = self._gradients_in(sums[0])
         return dx
 
+    @cached_property
+    def _layout(self):
+        """What lies where in a flat array of all weights' gradients: name, begin, end and shape."""
+        shapes = [getattr(self, name).shape for name in self.weight_names]
+        ends = [*accumulate(math.prod(shape) for shape in shapes)]
+        return list(zip(self.weight_names, [0, *ends], ends, shapes, strict=False))
+
     def _gradients_in(self, flat):
-        """Return the gradients that lie one after the other in a flat array, by name."""
-        shapes = {name: getattr(self, name).shape for name in self.weight_names}
-        ends = np.cumsum([math.prod(shape) for shape in shapes.values()])
-        return {
-            name: flat[end - math.prod(shape) : end].reshape(shape)
-            for (name, shape), end in zip(shapes.items(), ends, strict=True)
-        }
+        """Return the gradients that lie in a flat array, by name."""
+        return {name: flat[begin:end].reshape(shape) for name, begin, end, shape in self._layout}
 
     def _weight_gradients(self, part, dblocks, flat):
         """Return the jobs that put the weights' gradients of some rows into a flat array."""
