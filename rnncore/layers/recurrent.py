@@ -93,8 +93,8 @@ class RNN(Layer):
         """Return the cell, from the constructor's arguments that are not the layer's own."""
         cell = options["cell"]
         if isinstance(cell, (list, tuple)):
-            return StackedRNNCells(cell)
-        if isinstance(cell, Mapping):
+            cell = StackedRNNCells(cell)
+        elif isinstance(cell, Mapping):
             cell = resolve(cell, CELLS, Layer, "cell")
         if not isinstance(cell, (RecurrentCell, StackedRNNCells)):
             raise TypeError(
