@@ -21,13 +21,23 @@ LAYERS = {
     "SimpleRNN": lambda **options: SimpleRNN(UNITS, **options),
     "CarryRNN": lambda **options: CarryRNN(UNITS, **options),
     "two cells": lambda dtype, bptt_steps, return_sequences, return_state, **options: RNN(
-        [LSTMCell(4, dtype=dtype, **options), GRUCell(UNITS, dtype=dtype)],
+        [LSTMCell(4, name="first", dtype=dtype, **options), GRUCell(UNITS, name="second", dtype=dtype)],
         bptt_steps=bptt_steps,
         return_sequences=return_sequences,
         return_state=return_state,
     ),
 }
 KINDS = list(itertools.product(LAYERS, PATTERNS, (False, True), (None, 2)))
+
+
+def joined(states):
+    """Return all entries of states, or of lists of them a cell."""
+    return np.concatenate([joined(own) if isinstance(own, list) else own.ravel() for own in states])
+
+
+def drawn_like(states, rng):
+    """Return random arrays of the shapes of states."""
+    return [drawn_like(own, rng) if isinstance(own, list) else rng.standard_normal(own.shape) for own in states]
 
 
 def both_ways(kind, pattern, dropped, cut, backend, count=2):
@@ -42,13 +52,12 @@ def both_ways(kind, pattern, dropped, cut, backend, count=2):
     for rows in (ROWS, ROWS - 4):
         x, mask = rng.standard_normal((rows, STEPS, FEATURES)), masks(pattern, rows, STEPS, rng)
         y, *states = layer(x, mask=mask, training=True)
-        flat = [np.concatenate(own) if isinstance(own, list) else own for own in states]
-        own = {"y": y, "states": np.concatenate(flat)}
-        dstates = [None] * len(states) if kind == "two cells" else [rng.standard_normal(s.shape) for s in states]
+        own = {"y": y, "states": joined(states)}
+        dstates = drawn_like(states, rng)
         own["dx"] = layer.backward([rng.standard_normal(y.shape), *dstates])
         own |= {f"gradient {n}": gradient for n, gradient in enumerate(layer.get_gradients())}
         own |= {f"series {name}": array for name, array in layer.time_series().items()}
-        own["state gradients"] = np.concatenate(layer.state_gradients, axis=None)
+        own["state gradients"] = joined(layer.state_gradients)
         found |= {f"{name}, {rows} rows": np.copy(array) for name, array in own.items()}
     return found
 
