@@ -44,6 +44,11 @@ def cache_folder() -> Path:
     return Path(root, digest.hexdigest()[:20])
 
 
+def any_on_disk() -> bool:
+    """Whether kernels of these sources are there already."""
+    return any(cache_folder().glob("*.nbi"))
+
+
 class _Locator(caching._CacheLocator):
     """Tells numba's file cache our folder."""
 

@@ -6,7 +6,8 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -278,3 +279,35 @@ def begin(*jobs: Job) -> Callable[[], list[Any]]:
         return lambda: (wait(), [job.out for job in jobs])[1]
     found = run(*jobs) if any(job.rows for job in jobs) else [job.out for job in jobs]
     return lambda: found
+
+
+class _Notes:
+    """Stands where a `Crew` does, and writes calls down instead of making them."""
+
+    def __init__(self):
+        self.helpers = [None]
+        self.calls: list[tuple[Callable, tuple[Any, ...]]] = []
+
+    def begin(self, jobs: tuple[Job, ...]) -> Callable[[], None]:
+        self.run(jobs)
+        return lambda: None
+
+    def run(self, jobs: Sequence[Job], parts: int = 1) -> None:
+        self.calls += [(job.function, job.arrays) for job in jobs if job.rows]
+
+    def run_apart(self, *parts: Sequence[Job]) -> None:
+        self.run([*chain(*parts)])
+
+
+@contextmanager
+def noted() -> Iterator[list[tuple[Callable, tuple[Any, ...]]]]:
+    """Let jobs within the block be written down, as (function, arrays), and not be done: what they give is anything."""
+    global _crew, parts_of, _WORTH_A_THREAD
+    before, count, notes = (_crew, parts_of, _WORTH_A_THREAD), config.threads(), _Notes()
+    _crew, parts_of, _WORTH_A_THREAD = (lambda: notes), (lambda *jobs: 2), 0
+    config.set_threads(2)  # of which one would be a helper, so that there is a crew for all jobs
+    try:
+        yield notes.calls
+    finally:
+        _crew, parts_of, _WORTH_A_THREAD = before
+        config.set_threads(count)
