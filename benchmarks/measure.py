@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .cases import BATCHES, Case
-from .peers import Peer, PeerError, Worker
+from .peers import Peer, PeerEnded, PeerError, Worker
 from .texts import Texts
 
 # How far a peer may be from the median of all: its probabilities and loss, and what a step changes in a weight as a
@@ -95,9 +95,9 @@ class Bench:
             hello = worker.ask("hello")
             before = time.perf_counter()
             worker.ask("load", case=asdict(case), arrays=arrays)
-            worker.ask("time", steps=1)
+            worker.ask("time", case=case.name, steps=1)
             end = time.perf_counter()
-            worker.ask("time", steps=BATCHES // 4)
+            worker.ask("time", case=case.name, steps=BATCHES // 4)
             return {**hello, "first_seconds": end - before, "whole_seconds": end - begin, **worker.ask("memory")}
 
     # --- a case ------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class Bench:
         arrays, x = self._written(case)
         plain = case.without_dropout()
         self._load(results, plain, arrays)
-        files = self._ask(results, "check", into=self._folder.name)
+        files = self._ask(results, "check", case=case.name, into=self._folder.name)
         found = {name: _read(answer["file"]) for name, answer in files.items()}
         for name, deviations in deviations_of(found).items():
             results[name]["deviations"] = deviations
@@ -135,7 +135,7 @@ class Bench:
         for _ in range(self.rounds):
             for name in order:
                 self.tell(f"{case.name}: {name}")
-                if seconds := self._time(results, name, steps[name]):
+                if seconds := self._time(results, case.name, name, steps[name]):
                     results[name].setdefault("seconds", []).append(seconds)
             order = order[1:] + order[:1]  # so that nobody always runs after the same one
         timed = x[case.batch : (max(steps.values(), default=1) + 1) * case.batch] if case.work == "train" else x
@@ -157,16 +157,16 @@ class Bench:
     def _steps(self, results, case):
         """Return how many steps each peer's round has; those of training the same, as batches differ."""
         for name in results:  # by itself: the others must not run meanwhile
-            self._time(results, name, 1)  # compiles
-        seconds = {name: taken for name in results if (taken := self._time(results, name, 1))}
+            self._time(results, case.name, name, 1)  # compiles
+        seconds = {name: taken for name in results if (taken := self._time(results, case.name, name, 1))}
         if case.work == "train":
             seconds = dict.fromkeys(seconds, max(seconds.values(), default=SECONDS))
         least, most = (2, BATCHES) if case.work == "train" else (1, CALLS)
         return {name: int(min(max(SECONDS / taken, least), most)) for name, taken in seconds.items()}
 
-    def _time(self, results, name, steps):
+    def _time(self, results, case, name, steps):
         """Return the seconds a step of one peer, or None where it failed."""
-        return self._ask({name: results[name]}, "time", steps=steps).get(name, {}).get("seconds")
+        return self._ask({name: results[name]}, "time", case=case, steps=steps).get(name, {}).get("seconds")
 
     def _ask(self, results: Mapping[str, dict], do: str, **arguments: Any) -> dict[str, dict[str, Any]]:
         """Ask all peers that nothing stands against at once, and return their answers; what fails becomes a result."""
@@ -183,7 +183,8 @@ class Bench:
                         answers[name] = self._worker(name).answer()
                 except PeerError as error:
                     result["failed"] = str(error)
-                    self._workers.pop(name).close()  # the next case starts another
+                    if isinstance(error, PeerEnded):
+                        self._workers.pop(name).close()  # who asks next starts another
         return answers
 
     def _worker(self, name):
