@@ -48,10 +48,39 @@ class Gone(KerasLike):
         super().load(case, x, y, weights)
 
 
-def own(kind: type, name: str) -> Peer:
+class Unwilling(KerasLike):
+    """A peer that raises an error in one of the cases."""
+
+    def time(self, steps):
+        if self.case.name == "lecture":
+            raise ValueError("not today")
+        return super().time(steps)
+
+
+class Noting:
+    """A peer that only writes into a file what it is asked to time."""
+
+    libraries = ()
+
+    def __init__(self, name, file):
+        self.name, self.file = name, Path(file)
+
+    def load(self, case, x, y, weights):
+        self.case = case.name
+
+    def check(self):
+        return {"outputs": np.zeros(1)}
+
+    def time(self, steps):
+        with self.file.open("a") as file:
+            print(self.case, self.name, file=file)
+        return 1.0
+
+
+def own(kind: type, name: str, *arguments: str) -> Peer:
     """Return a peer of this file."""
     environment = {**NUMPY.environment, "PYTHONPATH": HERE}
-    return Peer(name, name, (), f"test_benchmarks:{kind.__name__}", ("rnncore",), environment)
+    return Peer(name, name, (), f"test_benchmarks:{kind.__name__}", arguments or ("rnncore",), environment)
 
 
 def twin(name: str) -> Peer:
@@ -161,12 +190,27 @@ def test_a_worker_keeps_several_cases(tmp_path):
             worker.ask("time", case="masked", steps=1)
 
 
+def test_cases_take_turns_and_so_do_peers(tmp_path):
+    noted, advanced = tmp_path / "noted", []
+    peers = [own(Noting, name, name, str(noted)) for name in "ab"]
+    cases = [replace(case.tiny(axis), name=str(n)) for n, (axis, case) in enumerate(sweep()) if n < 3]
+    with Bench(peers, WORDS, 1, rounds=2, advance=lambda: advanced.append(noted.read_text().count("\n"))) as bench:
+        entries = bench.cases(cases)
+    compared = [f"{case} {name}" for case in "012" for name in "abab"]
+    rounds = ["0 a", "0 b", "1 b", "1 a", "2 a", "2 b", "0 b", "0 a", "1 a", "1 b", "2 b", "2 a"]
+    assert noted.read_text().splitlines() == compared + rounds
+    assert advanced == [4, 8, 12, 14, 16, 18, 20, 22, 24]
+    assert [entry["case"] for entry in entries] == [asdict(case) for case in cases]
+    assert all(own["seconds"] == [1.0, 1.0] for entry in entries for own in entry["results"].values())
+
+
 @pytest.mark.parametrize(
     ("kind", "where"), [(Wrong, "outputs by"), (Slightly, "median: step of weight 0 by 1.0e-02, step of weight 1 by")]
 )
 def test_a_peer_that_computes_something_else_is_not_timed(kind, where):
     with Bench([NUMPY, twin("second"), own(kind, "wrong")], WORDS, threads=1, rounds=2) as bench:
-        results = bench.case(LECTURE)["results"]
+        (entry,) = bench.cases([LECTURE])
+    results = entry["results"]
     assert len(results["rnncore-numpy"]["seconds"]) == len(results["second"]["seconds"]) == 2
     assert "differs" not in results["second"]
     assert "seconds" not in results["wrong"]
@@ -175,14 +219,38 @@ def test_a_peer_that_computes_something_else_is_not_timed(kind, where):
 
 def test_a_process_that_ends_is_named_with_its_last_words_and_the_others_go_on():
     with Bench([own(Gone, "gone"), replace(NUMPY, keeps=True)], WORDS, threads=1, rounds=1) as bench:
-        results = bench.case(LECTURE)["results"]
+        (entry,) = bench.cases([LECTURE])
         started = bench.start_up(LECTURE)
+    results = entry["results"]
     assert results["gone"] == {"failed": "the process of gone ended: out of luck"}
     assert len(results["rnncore-numpy"]["seconds"]) == 1
     assert started["gone"] == [results["gone"]]
     first, second = started["rnncore-numpy"]
     assert first["whole_seconds"] > first["import_seconds"] + first["first_seconds"] > 0
     assert second["bytes"] > second["import_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "failed"),
+    [
+        (Unwilling, [None, "ValueError: not today", None]),
+        (
+            Gone,
+            [
+                "LookupError: before was loaded by a process that has ended",
+                "the process of fails ended: out of luck",
+                None,
+            ],
+        ),
+    ],
+)
+def test_a_peer_that_fails_in_one_case_goes_on_in_others(kind, failed):
+    cases = [replace(LECTURE, name="before"), LECTURE, replace(LECTURE, name="after")]
+    with Bench([own(kind, "fails"), NUMPY], WORDS, threads=1, rounds=2) as bench:
+        results = [entry["results"] for entry in bench.cases(cases)]
+    assert [own["fails"].get("failed") for own in results] == failed
+    assert [len(own["fails"].get("seconds", [])) for own in results] == [0 if reason else 2 for reason in failed]
+    assert [len(own["rnncore-numpy"]["seconds"]) for own in results] == [2, 2, 2]
 
 
 def test_nan_is_a_difference():
@@ -202,9 +270,11 @@ def test_peers_compute_the_same(name):
     if missing := PEERS[name].missing():
         pytest.skip(f"not installed: {missing}")
     with Bench([NUMPY, PEERS[name]], WORDS, threads=1, rounds=1) as bench:
-        for case in map(CASES.get, ("masked", "dropout", "stacked", "gru", "simple-rnn", "one-call", "many")):
-            result = bench.case(case.tiny())["results"][name]
-            assert "seconds" in result or (name, case.name) == ("pytorch", "dropout"), (case.name, result)
+        chosen = ("masked", "dropout", "stacked", "gru", "simple-rnn", "one-call", "many")
+        entries = bench.cases(CASES[case].tiny() for case in chosen)
+    for case, entry in zip(chosen, entries, strict=True):
+        result = entry["results"][name]
+        assert "seconds" in result or (name, case) == ("pytorch", "dropout"), (case, result)
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------
@@ -255,7 +325,9 @@ def test_a_run_writes_what_it_measured(tmp_path, capsys, measured, monkeypatch):
     monkeypatch.setitem(PEERS, "pytorch", replace(PEERS["pytorch"], needs=("no_such_package",)))
     arguments = ["--quick", "--cases", "lecture", "one", "--peers", "rnncore-numpy", "pytorch", "--rounds", "3"]
     assert main([*arguments, "--threads", "1", "--output", str(tmp_path)]) == 0
-    assert "PyTorch is skipped; not installed: no_such_package" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "PyTorch is skipped; not installed: no_such_package" in told.out
+    assert "| 9/9 [" in told.err  # the floor, two cases compared, three rounds of both
     result = json.loads((tmp_path / "cases.json").read_text())
     assert result.keys() == {"about", "floor", "skipped", "start_up", "cases"}
     assert result["about"].keys() == {"machine", "threads", "rounds", "words", "versions"}
