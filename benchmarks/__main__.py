@@ -32,20 +32,19 @@ def main(arguments: list[str] | None = None) -> int:
     words = texts.drawn(500) if options.quick else texts.at_hand()
     print(f"Words: {words.source}")
 
-    cases, started, entries = chosen(options), {}, []
+    cases, started = chosen(options), {}
     present = [PEERS[name] for name in options.peers if name not in skipped]
     with (
-        tqdm(total=1 + len(cases), unit="case", dynamic_ncols=True) as bar,
-        Bench(present, words, options.threads, options.rounds, bar.set_postfix_str) as bench,
+        tqdm(total=1 + len(cases) * (1 + options.rounds), unit="turn", dynamic_ncols=True) as bar,
+        Bench(present, words, options.threads, options.rounds, bar.set_postfix_str, bar.update) as bench,
     ):
         bar.set_postfix_str("the best rate of a product")
         limit = floor.best(options.threads)
         if not (options.quick or options.sweep):
             started = bench.start_up(cases[0][1])
         bar.update()
-        for axis, case in cases:
-            entries.append({"axis": axis, **bench.case(case)})
-            bar.update()
+        measured = bench.cases(case for _, case in cases)
+        entries = [{"axis": axis, **entry} for (axis, _), entry in zip(cases, measured, strict=True)]
         about = {
             "machine": report.machine(),
             "threads": options.threads,

@@ -1,7 +1,7 @@
 """How each library is told to do the work of a case. Runs in the worker; a library is imported when it is made.
 
-An adapter has ``libraries`` (names, for their versions), ``load(case, x, y, weights)``, ``check()`` and
-``time(steps)``. Weights come and go in the order and layout of Keras's ``get_weights``.
+One is made for each case: it has ``libraries`` (names, for their versions), ``load(case, x, y, weights)``, ``check()``
+and ``time(steps)``. Weights come and go in the order and layout of Keras's ``get_weights``.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .cases import BATCHES, Case
-from .peers import Peer, PeerError, Worker
+from .peers import Peer, PeerEnded, PeerError, Worker
 from .texts import Texts
 
 # How far a peer may be from the median of all: its probabilities and loss, and what a step changes in a weight as a
@@ -32,6 +33,8 @@ class Bench:
     threads, rounds : int
     tell : callable
         Called with what begins, in a few words.
+    advance : callable
+        Called when a case has been compared, and each time it has been timed in a round.
     seed : int
         Of weights and labels.
     """
@@ -43,10 +46,12 @@ class Bench:
         threads: int,
         rounds: int,
         tell: Callable[[str], None] = lambda what: None,
+        advance: Callable[[], Any] = lambda: None,
         seed: int = 0,
     ):
         self.peers = {peer.name: peer for peer in peers}
-        self.texts, self.threads, self.rounds, self.tell, self.seed = texts, threads, rounds, tell, seed
+        self.texts, self.threads, self.rounds, self.seed = texts, threads, rounds, seed
+        self.tell, self.advance = tell, advance
         self._workers: dict[str, Worker] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="benchmarks-")
 
@@ -95,23 +100,43 @@ class Bench:
             hello = worker.ask("hello")
             before = time.perf_counter()
             worker.ask("load", case=asdict(case), arrays=arrays)
-            worker.ask("time", steps=1)
+            worker.ask("time", case=case.name, steps=1)
             end = time.perf_counter()
-            worker.ask("time", steps=BATCHES // 4)
+            worker.ask("time", case=case.name, steps=BATCHES // 4)
             return {**hello, "first_seconds": end - before, "whole_seconds": end - begin, **worker.ask("memory")}
 
-    # --- a case ------------------------------------------------------------------------------------------------
+    # --- the cases ---------------------------------------------------------------------------------------------
 
-    def case(self, case: Case) -> dict[str, Any]:
-        """Compare the peers on a case, then time those that agree.
+    def cases(self, cases: Iterable[Case]) -> list[dict[str, Any]]:
+        """Compare the peers on each case; then time those that agree, in rounds of all cases.
+
+        So a time in which the machine is slow falls on all cases alike. They stay loaded until the end: a process that
+        ends loses them, and its peer has failed in those loaded so far. It goes on with what is loaded later.
+
+        Parameters
+        ----------
+        cases : iterable of Case
+            Of different names.
 
         Returns
         -------
-        dict
-            ``"case"``; ``"words"``, how many a step or prediction takes; and ``"results"`` by peer: ``"seconds"`` a
-            step, one number a round, each over ``"steps"`` of them, and ``"deviations"`` from the median of all peers
-            by what was compared; or a reason, ``"skipped"``, ``"failed"`` or ``"differs"``.
+        list of dict
+            Of each case ``"case"``; ``"words"``, how many a step or prediction takes; and ``"results"`` by peer:
+            ``"seconds"`` a step, one number a round, each over ``"steps"`` of them, and ``"deviations"`` from the
+            median of all peers by what was compared; or a reason, ``"skipped"``, ``"failed"`` or ``"differs"``.
         """
+        entries = []
+        for case in cases:
+            entries.append(self._compared(case))
+            self.advance()
+        for turn in range(self.rounds):
+            for n, entry in enumerate(entries):
+                self._round(entry, turn, first=turn + n)
+                self.advance()
+        return entries
+
+    def _compared(self, case):
+        """Load a case and compare the peers on it; return its results so far."""
         results: dict[str, dict[str, Any]] = {name: {} for name in self.peers}
         for name, peer in self.peers.items():
             if reason := peer.cannot(case):
@@ -120,7 +145,7 @@ class Bench:
         arrays, x = self._written(case)
         plain = case.without_dropout()
         self._load(results, plain, arrays)
-        files = self._ask(results, "check", into=self._folder.name)
+        files = self._ask(results, "check", case=case.name, into=self._folder.name)
         found = {name: _read(answer["file"]) for name, answer in files.items()}
         for name, deviations in deviations_of(found).items():
             results[name]["deviations"] = deviations
@@ -131,16 +156,19 @@ class Bench:
         steps = self._steps(results, case)
         for name, count in steps.items():
             results[name]["steps"] = count
-        order = list(steps)
-        for _ in range(self.rounds):
-            for name in order:
-                self.tell(f"{case.name}: {name}")
-                if seconds := self._time(results, name, steps[name]):
-                    results[name].setdefault("seconds", []).append(seconds)
-            order = order[1:] + order[:1]  # so that nobody always runs after the same one
         timed = x[case.batch : (max(steps.values(), default=1) + 1) * case.batch] if case.work == "train" else x
         words = case.words(timed) * (case.batch / len(timed) if case.work == "train" else 1)
         return {"case": asdict(case), "words": words, "results": results}
+
+    def _round(self, entry, turn, first):
+        """Time a case with each peer."""
+        results, case = entry["results"], entry["case"]["name"]
+        order = deque(name for name in results if "steps" in results[name])
+        order.rotate(-first)  # so that nobody always runs after the same one
+        for name in order:
+            self.tell(f"round {turn + 1}, {case}: {name}")
+            if seconds := self._time(results, case, name, results[name]["steps"]):
+                results[name].setdefault("seconds", []).append(seconds)
 
     def _written(self, case):
         """Write weights and data of a case into a file; return its path, and x."""
@@ -157,16 +185,16 @@ class Bench:
     def _steps(self, results, case):
         """Return how many steps each peer's round has; those of training the same, as batches differ."""
         for name in results:  # by itself: the others must not run meanwhile
-            self._time(results, name, 1)  # compiles
-        seconds = {name: taken for name in results if (taken := self._time(results, name, 1))}
+            self._time(results, case.name, name, 1)  # compiles
+        seconds = {name: taken for name in results if (taken := self._time(results, case.name, name, 1))}
         if case.work == "train":
             seconds = dict.fromkeys(seconds, max(seconds.values(), default=SECONDS))
         least, most = (2, BATCHES) if case.work == "train" else (1, CALLS)
         return {name: int(min(max(SECONDS / taken, least), most)) for name, taken in seconds.items()}
 
-    def _time(self, results, name, steps):
+    def _time(self, results, case, name, steps):
         """Return the seconds a step of one peer, or None where it failed."""
-        return self._ask({name: results[name]}, "time", steps=steps).get(name, {}).get("seconds")
+        return self._ask({name: results[name]}, "time", case=case, steps=steps).get(name, {}).get("seconds")
 
     def _ask(self, results: Mapping[str, dict], do: str, **arguments: Any) -> dict[str, dict[str, Any]]:
         """Ask all peers that nothing stands against at once, and return their answers; what fails becomes a result."""
@@ -183,7 +211,8 @@ class Bench:
                         answers[name] = self._worker(name).answer()
                 except PeerError as error:
                     result["failed"] = str(error)
-                    self._workers.pop(name).close()  # the next case starts another
+                    if isinstance(error, PeerEnded):
+                        self._workers.pop(name).close()  # who asks next starts another
         return answers
 
     def _worker(self, name):

@@ -152,6 +152,10 @@ class PeerError(RuntimeError):
     """A peer's process answered with an error, or not at all."""
 
 
+class PeerEnded(PeerError):
+    """A peer's process ended, and with it what it had loaded."""
+
+
 class Worker:
     """The process of a peer, asked by methods of its `Session`: ``worker.ask("time", steps=3)``.
 
@@ -183,13 +187,13 @@ class Worker:
         try:
             print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
         except OSError:
-            raise PeerError(self._last_words()) from None
+            raise PeerEnded(self._last_words()) from None
 
     def answer(self) -> dict[str, Any]:
         """Wait for the answer to what was sent."""
         line = self._process.stdout.readline()
         if not line:
-            raise PeerError(self._last_words())
+            raise PeerEnded(self._last_words())
         answer = json.loads(line)
         if "error" in answer:
             raise PeerError(answer["error"])

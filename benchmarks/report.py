@@ -7,7 +7,7 @@ A result is one dict, written as it is to JSON:
 ``floor``      see `benchmarks.floor.best`
 ``skipped``    by peer, what is not installed
 ``start_up``   see `Bench.start_up`; empty for the sweep
-``cases``      a list, see `Bench.case`; each with its ``axis`` of the sweep, or None
+``cases``      a list, see `Bench.cases`; each with its ``axis`` of the sweep, or None
 =============  ======================================================================================================
 """
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import floor, report, texts
 from benchmarks.__main__ import main
 from benchmarks.adapters import KerasLike
-from benchmarks.cases import AXES, CASES, sweep
+from benchmarks.cases import AXES, CASES, Case, sweep
 from benchmarks.growth import fitted
 from benchmarks.measure import Bench, deviations_of
 from benchmarks.peers import PEERS, Peer, PeerError, Worker
@@ -39,21 +39,60 @@ class Slightly(KerasLike):
 
 
 class Gone(KerasLike):
-    """A peer whose process ends."""
+    """A peer whose process ends in one of the cases."""
 
     def load(self, case, x, y, weights):
-        print("out of luck")
-        os._exit(3)
+        if case.name == "lecture":
+            print("out of luck")
+            os._exit(3)
+        super().load(case, x, y, weights)
 
 
-def own(kind: type, name: str) -> Peer:
+class Unwilling(KerasLike):
+    """A peer that raises an error in one of the cases."""
+
+    def time(self, steps):
+        if self.case.name == "lecture":
+            raise ValueError("not today")
+        return super().time(steps)
+
+
+class Noting:
+    """A peer that only writes into a file what it is asked to time."""
+
+    libraries = ()
+
+    def __init__(self, name, file):
+        self.name, self.file = name, Path(file)
+
+    def load(self, case, x, y, weights):
+        self.case = case.name
+
+    def check(self):
+        return {"outputs": np.zeros(1)}
+
+    def time(self, steps):
+        with self.file.open("a") as file:
+            print(self.case, self.name, file=file)
+        return 1.0
+
+
+def own(kind: type, name: str, *arguments: str) -> Peer:
     """Return a peer of this file."""
     environment = {**NUMPY.environment, "PYTHONPATH": HERE}
-    return Peer(name, name, (), f"test_benchmarks:{kind.__name__}", ("rnncore",), environment)
+    return Peer(name, name, (), f"test_benchmarks:{kind.__name__}", arguments or ("rnncore",), environment)
 
 
 def twin(name: str) -> Peer:
     return replace(NUMPY, name=name)
+
+
+def saved(case: Case, path: Path) -> str:
+    """Write what a worker loads, and return where."""
+    weights = case.weights(np.random.default_rng(0))
+    x, y = case.arrays(WORDS, np.random.default_rng(1))
+    np.savez(path, x=x, y=y, **{f"weight_{n}": weight for n, weight in enumerate(weights)})
+    return str(path)
 
 
 # --- cases -------------------------------------------------------------------------------------------------------
@@ -109,23 +148,60 @@ def test_frequent_words_come_often():
 
 
 def test_the_protocol(tmp_path):
-    arrays = tmp_path / "arrays.npz"
-    weights = LECTURE.weights(np.random.default_rng(0))
-    x, y = LECTURE.arrays(WORDS, np.random.default_rng(1))
-    np.savez(arrays, x=x, y=y, **{f"weight_{n}": weight for n, weight in enumerate(weights)})
+    arrays = saved(LECTURE, tmp_path / "arrays.npz")
+    weights = len(LECTURE.weights(np.random.default_rng(0)))
     with Worker(NUMPY, 1) as worker:
         hello = worker.ask("hello")
         assert hello["import_seconds"] > 0
         assert hello["versions"]["numpy"] == np.__version__
-        worker.ask("load", case=asdict(LECTURE), arrays=str(arrays))
-        with np.load(worker.ask("check", into=str(tmp_path))["file"]) as found:
-            assert sorted(found) == ["loss", "outputs", *(f"step of weight {n}" for n in range(len(weights)))]
-            assert all(np.any(found[f"step of weight {n}"]) for n in range(len(weights)))
-        assert worker.ask("time", steps=2)["seconds"] > 0
+        worker.ask("load", case=asdict(LECTURE), arrays=arrays)
+        with np.load(worker.ask("check", case="lecture", into=str(tmp_path))["file"]) as found:
+            assert sorted(found) == ["loss", "outputs", *(f"step of weight {n}" for n in range(weights))]
+            assert all(np.any(found[f"step of weight {n}"]) for n in range(weights))
+        assert worker.ask("time", case="lecture", steps=2)["seconds"] > 0
         assert worker.ask("memory")["bytes"] >= hello["import_bytes"] > 1 << 20
         with pytest.raises(PeerError, match=r"FileNotFoundError.*nowhere"):
             worker.ask("load", case=asdict(LECTURE), arrays="nowhere.npz")
-        assert worker.ask("time", steps=1)["seconds"] > 0  # it lives on
+        assert worker.ask("time", case="lecture", steps=1)["seconds"] > 0  # it lives on
+
+
+def test_a_worker_keeps_several_cases(tmp_path):
+    cases = [LECTURE, CASES["gru"].tiny(), CASES["one"].tiny()]
+    with Worker(NUMPY, 1) as worker:
+
+        def load(case, name):
+            worker.ask("load", case=asdict(replace(case, name=name)), arrays=saved(case, tmp_path / "arrays.npz"))
+
+        def outputs(name):
+            with np.load(worker.ask("check", case=name, into=str(tmp_path))["file"]) as found:
+                return found["outputs"]
+
+        before = {}
+        for case in cases:
+            load(case, case.name)
+            before[case.name] = outputs(case.name)
+        for name, expected in before.items():
+            np.testing.assert_array_equal(outputs(name), expected)
+            assert worker.ask("time", case=name, steps=2)["seconds"] > 0
+        assert np.abs(before["lecture"] - before["gru"]).max() > 1e-3
+        load(LECTURE, "gru")  # in the place of the earlier one
+        np.testing.assert_array_equal(outputs("gru"), before["lecture"])
+        with pytest.raises(PeerError, match="masked was loaded by a process that has ended"):
+            worker.ask("time", case="masked", steps=1)
+
+
+def test_cases_take_turns_and_so_do_peers(tmp_path):
+    noted, advanced = tmp_path / "noted", []
+    peers = [own(Noting, name, name, str(noted)) for name in "ab"]
+    cases = [replace(case.tiny(axis), name=str(n)) for n, (axis, case) in enumerate(sweep()) if n < 3]
+    with Bench(peers, WORDS, 1, rounds=2, advance=lambda: advanced.append(noted.read_text().count("\n"))) as bench:
+        entries = bench.cases(cases)
+    compared = [f"{case} {name}" for case in "012" for name in "abab"]
+    rounds = ["0 a", "0 b", "1 b", "1 a", "2 a", "2 b", "0 b", "0 a", "1 a", "1 b", "2 b", "2 a"]
+    assert noted.read_text().splitlines() == compared + rounds
+    assert advanced == [4, 8, 12, 14, 16, 18, 20, 22, 24]
+    assert [entry["case"] for entry in entries] == [asdict(case) for case in cases]
+    assert all(own["seconds"] == [1.0, 1.0] for entry in entries for own in entry["results"].values())
 
 
 @pytest.mark.parametrize(
@@ -133,7 +209,8 @@ def test_the_protocol(tmp_path):
 )
 def test_a_peer_that_computes_something_else_is_not_timed(kind, where):
     with Bench([NUMPY, twin("second"), own(kind, "wrong")], WORDS, threads=1, rounds=2) as bench:
-        results = bench.case(LECTURE)["results"]
+        (entry,) = bench.cases([LECTURE])
+    results = entry["results"]
     assert len(results["rnncore-numpy"]["seconds"]) == len(results["second"]["seconds"]) == 2
     assert "differs" not in results["second"]
     assert "seconds" not in results["wrong"]
@@ -142,14 +219,38 @@ def test_a_peer_that_computes_something_else_is_not_timed(kind, where):
 
 def test_a_process_that_ends_is_named_with_its_last_words_and_the_others_go_on():
     with Bench([own(Gone, "gone"), replace(NUMPY, keeps=True)], WORDS, threads=1, rounds=1) as bench:
-        results = bench.case(LECTURE)["results"]
+        (entry,) = bench.cases([LECTURE])
         started = bench.start_up(LECTURE)
+    results = entry["results"]
     assert results["gone"] == {"failed": "the process of gone ended: out of luck"}
     assert len(results["rnncore-numpy"]["seconds"]) == 1
     assert started["gone"] == [results["gone"]]
     first, second = started["rnncore-numpy"]
     assert first["whole_seconds"] > first["import_seconds"] + first["first_seconds"] > 0
     assert second["bytes"] > second["import_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "failed"),
+    [
+        (Unwilling, [None, "ValueError: not today", None]),
+        (
+            Gone,
+            [
+                "LookupError: before was loaded by a process that has ended",
+                "the process of fails ended: out of luck",
+                None,
+            ],
+        ),
+    ],
+)
+def test_a_peer_that_fails_in_one_case_goes_on_in_others(kind, failed):
+    cases = [replace(LECTURE, name="before"), LECTURE, replace(LECTURE, name="after")]
+    with Bench([own(kind, "fails"), NUMPY], WORDS, threads=1, rounds=2) as bench:
+        results = [entry["results"] for entry in bench.cases(cases)]
+    assert [own["fails"].get("failed") for own in results] == failed
+    assert [len(own["fails"].get("seconds", [])) for own in results] == [0 if reason else 2 for reason in failed]
+    assert [len(own["rnncore-numpy"]["seconds"]) for own in results] == [2, 2, 2]
 
 
 def test_nan_is_a_difference():
@@ -169,9 +270,11 @@ def test_peers_compute_the_same(name):
     if missing := PEERS[name].missing():
         pytest.skip(f"not installed: {missing}")
     with Bench([NUMPY, PEERS[name]], WORDS, threads=1, rounds=1) as bench:
-        for case in map(CASES.get, ("masked", "dropout", "stacked", "gru", "simple-rnn", "one-call", "many")):
-            result = bench.case(case.tiny())["results"][name]
-            assert "seconds" in result or (name, case.name) == ("pytorch", "dropout"), (case.name, result)
+        chosen = ("masked", "dropout", "stacked", "gru", "simple-rnn", "one-call", "many")
+        entries = bench.cases(CASES[case].tiny() for case in chosen)
+    for case, entry in zip(chosen, entries, strict=True):
+        result = entry["results"][name]
+        assert "seconds" in result or (name, case) == ("pytorch", "dropout"), (case, result)
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------
@@ -222,7 +325,9 @@ def test_a_run_writes_what_it_measured(tmp_path, capsys, measured, monkeypatch):
     monkeypatch.setitem(PEERS, "pytorch", replace(PEERS["pytorch"], needs=("no_such_package",)))
     arguments = ["--quick", "--cases", "lecture", "one", "--peers", "rnncore-numpy", "pytorch", "--rounds", "3"]
     assert main([*arguments, "--threads", "1", "--output", str(tmp_path)]) == 0
-    assert "PyTorch is skipped; not installed: no_such_package" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "PyTorch is skipped; not installed: no_such_package" in told.out
+    assert "| 9/9 [" in told.err  # the floor, two cases compared, three rounds of both
     result = json.loads((tmp_path / "cases.json").read_text())
     assert result.keys() == {"about", "floor", "skipped", "start_up", "cases"}
     assert result["about"].keys() == {"machine", "threads", "rounds", "words", "versions"}
