@@ -92,9 +92,9 @@ FIT = "Last lines: the exponent p of t = a + b n^p, fitted to the medians, and t
 
 
 def median(entry: dict[str, Any], name: str) -> float | None:
-    """Return a peer's median of a case's rounds in seconds, or None."""
-    seconds = entry["results"].get(name, {}).get("seconds")
-    return float(np.median(seconds)) if seconds else None
+    """Return a peer's median of a case's rounds in seconds; None if there are none, or it failed in one."""
+    result = entry["results"].get(name, {})
+    return float(np.median(result["seconds"])) if "seconds" in result and "failed" not in result else None
 
 
 def floor_seconds(entry: dict[str, Any], floor: dict[str, Any]) -> float:

@@ -53,6 +53,11 @@ def computed(products, dtype, positions, kind, drops):
         "in place": products.input_gradients(dz, turned, drop, valid, None, np.zeros((POSITIONS, FEATURES), dtype)),
         "moved": products.input_gradients(dz, turned, drop, valid, to, np.zeros((len(taken), FEATURES), dtype)),
     }
+    if drops:
+        drop_h = (rng.random((GATES, ROWS, UNITS)) < 0.8).astype(dtype) * random(1)
+        both = products.dropped(Inputs(random(POSITIONS, UNITS)), drop_h, POSITIONS, valid)
+        together = np.ones((FEATURES + UNITS, GATES * UNITS), dtype)
+        jobs["of both"] = products.weight_gradients(inputs, dz, valid, together, bias_gradient, beside=both)
     if kind == "looked up":
         jobs["of the rows"] = products.row_gradients(bare, dz, turned, valid)
     found = dict(zip(jobs, threads.run(*jobs.values()), strict=True))
