@@ -53,6 +53,7 @@ def computed(products, dtype, positions, kind, drops):
         "in place": products.input_gradients(dz, turned, drop, valid, None, np.zeros((POSITIONS, FEATURES), dtype)),
         "moved": products.input_gradients(dz, turned, drop, valid, to, np.zeros((len(taken), FEATURES), dtype)),
     }
+    jobs["added"] = products.added(random(FEATURES * UNITS), random(FEATURES * UNITS))
     if drops:
         drop_h = (rng.random((GATES, ROWS, UNITS)) < 0.8).astype(dtype) * random(1)
         both = products.dropped(Inputs(random(POSITIONS, UNITS)), drop_h, POSITIONS, valid)

@@ -21,6 +21,7 @@ from rnncore.layers import (
     SimpleRNN,
     TimeDistributed,
     embedding,
+    rnn_cells,
 )
 from rnncore.layers.base import nothing_kept
 
@@ -300,3 +301,67 @@ def test_the_way_back_is_of_the_backend_of_the_way_there(one, other):
         found.append([layer.backward(dy), *layer.get_gradients()])
     for straight, crossed in zip(*found, strict=True):
         np.testing.assert_array_equal(crossed, straight)
+
+
+@pytest.mark.parametrize("backend", config.BACKENDS)
+def test_a_cell_that_is_built_again_has_gradients_of_its_new_weights(backend):
+    config.set_backend(backend)
+    cell, rng = LSTMCell(3, dtype="float64", seed=1), np.random.default_rng(SEED)
+    for features in (4, 7):
+        cell.build((None, features))
+        y, _ = cell(rng.standard_normal((2, features)))
+        cell.backward(np.ones_like(y))
+        assert [gradient.shape for gradient in cell.get_gradients()] == [(features, 12), (3, 12), (12,)]
+
+
+class Gained(LSTMCell):
+    """A cell with a weight more, before the others."""
+
+    def build(self, input_shape):
+        self.add_weight("gain", (5, 4), self.bias_initializer)
+        super().build(input_shape)
+
+
+@pytest.mark.parametrize("backend", config.BACKENDS)
+def test_a_subclass_may_have_a_weight_more(backend):
+    config.set_backend(backend)
+    x, found = np.random.default_rng(SEED).standard_normal((4, 6, 5)), []
+    for cell_class in (LSTMCell, Gained):
+        layer = RNN(cell_class(3, dtype="float64", seed=1, dropout=0.3, recurrent_dropout=0.3))
+        layer.build(x.shape)
+        for name in ("kernel", "recurrent_kernel", "bias"):
+            weight = getattr(layer.cell, name)
+            weight[...] = np.random.default_rng(weight.size).standard_normal(weight.shape)
+        layer.cell.generator = config.new_generator(2)
+        layer.backward(np.ones_like(layer(x, training=True)))
+        found.append(layer.cell.gradients)
+    plain, gained = found
+    assert list(plain) == ["kernel", "recurrent_kernel", "bias"]
+    for name, gradient in plain.items():
+        np.testing.assert_array_equal(gained[name], gradient, err_msg=name)
+
+
+def test_returned_states_are_the_users():
+    layer = LSTM(3, stateful=True, return_state=True, dtype="float64", seed=1)
+    x = np.random.default_rng(SEED).standard_normal((2, 4, 5))
+    _, *states = layer(x)
+    kept = [state.copy() for state in layer.states[0]]
+    for state in states:
+        state[:] = 0
+    np.testing.assert_array_equal(layer.states[0], kept)
+    assert np.abs(kept).min() > 0
+
+
+def test_a_way_back_that_failed_shows_no_gradients(monkeypatch):
+    layer = LSTM(3, dtype="float64", seed=1)
+    y = layer(np.ones((2, 4, 5)))
+    layer.backward(np.ones_like(y))
+    assert layer.state_gradients and "dc" in layer.time_series()
+
+    def fail(*parts):
+        raise MemoryError
+
+    monkeypatch.setattr(rnn_cells, "run_apart", fail)
+    with pytest.raises(MemoryError):
+        layer.backward(np.ones_like(y))
+    assert not layer.state_gradients and "dc" not in layer.time_series()

@@ -206,7 +206,7 @@ class NumpyLoop:
         return NumpyProducts.split(weights, len(self.plan.products))
 
     def forward(self, blocks, states, weights, drop, mask, projected=None, place=None) -> Job:
-        """Take every step: fill `states` from slot 1 on and turn `blocks` into the gates' values."""
+        """Return the job of every step: it fills `states` from slot 1 on and turns `blocks` into the gates' values."""
         arrays = {"blocks": blocks, "states": states}
         weights = weights if weights.ndim == 3 else self.prepared(weights, blocks.shape[2]).out
         for t in range(_steps(blocks, place)):
@@ -228,7 +228,7 @@ class NumpyLoop:
         return done(states)
 
     def backward(self, blocks, states, turned, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> Job:
-        """Go back from step end - 1 to `first`: fill `dblocks`, and complete `dstates` from what it came with."""
+        """Return the job of going back from step end - 1 to `first`: it fills `dblocks`, and completes `dstates`."""
         arrays = {"blocks": blocks, "states": states, "dblocks": dblocks, "dstates": dstates}
         for t in reversed(range(first, blocks.shape[1] if end is None else end)):
             taken, idle = _rows(mask, t)

@@ -154,7 +154,7 @@ class RNN(Layer):
             ends.append(_rows(states, _inverse(order), 1))
             inputs = None if last else Inputs(h.reshape(-1, cell.units))
         if self.stateful:
-            self.states = ends
+            self.states = [end.copy() for end in ends]  # what is returned is the user's
 
         self._shown = None  # (T, B, 1): where the output is the state, and not 0
         h = h if self.return_sequences else states[:1]

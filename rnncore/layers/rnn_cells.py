@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache, partial
-from itertools import accumulate
+from functools import lru_cache, partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -363,6 +362,7 @@ class RecurrentCell(Layer):
             dL/dx, or dL/d(the inputs' rows), one a row.
         """
         memory, plan, gates = self.remembered(for_backward=True), self._plan, len(self._cell.gates)
+        self.way_back = []  # its arrays are used again
         parts, products = memory.parts, memory.products
         T, B, D = parts[0].blocks.shape[1], parts[-1].rows.stop, parts[0].inputs.rows.shape[1]
         fresh = T if dy is None else T + 1 - len(dy)
@@ -386,7 +386,7 @@ class RecurrentCell(Layer):
                     own[s, -1] += outside[part.rows]
             backs.append((dblocks, own))
             arrays.append((blocks, part.states, recurrent, part.drop_h, part.mask, dblocks, own, fresh))
-        self.way_back, end = backs, T
+        end = T
         while bptt_steps is not None and end > bptt_steps:
             first = end - bptt_steps
             outside = [own[:, first].copy() if first >= fresh else 0 for _, own in backs]
@@ -396,7 +396,8 @@ class RecurrentCell(Layer):
             end = first
 
         # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
-        entries, size = self._layout[-1][2], T * B if size is None else size
+        entries = sum(getattr(self, name).size for name in self._own_weights())
+        size = T * B if size is None else size
         sums = [np.empty(entries, self.dtype), *(self._room(f"sums{n}", entries) for n in range(1, len(parts)))]
         taken = T * B if memory.mask is None else sum(len(part.valid) for part in parts)
         dx = None if of_rows else (np.empty if taken == size else np.zeros)((size, D), self.dtype)
@@ -416,19 +417,21 @@ class RecurrentCell(Layer):
                 dx += other
         for other in sums[1:]:
             run(products.added(sums[0], other))
-        self.gradients = self._gradients_in(sums[0])
+        self.gradients, self.way_back = self._gradients_in(sums[0]), backs
         return dx
 
-    @cached_property
-    def _layout(self):
-        """What lies where in a flat array of all weights' gradients: name, begin, end and shape."""
-        shapes = [getattr(self, name).shape for name in self.weight_names]
-        ends = [*accumulate(math.prod(shape) for shape in shapes)]
-        return list(zip(self.weight_names, [0, *ends], ends, shapes, strict=False))
+    def _own_weights(self):
+        """Return the names of the equations' weights; what a subclass adds has a gradient that it makes itself."""
+        return ["kernel", "recurrent_kernel", *self._cell.extra, *(["bias"] if self.use_bias else [])]
 
     def _gradients_in(self, flat):
-        """Return the gradients that lie in a flat array, by name."""
-        return {name: flat[begin:end].reshape(shape) for name, begin, end, shape in self._layout}
+        """Return the gradients that lie in a flat array, by name, in that order."""
+        found, begin = {}, 0
+        for name in self._own_weights():
+            weight = getattr(self, name)
+            found[name] = flat[begin : begin + weight.size].reshape(weight.shape)
+            begin += weight.size
+        return found
 
     def _weight_gradients(self, part, dblocks, flat):
         """Return the jobs that put the weights' gradients of some rows into a flat array."""
