@@ -102,10 +102,15 @@ def shared(function: Callable, name: str | None = None, flags: dict = FLAGS) -> 
     return kernel(from_source(_SHARED.format(own=own, arguments=", ".join(given)), names, own), name, flags)
 
 
+def types_of(arguments: tuple) -> tuple:
+    """Return what of a shared function's arguments chooses the compiled code."""
+    return tuple(numba.typeof(argument) for argument in arguments)
+
+
 def compile_for(function: Callable, arguments: tuple) -> None:
     """Compile a shared function for calls with such arguments, or load it from disk."""
     rest = 0, 0, np.zeros(0, np.int64), np.zeros((0, 0), np.int64)
-    function.compile(tuple(numba.typeof(argument) for argument in (*arguments, *rest)))
+    function.compile(types_of((*arguments, *rest)))
 
 
 _SHARED = """

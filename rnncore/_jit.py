@@ -44,11 +44,6 @@ def cache_folder() -> Path:
     return Path(root, digest.hexdigest()[:20])
 
 
-def any_on_disk() -> bool:
-    """Whether kernels of these sources are there already."""
-    return any(cache_folder().glob("*.nbi"))
-
-
 class _Locator(caching._CacheLocator):
     """Tells numba's file cache our folder."""
 
@@ -70,21 +65,39 @@ class _Files(caching.CompileResultCacheImpl):
     _locator_classes = (_Locator,)
 
 
+class _KernelFiles(caching.IndexDataCacheFile):
+    """A file for each kernel and its arguments' types: no index, which two processes might write at the same time."""
+
+    def save(self, key, data):
+        self._save_data(self._name(key), data)
+
+    def load(self, key):
+        with suppress(FileNotFoundError):
+            return self._load_data(self._name(key))
+
+    def flush(self):
+        pass  # a damaged file is written over
+
+    def _name(self, key):
+        return f"{self._index_name.removesuffix('.nbi')}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
+
+
 class _KernelCache(caching.FunctionCache):
     """numba's file cache, with the kernel's name as its key: the folder already stands for all sources."""
 
     _impl_class = _Files
+
+    def __init__(self, function):
+        super().__init__(function)
+        self._cache_file = _KernelFiles(self._cache_path, self._impl.filename_base, cache_folder().name)
 
     def _index_key(self, sig, codegen):
         return sig, codegen.magic_tuple(), self._py_func.__qualname__
 
     def load_overload(self, sig, target_context):
         found = None
-        try:
+        with suppress(Exception):  # a damaged file, whatever it raises: compile anew
             found = super().load_overload(sig, target_context)
-        except Exception:  # a damaged file, whatever it raises: compile anew
-            with suppress(OSError):
-                self.flush()
         if found is None:
             self._began = time.perf_counter()
             config.compiling.begin()

@@ -84,7 +84,7 @@ def threads() -> int:
     """Return the number of threads a kernel uses: as set, else ``RNNCORE_THREADS``, else the processors we may use."""
     if _settings["threads"] is None:
         given = os.environ.get("RNNCORE_THREADS")
-        set_threads(_processors() if given is None else given)
+        set_threads(processors() if given is None else given)
     return _settings["threads"]
 
 
@@ -101,7 +101,7 @@ def set_threads(count: int | str) -> None:
     _settings["threads"] = int(count)
 
 
-def _processors() -> int:
+def processors() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from . import batches, config, data, losses, optimizers
 from . import metrics as metric_classes
+from .ahead import compiled_ahead
 from .callbacks import Callback, History
 from .configured import described, revived
 from .divergence import check_gradients, check_loss
-from .kernels.ahead import compiled_ahead
 from .layers.base import Layer, nothing_kept
 from .layers.checks import flag, fraction, not_finite, positive, whole
 from .layers.core import Activated
@@ -258,7 +258,7 @@ class Trainer(Layer):
             validation = batches.source(self, *validation_data, **sizes, label=label, sort=True)
         with compiling_told(verbose), ExitStack() as opened:
             if not batches.gives_batches(x):  # whose giving is the user's own code
-                opened.enter_context(compiled_ahead(lambda: self._first_step(source.sample()[: size or 32])))
+                opened.enter_context(compiled_ahead(self, source.sample()[: source.size].arrays()))
             for each, its_label in ((source, ""), (validation, label)):
                 if each is not None:
                     opened.enter_context(closing(each))
@@ -352,16 +352,6 @@ class Trainer(Layer):
         steps = place.validation_steps
         logs = self._evaluated(place.validation, steps, where, place.callbacks, interrupted).logs()
         return {f"val_{name}": value for name, value in logs.items()}
-
-    def _first_step(self, table):
-        """Take a step, and evaluate, for what there is to compile: see `kernels.ahead`."""
-        self._build(table)
-        x, y, sample_weight = table.arrays()
-        with np.errstate(all="ignore"), nothing_kept():
-            _, gradient = self.loss_and_gradient(y, self.forward(x, training=True), sample_weight)
-            self.backward_from_loss(gradient)
-            self.optimizer.apply_gradients(self.gradients_and_weights())
-            self.forward(x)
 
     def _train_step(self, x, y, sample_weight, class_weight, running, where="this batch"):
         """Forward, backward, update; `running` takes in the batch's loss and metrics."""

@@ -191,7 +191,7 @@ class Crew:
 
 
 _crews: dict[int, Crew] = {}
-_busy = threading.Lock()
+_busy = threading.RLock()  # which an interrupt may leave taken: the thread that it came to gets it again
 _ALONE = np.zeros(0, np.int64), np.zeros((0, 0), np.int64)
 
 
@@ -211,7 +211,7 @@ def _finish() -> None:
 
 def _start_anew() -> None:
     global _busy
-    _busy = threading.Lock()
+    _busy = threading.RLock()
     _crews.clear()
 
 
