@@ -48,7 +48,8 @@ def compiled_ahead(model: Any, batch: tuple[np.ndarray | None, ...]) -> Iterator
 
 def _pays() -> bool:
     """Whether the other process would have something to compile, a processor, and a place to put it."""
-    if config.backend() != "numba" or config.threads() < 2 or config.processors() < 2:
+    python = "python" in os.path.basename(sys.executable or "").lower()  # and no program that has one inside
+    if not python or config.backend() != "numba" or config.threads() < 2 or config.processors() < 2:
         return False
     from ._jit import cache_folder
 

@@ -125,7 +125,7 @@ def test_training_needs_no_other_process(error, monkeypatch):
         pass
 
 
-@pytest.mark.parametrize("setting", ["backend", "threads", "processors", "on disk", "no folder"])
+@pytest.mark.parametrize("setting", ["backend", "threads", "processors", "another program", "on disk", "no folder"])
 def test_no_process_where_it_does_not_pay(setting, nothing_compiled, monkeypatch):
     assert ahead._pays()
     if setting == "backend":
@@ -134,6 +134,8 @@ def test_no_process_where_it_does_not_pay(setting, nothing_compiled, monkeypatch
         config.set_threads(1)
     elif setting == "processors":
         monkeypatch.setattr(config, "processors", lambda: 1)
+    elif setting == "another program":
+        monkeypatch.setattr(sys, "executable", "/usr/bin/blender")
     elif setting == "on disk":
         (nothing_compiled / "kernel.nbc").touch()
     else:

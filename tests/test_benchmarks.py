@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import floor, report, texts
+from benchmarks import floor, growth, report, texts
 from benchmarks.__main__ import main
 from benchmarks.adapters import KerasLike
 from benchmarks.cases import AXES, CASES, Case, sweep
@@ -292,6 +292,20 @@ def test_growth_is_found(overhead, exponent):
 def test_growth_needs_three_points():
     with pytest.raises(ValueError, match="sizes has 2 points and seconds 2"):
         fitted([1, 2], [1, 2])
+
+
+def test_sizes_take_turns_in_growth():
+    asked = []
+    seconds = growth.medians([lambda: asked.append("a"), lambda: asked.append("b")], rounds=3, seconds=0)
+    assert asked == ["a", "b"] * 3
+    assert len(seconds) == 2 and min(seconds) > 0
+
+
+def test_a_layers_growth_is_told(capsys):
+    assert growth.main(["--quick", "--threads", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[::2]] == ["ms by steps", "ms by batch"]
+    assert all(line.startswith("t = ") and " b n^" in line for line in lines[1::2])
 
 
 def test_limits_are_measured(monkeypatch):
