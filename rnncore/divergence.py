@@ -18,9 +18,9 @@ def check_loss(model: Layer, value: float, where: str) -> None:
         raise FloatingPointError(f"the loss became {value} in {where}; first in {origin}")
 
 
-def check_gradients(model: Layer, where: str) -> None:
+def check_gradients(model: Layer, gradients: list[np.ndarray | RowGradient], where: str) -> None:
     """Raise FloatingPointError if a gradient is not finite, naming the first layer: there, or on the way back."""
-    if all_finite(*(gradient for _, gradient in _gradients(model))):
+    if all_finite(*map(_numbers, gradients)):
         return
     for layer in reversed(_units(model)):
         bad = [name for name, gradient in _gradients(layer) if not_finite(gradient) is not None]
@@ -32,12 +32,17 @@ def check_gradients(model: Layer, where: str) -> None:
 
 
 def _gradients(layer):
-    """Return the names and arrays of a layer's gradients; of a table's, the rows that were looked up."""
+    """Return the names and numbers of a layer's gradients."""
     return [
-        (f"{part.name}.{name}", gradient.rows if isinstance(gradient, RowGradient) else gradient)
+        (f"{part.name}.{name}", _numbers(gradient))
         for part in layer.walk()
         for name, gradient in (part.gradients.items() if part.trainable else ())
     ]
+
+
+def _numbers(gradient):
+    """Return a gradient's numbers: of a table's, the rows that were looked up."""
+    return gradient.rows if isinstance(gradient, RowGradient) else gradient
 
 
 def _first_not_finite(model):

@@ -364,8 +364,9 @@ class Trainer(Layer):
             check_loss(self, value, where)
             running.add(value, y, y_pred, sample_weight)
             self.backward_from_loss(gradient)
-            check_gradients(self, where)
-        self.optimizer.apply_gradients(self.gradients_and_weights())
+            pairs = self.gradients_and_weights()
+            check_gradients(self, [gradient for gradient, _ in pairs], where)
+        self.optimizer.apply_gradients(pairs)
         self.constrain()
 
     # --- the loss of the last call -----------------------------------------------------------------------------
