@@ -21,6 +21,7 @@ from . import (
 from .config import set_backend, set_floatx, set_threads
 from .initializers import Initializer
 from .layers import Input, Layer
+from .lock import engine_lock
 from .losses import Loss
 from .metrics import Metric
 from .models import Model, Sequential
@@ -46,6 +47,7 @@ __all__ = [
     "config",
     "constraints",
     "datasets",
+    "engine_lock",
     "initializers",
     "layers",
     "losses",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import losses
-from .layers.checks import finite, inspected, whole
+from .layers.checks import finite, inspected, plain, whole
 
 Batch = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]  # x, y, sample_weight
 
@@ -150,7 +150,7 @@ def _column(values: Any, name: str, check: Callable, check_rows: Callable) -> np
     if len(set(lengths)) < 2:
         return check(rows)
     try:
-        flat = np.concatenate([np.asarray(row) for row in rows if len(row)])
+        flat = np.concatenate([plain(row, name) for row in rows if len(row)])
     except ValueError as error:
         raise ValueError(f"{name} is ragged, and its rows are not of one kind: {error}") from None
     return Ragged(check_rows(flat), np.cumsum(lengths) - lengths, lengths)

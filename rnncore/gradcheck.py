@@ -23,7 +23,9 @@ import numpy as np
 
 from .configured import look_up
 from .layers.base import Layer
+from .layers.checks import plain
 from .layers.rnn_cells import RecurrentCell, StackedRNNCells
+from .lock import locked
 from .models import Sequential
 
 STEPS = {"central": 1e-3, "complex": 1e-30}
@@ -88,6 +90,7 @@ class Report:
         return "\n".join([head, *lines, f"worst {self.worst:.2e}, by {self.method} differences, step {self.step:g}"])
 
 
+@locked
 def check_layer(
     layer: Layer,
     x: Any,
@@ -121,7 +124,7 @@ def check_layer(
     -------
     Report
     """
-    x = np.asarray(x)
+    x = plain(x, "x")
     method_dtype = look_up(method, DTYPES, "method")
     is_cell = isinstance(layer, (RecurrentCell, StackedRNNCells))
 
@@ -162,6 +165,7 @@ def check_layer(
                 return compare(loss, {name: moved[name] for name in analytic}, analytic, method, step)
 
 
+@locked
 def check_model(
     model: Sequential,
     x: Any,
@@ -276,13 +280,13 @@ def in_dtype(layer: Layer, dtype: str) -> Iterator[None]:
 def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
     """Yield a function that sets random generators, and states kept between batches, back to where they are now."""
     draws = [(generator, generator.bit_generator.state) for generator in layer.generators()]
-    kept = [(part, part.states) for part in layer.walk() if hasattr(part, "states")]
+    kept = [(part, part.kept_states) for part in layer.walk() if hasattr(part, "kept_states")]
 
     def rewind():
         for generator, state in draws:
             generator.bit_generator.state = state
         for part, states in kept:
-            part.states = states
+            part.kept_states = states
 
     try:
         yield rewind

@@ -35,6 +35,7 @@ import numpy as np
 from .activations import sigmoid, softmax
 from .config import floatx
 from .configured import Configured, look_up, resolve, snake_case
+from .layers.checks import plain
 
 # Probabilities are kept this far from 0 and 1 before their logarithm is taken (keras.config.epsilon()).
 EPSILON = 1e-7
@@ -703,7 +704,7 @@ def get(identifier: str | Mapping[str, Any] | type | Loss) -> Loss:
 
 def as_floats(y_pred: Any) -> np.ndarray:
     """Return predictions as an array of floats: float32 and float64 as they are, others in the default dtype."""
-    y_pred = np.asarray(y_pred)
+    y_pred = plain(y_pred, "y_pred")
     if y_pred.ndim == 0:
         raise ValueError(f"y_pred is the number {y_pred}; expected an array of shape (B, ..., C)")
     return y_pred if y_pred.dtype in (np.float32, np.float64) else y_pred.astype(floatx())
@@ -711,7 +712,7 @@ def as_floats(y_pred: Any) -> np.ndarray:
 
 def fitted(y_true: Any, y_pred: np.ndarray) -> np.ndarray:
     """Return `y_true` in y_pred's shape, or raise ValueError."""
-    y = np.asarray(y_true)
+    y = plain(y_true, "y_true")
     if y.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
         y = y[..., None]
     if y.shape != y_pred.shape:
@@ -724,7 +725,7 @@ def fitted(y_true: Any, y_pred: np.ndarray) -> np.ndarray:
 
 def fitted_classes(y_true: Any, y_pred: np.ndarray) -> np.ndarray:
     """Return `y_true`, classes by number, in y_pred's shape without its last axis, or raise ValueError."""
-    ids = np.asarray(y_true)
+    ids = plain(y_true, "y_true")
     if ids.ndim == y_pred.ndim and ids.shape[-1] == 1:
         ids = ids[..., 0]
     if ids.shape != y_pred.shape[:-1]:
@@ -737,7 +738,7 @@ def fitted_classes(y_true: Any, y_pred: np.ndarray) -> np.ndarray:
 
 def aligned(name: str, weight: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Return `weight` so that it broadcasts to `shape`, missing last axes filled up, or raise ValueError."""
-    weight = np.asarray(weight, dtype)
+    weight = plain(weight, name, dtype)
     if weight.ndim == len(shape) + 1 and weight.shape[-1] == 1:
         weight = weight[..., 0]
     full = weight.reshape(weight.shape + (1,) * (len(shape) - weight.ndim))

@@ -26,6 +26,7 @@ from . import losses
 from .activations import sigmoid
 from .config import floatx
 from .configured import Configured, look_up, resolve, snake_case
+from .layers.checks import plain
 from .losses import (  # noqa: F401, Keras has these functions here, too
     binary_crossentropy,
     categorical_crossentropy,
@@ -121,7 +122,7 @@ class Mean(Metric):
         ValueError
             A shape does not fit.
         """
-        values = np.asarray(values, dtype=float)
+        values = plain(values, "values", float)
         weights = losses.merged_weights(sample_weight, mask, values.shape, values.dtype, rescaled=False)
         if weights is None:
             total, count = values.sum(), values.size
@@ -145,7 +146,7 @@ class Sum(Mean):
 
     def update_state(self, values: Any, sample_weight: Any = None, mask: Any = None) -> None:
         positions = max(1, math.prod(np.shape(values)[1:]))
-        super().update_state(np.asarray(values, float) * positions, sample_weight, mask)
+        super().update_state(plain(values, "values", float) * positions, sample_weight, mask)
 
     def result(self):
         return self.total
@@ -182,7 +183,7 @@ class MeanMetricWrapper(_MeanOf):
         self.fn, self._options = fn, options
 
     def values(self, y_true, y_pred):
-        return np.asarray(self.fn(np.asarray(y_true), y_pred, **self._options))
+        return np.asarray(self.fn(plain(y_true, "y_true"), y_pred, **self._options))
 
 
 class Accuracy(_MeanOf):

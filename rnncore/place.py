@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,16 +24,23 @@ class Running:
     by_step : bool
         Whether kept steps count alike in batches of all lengths: for batches that were made by length. Otherwise a
         batch counts by its rows, as in Keras.
+    apart : bool
+        Whether copies of the metrics take them in, as another `fit` or `evaluate` counts in the model's own.
     """
 
-    def __init__(self, model: Any, by_step: bool = False):
+    def __init__(self, model: Any, by_step: bool = False, apart: bool = False):
         self.model, self.by_step, self.loss = model, by_step, metric_classes.Mean("loss")
-        model.reset_metrics()
+        self._copies: list[Any] | None = [] if apart else None
+        if not apart:
+            model.reset_metrics()
 
     def add(self, value: float, y: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
         """Take in a batch."""
         model, mask = self.model, self.model.compute_mask(None)
         plain, weighted = model.resolved_metrics(y_pred.shape)
+        if self._copies is not None:
+            self._copies = self._copies or [_forgetting(copy.deepcopy(metric)) for metric in plain + weighted]
+            plain, weighted = self._copies[: len(plain)], self._copies[len(plain) :]
         for metric in plain + weighted:
             metric.by_step = self.by_step
         for metric in plain:
@@ -44,7 +52,7 @@ class Running:
 
     def metrics(self) -> list[Any]:
         """Return all of them, the loss first."""
-        return [self.loss, *self.model.metrics]
+        return [self.loss, *(self.model.metrics if self._copies is None else self._copies)]
 
     def values(self) -> list[Any]:
         """Return their means so far, the loss first."""
@@ -53,6 +61,11 @@ class Running:
     def logs(self) -> dict[str, Any]:
         """Return their means so far, by name and sorted by it, as Keras."""
         return dict(sorted(zip(self.model.metrics_names, self.values(), strict=False)))
+
+
+def _forgetting(metric):
+    metric.reset_state()
+    return metric
 
 
 class Place:
@@ -74,6 +87,8 @@ class Place:
         Whether the epoch has no more batches, because training was stopped in it before it was written down.
     over : bool
         Whether training was stopped before it was written down, and the epoch was closed.
+    apart : bool
+        Of `Running`.
     callbacks : list of Callback
     """
 
@@ -85,8 +100,9 @@ class Place:
         steps: int | None,
         validation: Source | None = None,
         validation_steps: int | None = None,
+        apart: bool = False,
     ):
-        self.model, self.epoch, self.batch = model, epoch, 0
+        self.model, self.epoch, self.batch, self.apart = model, epoch, 0, apart
         self.source, self.steps, self.validation, self.validation_steps = source, steps, validation, validation_steps
         self.running: Running | None = None
         self.stopped, self.over = False, False
@@ -105,7 +121,7 @@ class Place:
 
     def begin_epoch(self) -> None:
         """Go to the epoch's first batch."""
-        self.batch, self.running = 0, Running(self.model, self.source.ragged)
+        self.batch, self.running = 0, Running(self.model, self.source.ragged, self.apart)
 
     def end_epoch(self) -> None:
         """Go on to the next epoch."""
@@ -141,7 +157,7 @@ class Place:
             self.validation.set_state(state["validation"], False)
         self.epoch, self.batch = whole(state["epoch"], "epoch"), whole(state["batch"], "batch")
         if under_way:
-            self.running = Running(self.model, self.source.ragged)
+            self.running = Running(self.model, self.source.ragged, self.apart)
             for metric, own in zip(self.running.metrics(), state["metrics"], strict=True):
                 metric.set_state(own)
         self.model.stop_training = flag(state["stopped"], "stopped")

@@ -145,7 +145,7 @@ def model_state(model: Any) -> dict[str, Any]:
         "weights": model.weights,
         "optimizer": optimizer.get_state() if optimizer is not None and optimizer.built else None,
         "generators": np.array([_from_generator(g) for g in model.generators()], np.uint64).reshape(-1, 6),
-        "states": [layer.states for layer in stateful_layers(model)],
+        "states": [layer.kept_states for layer in stateful_layers(model)],
     }
 
 
@@ -169,7 +169,7 @@ def set_model_state(model: Any, state: Mapping[str, Any]) -> None:
         model.optimizer.build(model.trainable_weights)
         model.optimizer.set_state(state["optimizer"])
     for layer, states in zip(layers, state["states"], strict=True):
-        layer.states = states
+        layer.kept_states = states
     for generator, row in zip(generators, state["generators"], strict=True):
         _to_generator(generator, row)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from .divergence import check_gradients, check_loss
 from .layers.base import Layer, nothing_kept
 from .layers.checks import flag, fraction, not_finite, positive, whole
 from .layers.core import Activated
+from .lock import engine_lock, locked
 from .place import Place, Running
 from .saving import stateful_layers
 from .utils.interrupt import deferred_interrupt
@@ -60,6 +62,8 @@ class Trainer(Layer):
         self._asked: dict[str, list[Any]] = {"metrics": [], "weighted_metrics": []}
         self.history: History | None = None
         self._mask: np.ndarray | None = None
+        self._counted = False  # whether a `fit` or `evaluate` under way counts in the metrics
+        self._fitting: int | None = None  # the thread whose `fit` is under way
         self.stop_training = False
         self.place: Place | None = None
         self.generator = config.new_generator()  # of the shuffling
@@ -225,6 +229,8 @@ class Trainer(Layer):
         ValueError, TypeError
             An argument, or a weight, is not what it should be: the message says which, what came and what is
             allowed. Nothing has changed then. A bad batch from x itself ends training before its step.
+        RuntimeError
+            Another thread's `fit` of this model is under way.
         FloatingPointError
             Loss or gradients became NaN or infinite: it names the first layer and its time step, and the step of
             training. The weights are those before that step.
@@ -257,14 +263,40 @@ class Trainer(Layer):
             sizes = {"batch_size": validation_size, "steps": validation_steps}
             validation = batches.source(self, *validation_data, **sizes, label=label, sort=True)
         with compiling_told(verbose), ExitStack() as opened:
+            opened.enter_context(self._fitting_alone())
+            apart = opened.enter_context(self._counting())
             if not batches.gives_batches(x):  # whose giving is the user's own code
                 opened.enter_context(compiled_ahead(self, source.sample()[: source.size].arrays()))
             for each, its_label in ((source, ""), (validation, label)):
                 if each is not None:
                     opened.enter_context(closing(each))
                     self._prepare(each.sample(), True, its_label)
-            place = Place(self, epochs.start, source, steps, validation, validation_steps)
+            place = Place(self, epochs.start, source, steps, validation, validation_steps, apart)
             return self._fit(place, callbacks, epochs, shuffle, verbose, class_weight, due)
+
+    @contextmanager
+    def _fitting_alone(self):
+        """Refuse the block while another thread's `fit` is under way."""
+        own, before = threading.get_ident(), self._fitting
+        if before not in (None, own):
+            raise RuntimeError(
+                f"{self.name}: fit is under way in another thread; wait until it ends, or fit a clone of the model"
+            )
+        self._fitting = own
+        try:
+            yield
+        finally:
+            self._fitting = before
+
+    @contextmanager
+    def _counting(self):
+        """Yield whether the block must count in copies of the metrics, as another one counts in the model's own."""
+        with engine_lock:
+            apart, self._counted = self._counted, True
+        try:
+            yield apart
+        finally:
+            self._counted = apart
 
     def _split(self, x, y, sample_weight, share):
         """Return the samples without their last share, and that share."""
@@ -350,9 +382,10 @@ class Trainer(Layer):
             warnings.warn(f"validation_data ran out of batches before {where}", stacklevel=4)
             return {}
         steps = place.validation_steps
-        logs = self._evaluated(place.validation, steps, where, place.callbacks, interrupted).logs()
+        logs = self._evaluated(place.validation, steps, where, place.apart, place.callbacks, interrupted).logs()
         return {f"val_{name}": value for name, value in logs.items()}
 
+    @locked
     def _train_step(self, x, y, sample_weight, class_weight, running, where="this batch"):
         """Forward, backward, update; `running` takes in the batch's loss and metrics."""
         where = f"{where} (step {self.optimizer.iterations + 1})"
@@ -435,25 +468,24 @@ class Trainer(Layer):
         verbose, return_dict = _verbosity(verbose), flag(return_dict, "return_dict")
         callbacks = _checked_callbacks(callbacks)
         given = batches.source(self, x, y, sample_weight, batch_size=size, steps=steps, sort=True)
-        with compiling_told(verbose), closing(given) as source:
+        with compiling_told(verbose), self._counting() as apart, closing(given) as source:
             self._prepare(source.sample(), True)
             length = steps or source.steps
             self._introduce(callbacks, 1, length, verbose)
             source.begin_epoch()
             with Progress("Evaluate", length, verbose) as progress:
                 begin = time.perf_counter()
-                running = self._evaluated(source, steps, "the evaluation", callbacks, progress=progress)
+                running = self._evaluated(source, steps, "the evaluation", apart, callbacks, progress=progress)
                 progress.done(running.logs(), time.perf_counter() - begin)
         return _returned(running, return_dict)
 
-    def _evaluated(self, source, steps, where, callbacks=(), interrupted=(), progress=None):
+    def _evaluated(self, source, steps, where, apart, callbacks=(), interrupted=(), progress=None):
         """Return loss and metrics of the batches that a source is ready for."""
-        running, seen = Running(self, source.ragged), 0
+        running, seen = Running(self, source.ragged, apart), 0
         _call(callbacks, "on_test_begin")
         for x, y, sample_weight in islice(source, steps):
             _call(callbacks, "on_test_batch_begin", seen)
-            y_pred, value = self._scored(x, y, sample_weight, f"{where}, batch {seen + 1}")
-            running.add(value, y, y_pred, sample_weight)
+            self._score(x, y, sample_weight, f"{where}, batch {seen + 1}", running)
             _call(callbacks, "on_test_batch_end", seen, running.logs())
             seen += 1
             if progress is not None:
@@ -496,7 +528,7 @@ class Trainer(Layer):
         """
         size, steps, verbose = _optional(batch_size, "batch_size"), _optional(steps, "steps"), _verbosity(verbose)
         callbacks = _checked_callbacks(callbacks)
-        outputs = []
+        outputs, masked = [], False
         with closing(batches.source(self, x, batch_size=size, steps=steps, sort=True)) as source:
             self._prepare(source.sample())
             length = steps or source.steps
@@ -506,16 +538,18 @@ class Trainer(Layer):
             with Progress("Predict", length, verbose) as progress:
                 for batch, (x, _, _) in enumerate(islice(source, steps)):
                     _call(callbacks, "on_predict_batch_begin", batch)
-                    outputs.append(self._predicted(x))
+                    output, masked = self._predicted(x)
+                    outputs.append(output)
                     _call(callbacks, "on_predict_batch_end", batch, {"outputs": outputs[-1]})
                     progress.step({})
             _warn_if_short(steps and steps - len(outputs), "the prediction")
             source.end_epoch()
             _call(callbacks, "on_predict_end")
-            return source.restored(outputs, self._mask is not None)
+            return source.restored(outputs, masked)
 
     # --- single batches ----------------------------------------------------------------------------------------
 
+    @locked
     def train_on_batch(
         self,
         x: Any,
@@ -547,22 +581,23 @@ class Trainer(Layer):
         self._train_step(*batch, class_weight, running)
         return _returned(running, return_dict)
 
+    @locked
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Evaluate one batch; arguments, what comes back and errors as those of `train_on_batch`."""
         return_dict = flag(return_dict, "return_dict")
-        (x, y, sample_weight), running = self._batch(x, y, sample_weight)
-        y_pred, value = self._scored(x, y, sample_weight, "this batch")
-        running.add(value, y, y_pred, sample_weight)
+        batch, running = self._batch(x, y, sample_weight)
+        self._score(*batch, "this batch", running)
         return _returned(running, return_dict)
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """Return the outputs for x, taken as one batch; errors as those of `predict`."""
         table = data.checked(self, x)
         self._build(table)
-        return self._predicted(table.arrays()[0])
+        return self._predicted(table.arrays()[0])[0]
 
-    def _scored(self, x, y, sample_weight, where):
-        """Return the outputs for a checked batch, and their loss."""
+    @locked
+    def _score(self, x, y, sample_weight, where, running):
+        """Let `running` take in the loss and the metrics of a checked batch."""
         with np.errstate(all="ignore"), nothing_kept():
             y_pred = self.forward(x)
             value = self.loss_of(y, y_pred, sample_weight)
@@ -570,15 +605,16 @@ class Trainer(Layer):
             with np.errstate(all="ignore"), _states_apart(self):
                 self.forward(x)  # all is kept this time, for a look at where it began
                 check_loss(self, value, where)
-        return y_pred, value
+        running.add(value, y, y_pred, sample_weight)
 
+    @locked
     def _predicted(self, x):
-        """Return the outputs for checked x; where they are not finite, weights that are not are refused."""
+        """Return the outputs for checked x, and whether they have a mask; refuse weights that are not finite."""
         with nothing_kept():
             outputs = self.forward(x)
         if not_finite(outputs) is not None:
             self.check_weights()
-        return outputs
+        return outputs, self._mask is not None
 
     def _batch(self, x, y, sample_weight):
         """Return a checked batch, and what takes in its loss and metrics."""
@@ -586,7 +622,7 @@ class Trainer(Layer):
         table = data.checked(self, x, y, sample_weight)
         _require_targets(table)
         self._build(table)
-        return table.arrays(), Running(self)
+        return table.arrays(), Running(self, apart=self._counted)
 
     # --- checks ------------------------------------------------------------------------------------------------
 
@@ -594,6 +630,7 @@ class Trainer(Layer):
         if self.loss is None:
             raise ValueError(f"{self.name}: there is no loss; call compile(optimizer, loss) first")
 
+    @locked
     def _build(self, table):
         """Build the model for checked samples."""
         if not self.built:
@@ -615,6 +652,7 @@ class Trainer(Layer):
         """Return x, y and sample_weight as arrays of one length, not copied, or raise ValueError or TypeError."""
         return data.checked(self, x, y, sample_weight).arrays()
 
+    @locked
     def _check_targets(self, table, label):
         """Hold y, weights and metrics to the output of one sample: what does not fit shows before anything changes."""
         x, y, sample_weight = (a if a is None else a.repeat(ROWS, axis=0) for a in table[:1].arrays())
@@ -630,7 +668,7 @@ class Trainer(Layer):
                 self.loss.targets(targets, seen)
                 if weight is not None:
                     losses.aligned("sample_weight", weight, seen.shape[:-1], seen.dtype)
-            Running(self).add(0.0, y, y_pred, sample_weight)
+            Running(self, apart=True).add(0.0, y, y_pred, sample_weight)
         except ValueError as error:
             raise ValueError(f"{label}{error}") from None
 
@@ -639,14 +677,14 @@ class Trainer(Layer):
 def _states_apart(model: Trainer) -> Iterator[None]:
     """Let stateful layers begin anew in the block, and have their states again after it."""
     layers = stateful_layers(model)
-    kept = [layer.states for layer in layers]
+    kept = [layer.kept_states for layer in layers]
     for layer in layers:
-        layer.states = None
+        layer.kept_states = None
     try:
         yield
     finally:
         for layer, states in zip(layers, kept, strict=True):
-            layer.states = states
+            layer.kept_states = states
 
 
 def _names(metrics, weighted_metrics):

@@ -150,7 +150,12 @@ CONSTRUCTORS = [
 ]
 FLAGS = [
     ("use_bias of LSTM", lambda o: LSTM(2, use_bias="no"), T, f"use_bias is 'no'; {FLAG}"),
-    ("unit_forget_bias", lambda o: LSTM(2, unit_forget_bias=1), T, f"unit_forget_bias is 1; {FLAG}"),
+    (
+        "unit_forget_bias",
+        lambda o: LSTM(2, unit_forget_bias="1"),
+        V,
+        "unit_forget_bias is '1'; expected a finite number",
+    ),
     ("return_sequences", lambda o: LSTM(2, return_sequences="no"), T, f"return_sequences is 'no'; {FLAG}"),
     ("return_state", lambda o: SimpleRNN(2, return_state=0), T, f"return_state is 0; {FLAG}"),
     ("go_backwards", lambda o: LSTM(2, go_backwards=None), T, f"go_backwards is None; {FLAG}"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cases import randomize
 
-from rnncore import Sequential, config, data, training
+from rnncore import Sequential, config, data, losses, metrics, training, utils
 from rnncore.callbacks import Callback
 from rnncore.layers import LSTM, Bidirectional, Dense, Embedding, GlobalAveragePooling1D, Input, Masking
 from rnncore.utils import PyDataset, Sequence, pad_sequences
@@ -591,3 +591,34 @@ def test_tables_are_not_copied():
     table = data.checked(model, x, y)
     assert table.columns[0] is x
     assert table[2:5].arrays()[1].base is y
+
+
+MASKED = np.ma.masked_equal(np.array([[1, 2, 0], [3, 0, 0]]), 0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: model(MASKED),
+        lambda model: model.predict(MASKED),
+        lambda model: model.predict([MASKED[0], MASKED[1, :2]]),
+        lambda model: model.fit(MASKED.data, MASKED[:, 2], verbose=0),
+        lambda model: model.evaluate(MASKED.data, [0, 1], sample_weight=MASKED[:, 2], verbose=0),
+        lambda model: model.layers[1](np.ma.masked_less(np.zeros((2, 3, 4)), 1)),
+        lambda model: model.set_weights([np.ma.masked_greater(weight, -9) for weight in model.get_weights()]),
+        lambda model: losses.MeanSquaredError()(MASKED, MASKED.data.astype(float)),
+        lambda model: metrics.Mean().update_state(MASKED),
+        lambda model: utils.pad_sequences(MASKED),
+    ],
+)
+def test_masked_arrays_do_not_lose_their_mask_in_silence(call):
+    model = Sequential([Embedding(9, 4, mask_zero=True), LSTM(2), Dense(1)])
+    model.compile("sgd", "mse")
+    model.build((None, None))
+    with pytest.raises(TypeError, match="masked array, whose mask would be lost"):
+        call(model)
+
+
+def test_a_masked_array_without_masked_entries_is_an_array():
+    layer = Dense(2)
+    np.testing.assert_array_equal(layer(np.ma.array(np.ones((2, 3)))), layer(np.ones((2, 3))))

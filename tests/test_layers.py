@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rnncore import config, gradcheck
+from rnncore.initializers import Constant
 from rnncore.layers import LSTM, Activation, Dense, Dropout, Embedding, Layer, Masking, SimpleRNN, core
 from rnncore.layers.base import reset_names
 from rnncore.sparse import RowGradient
@@ -330,6 +331,10 @@ def test_starting_weights():
     plain = LSTM(3, unit_forget_bias=False, bias_initializer="ones")
     plain(X)
     assert plain.bias.tolist() == [1] * 12
+    for start, forget in ((True, 1), (-1.5, -1.5), (0.0, 0)):  # whatever bias_initializer says, as in Keras
+        layer = LSTM(3, unit_forget_bias=start, bias_initializer=Constant(2))
+        layer(X)
+        assert layer.bias.tolist() == [2] * 3 + [forget] * 3 + [2] * 6
 
 
 @pytest.mark.parametrize("layer_class", [SimpleRNN, LSTM])

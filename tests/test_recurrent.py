@@ -17,6 +17,7 @@ from rnncore.layers import (
     CarryRNN,
     Dense,
     Embedding,
+    GRUCell,
     LSTMCell,
     SimpleRNN,
     TimeDistributed,
@@ -341,14 +342,36 @@ def test_a_subclass_may_have_a_weight_more(backend):
         np.testing.assert_array_equal(gained[name], gradient, err_msg=name)
 
 
+def test_states_are_a_list_that_initial_state_takes():
+    x = np.random.default_rng(SEED).standard_normal((2, 4, 5))
+    layer, both = LSTM(3, stateful=True, dtype="float64"), Bidirectional(LSTM(3, stateful=True, dtype="float64"))
+    assert layer.states is None and both.states is None
+    layer(x), both(x)
+    assert [state.shape for state in layer.states] == [(2, 3)] * 2  # [h, c], as Keras's
+    assert [state.shape for state in both.states] == [(2, 3)] * 4
+    follower, kept = layer.clone(stateful=False), layer.states
+    follower.build(x.shape)
+    follower.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(follower(x, initial_state=kept), layer(x))
+    layer.states = kept  # go back to where the first batch ended
+    np.testing.assert_array_equal(follower(x, initial_state=kept), layer(x))
+    with pytest.raises(ValueError, match="states has 1 arrays; expected 2: h, c"):
+        layer.states = kept[:1]
+    layer.reset_states(), both.reset_states()
+    assert layer.states is None and both.states is None
+    stacked = RNN([LSTMCell(3), GRUCell(2)], stateful=True)
+    stacked(x)
+    assert [[state.shape for state in own] for own in stacked.states] == [[(2, 3)] * 2, [(2, 2)]]
+
+
 def test_returned_states_are_the_users():
     layer = LSTM(3, stateful=True, return_state=True, dtype="float64", seed=1)
     x = np.random.default_rng(SEED).standard_normal((2, 4, 5))
     _, *states = layer(x)
-    kept = [state.copy() for state in layer.states[0]]
+    kept = [state.copy() for state in layer.states]
     for state in states:
         state[:] = 0
-    np.testing.assert_array_equal(layer.states[0], kept)
+    np.testing.assert_array_equal(layer.states, kept)
     assert np.abs(kept).min() > 0
 
 

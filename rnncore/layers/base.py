@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 
 from .. import config, regularizers
 from ..configured import Configured, snake_case
+from ..lock import engine_lock, locked
 from ..sparse import LookUps
 from .chain import Chain
 from .checks import checked_array, checked_mask, checked_shape, flag, inspected, not_finite
@@ -179,6 +181,7 @@ class Layer(Configured):
         self.gradients: dict[str, Any] = {}
         self.input_shape: tuple[int | None, ...] | None = None
         self.output: Any = None
+        self._caller: int | None = None  # the thread of the last call
         self._seed = config.new_seed()
 
     # --- what a subclass defines -------------------------------------------------------------------------------
@@ -229,13 +232,15 @@ class Layer(Configured):
         x = self.checked_input(x)
         mask = checked_mask(mask, x.shape[:2] if self.input_kind == "integer" else x.shape[:-1][:2], self.name)
         flag(training, f"{self.name}: training")
-        self.ensure_built(x.shape)
-        self.check_weights()
-        return self.forward(x, mask, training, **inputs)
+        with engine_lock:
+            self.ensure_built(x.shape)
+            self.check_weights()
+            return self.forward(x, mask, training, **inputs)
 
     def forward(self, x: np.ndarray, mask: np.ndarray | None = None, training: bool = False, **inputs: Any) -> Any:
         """Run the layer on what `checked_input` returned, or what another layer did."""
         self.output = None  # until there is a new one: a call that fails leaves nothing to go back through
+        self._caller = threading.get_ident()
         self.output = self.call(self.cast(x), mask=mask, training=training, **inputs)
         return self.output
 
@@ -244,6 +249,7 @@ class Layer(Configured):
         as_it_is = self.input_kind == "integer" or (self.takes_look_ups and isinstance(x, LookUps))
         return x if as_it_is else np.asarray(x, self.dtype)
 
+    @locked
     def backward(self, dy: Any) -> np.ndarray | None:
         """Return the gradient of the loss with respect to x, from that with respect to the last call's output.
 
@@ -259,11 +265,21 @@ class Layer(Configured):
         Raises
         ------
         ValueError
-            Without a call before, or if `dy` has not the output's shape, or is not finite.
+            Without a call before, if the last call was another thread's, or if `dy` has not the output's shape, or is
+            not finite.
         """
         if self.output is None:
             raise ValueError(f"{self.name}: backward came before a call; call the layer first")
+        self.check_caller("backward")
         return self.pull_back(self._checked_gradient(dy, self.output, f"{self.name}: dy"))
+
+    def check_caller(self, what: str) -> None:
+        """Raise ValueError if the last call, to which `what` belongs, was another thread's."""
+        if self._caller not in (None, threading.get_ident()):
+            raise ValueError(
+                f"{self.name}: {what} belongs to the last call, which was another thread's; call the layer in this "
+                "thread first, and hold rnncore.engine_lock from the call on where others call it too"
+            )
 
     def pull_back(self, dy: Any, through: Callable[[Any], Any] | None = None) -> np.ndarray | None:
         """Go back as `backward` does, from a gradient that needs no check; what the regularizers add comes in here.
@@ -391,6 +407,7 @@ class Layer(Configured):
         """Return a weight as it lies in memory, whatever an optimizer has left for later."""
         return getattr(self, name)
 
+    @locked
     def get_weights(self) -> list[np.ndarray]:
         """Return copies of the weights, in Keras's order and layout."""
         return [weight.copy() for weight in self.weights]
@@ -413,8 +430,9 @@ class Layer(Configured):
             checked_array(given, f"{self.name}: weights[{n}]", "float", mine.dtype, mine.shape)
             for n, (given, mine) in enumerate(zip(weights, own, strict=True))
         ]
-        for mine, given in zip(own, checked, strict=True):
-            mine[...] = given
+        with engine_lock:
+            for mine, given in zip(own, checked, strict=True):
+                mine[...] = given
 
     def bad_weight(self) -> str | None:
         """Say which weight is NaN or infinite somewhere; None if none is."""

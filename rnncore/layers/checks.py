@@ -41,7 +41,7 @@ def inspected(
         Whether no axis may be empty.
     """
     try:
-        array = np.asarray(value)
+        array = plain(value, label)
     except ValueError as error:
         raise ValueError(
             f"{label} is ragged, its rows have different lengths; pad them first (pad_sequences)"
@@ -61,6 +61,22 @@ def inspected(
     if where is not None:
         raise ValueError(f"{label} is not finite in {np.dtype(dtype)}: {array[where]} at {where}")
     return array
+
+
+def plain(value: Any, label: str, dtype: Any = None) -> np.ndarray:
+    """Return `value` as an array, or raise TypeError: see `check_unmasked`."""
+    check_unmasked(value, label)
+    return np.asarray(value, dtype)
+
+
+def check_unmasked(value: Any, label: str) -> None:
+    """Raise TypeError if `value`, or a row of it, is an array with masked entries: NumPy would drop the mask."""
+    rows = value if isinstance(value, (list, tuple)) else (value,)
+    if any(isinstance(row, np.ma.MaskedArray) and np.ma.is_masked(row) for row in rows):
+        raise TypeError(
+            f"{label} is a masked array, whose mask would be lost; fill it (.filled(0)), and say which steps count by "
+            "mask=… in a call, mask_zero=True in an Embedding, a Masking layer, or sample_weight"
+        )
 
 
 def not_finite(array: np.ndarray | RowGradient, dtype: Any = None) -> tuple[int, ...] | None:

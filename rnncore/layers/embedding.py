@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import constraints, initializers, regularizers
 from ..kernels.lookups import grouped, taken
+from ..lock import locked
 from ..sparse import LookUps, RowGradient
 from .base import Layer
 from .checks import flag, positive
@@ -85,6 +86,7 @@ class Embedding(Layer):
         self.add_weight("embeddings", shape, kind, self.embeddings_regularizer, self.embeddings_constraint)
 
     @property
+    @locked
     def embeddings(self):
         if self.late is not None:
             self.late.settle()

@@ -6,8 +6,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import activations, constraints, initializers, regularizers
-from .checks import flag, fraction, positive, seed_or_none
+from .checks import finite, flag, fraction, positive, seed_or_none
 
 REQUIRED = inspect.Parameter.empty
 ABSENT = object()  # in a class's changes: it has no such option
@@ -34,6 +36,10 @@ def _as_given(value, label):
     return value
 
 
+def _flag_or_number(value, label):
+    return value if isinstance(value, (bool, np.bool_)) else finite(value, label)
+
+
 _ACTIVATION = "str | Activation | None", _named(activations.get), "cell"
 _INITIALIZER = "str | Initializer", _named(initializers.get), "cell"
 _REGULARIZER = "str | Regularizer | None", _named(regularizers.get), "cell"
@@ -47,7 +53,7 @@ OPTIONS = {  # in Keras's order
     "kernel_initializer": Option("glorot_uniform", *_INITIALIZER),
     "recurrent_initializer": Option("orthogonal", *_INITIALIZER),
     "bias_initializer": Option("zeros", *_INITIALIZER),
-    "unit_forget_bias": Option(ABSENT, "bool", flag, "cell"),  # these two: for the cells that name a default
+    "unit_forget_bias": Option(ABSENT, "bool | float", _flag_or_number, "cell"),  # for cells that name a default
     "kernel_regularizer": Option(None, *_REGULARIZER),
     "recurrent_regularizer": Option(None, *_REGULARIZER),
     "bias_regularizer": Option(None, *_REGULARIZER),
@@ -63,7 +69,7 @@ OPTIONS = {  # in Keras's order
     "go_backwards": Option(False, "bool", flag, "layer"),
     "stateful": Option(False, "bool", flag, "layer"),
     "unroll": Option(False, "bool", flag, "layer"),
-    "reset_after": Option(ABSENT, "bool", flag, "cell"),
+    "reset_after": Option(ABSENT, "bool", flag, "cell"),  # likewise
     "use_cudnn": Option("auto", "bool | str", _as_given, "layer"),
     "zero_output_for_mask": Option(False, "bool", flag, "layer"),
     "bptt_steps": Option(None, "int | None", _positive_or_none, "layer"),

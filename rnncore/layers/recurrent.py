@@ -15,6 +15,7 @@ import numpy as np
 
 from ..configured import resolve
 from ..kernels.products import Inputs
+from ..lock import locked
 from ..sparse import LookUps, RowGradient
 from .base import Layer, keeps
 from .options import OPTIONS, REQUIRED, Option, bound, options_of, signature_of, with_options
@@ -62,6 +63,9 @@ class RNN(Layer):
     Attributes
     ----------
     cells : list of RecurrentCell
+    states : list of ndarray of shape (B, H), or None
+        With `stateful`, where the next batch starts: one a state (an LSTM's h, c), in the form that `initial_state`
+        takes; with several cells a list a cell. None before the first call and after `reset_state`. May be set.
     state_gradients : list of ndarray of shape (B, H)
         dL/d(initial state), one a state, from the last `backward`; with several cells a list a cell.
 
@@ -85,7 +89,7 @@ class RNN(Layer):
             setattr(self, name, OPTIONS[name].checked(value, f"{self.name}: {name}"))
         self.cell = self.make_cell(options)
         self.cells = self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
-        self.states: list[np.ndarray] | None = None
+        self.kept_states: list[np.ndarray] | None = None  # (S, B, H) a cell
         self._order: np.ndarray | None = None  # of the rows inside
         self._place: np.ndarray | None = None  # in x, of what is taken at each step
 
@@ -154,7 +158,7 @@ class RNN(Layer):
             ends.append(_rows(states, _inverse(order), 1))
             inputs = None if last else Inputs(h.reshape(-1, cell.units))
         if self.stateful:
-            self.states = [end.copy() for end in ends]  # what is returned is the user's
+            self.kept_states = [end.copy() for end in ends]  # what is returned is the user's
 
         self._shown = None  # (T, B, 1): where the output is the state, and not 0
         h = h if self.return_sequences else states[:1]
@@ -209,6 +213,7 @@ class RNN(Layer):
 
     @property
     def state_gradients(self):
+        self.check_caller("state_gradients")
         back = _inverse(self._order)
         return self._by_cell([[_rows(own, back, 0) for own in cell.state_gradients] for cell in self.cells])
 
@@ -216,28 +221,47 @@ class RNN(Layer):
         """Return how many entries a list of the layer's states has."""
         return len(self._by_cell([cell.state_size for cell in self.cells]))
 
+    @property
+    def states(self) -> list[Any] | None:
+        return None if self.kept_states is None else self._by_cell([list(own) for own in self.kept_states])
+
+    @states.setter
+    def states(self, states: Any) -> None:
+        if states is None:
+            self.kept_states = None
+            return
+        rows = np.shape(states[0] if len(self.cells) == 1 else states[0][0])[0]
+        self.kept_states = self._checked_initial(states, rows, "states")
+
     def reset_state(self) -> None:
         """Forget the states of the batch before (`stateful`): the next one starts from zeros."""
-        self.states = None
+        self.kept_states = None
+
+    def reset_states(self) -> None:
+        """`reset_state`, by its older name."""
+        self.reset_state()
 
     def _initial(self, given, rows):
         """Return the initial states, one array (S, B, H) a cell."""
-        if given is None and self.states is not None:
-            if self.states[0].shape[1] != rows:
+        kept = self.kept_states
+        if given is None and kept is not None:
+            if kept[0].shape[1] != rows:
                 raise ValueError(
                     f"{self.name}: x has {rows} rows, but the layer is stateful and its states have "
-                    f"{self.states[0].shape[1]}; call reset_state() before a batch of another size"
+                    f"{kept[0].shape[1]}; call reset_state() before a batch of another size"
                 )
-            return self.states
+            return kept
+        return self._checked_initial(given, rows, "initial_state")
+
+    def _checked_initial(self, given, rows, label):
         if given is None:
             given = [None] * len(self.cells)
         elif len(self.cells) == 1:
             given = [given]
         elif not isinstance(given, (list, tuple)) or len(given) != len(self.cells):
-            raise ValueError(f"{self.name}: initial_state must be a list of {len(self.cells)}, a list of states a cell")
+            raise ValueError(f"{self.name}: {label} must be a list of {len(self.cells)}, a list of states a cell")
         return [
-            cell.checked_states(own, rows, f"{self.name}: initial_state")
-            for cell, own in zip(self.cells, given, strict=True)
+            cell.checked_states(own, rows, f"{self.name}: {label}") for cell, own in zip(self.cells, given, strict=True)
         ]
 
     def _by_cell(self, states, back=False):
@@ -262,6 +286,7 @@ class RNN(Layer):
         states = [[(batch, cell.units)] * len(cell.state_size) for cell in self.cells]
         return [y, *self._by_cell(states)] if self.return_state else y
 
+    @locked
     def time_series(self) -> dict[str, np.ndarray]:
         """Return what the last call (and backward) did at each step, in the order of x.
 
@@ -276,8 +301,10 @@ class RNN(Layer):
         Raises
         ------
         ValueError
-            There was no call, or the last one was `evaluate`'s or `predict`'s, which keep no steps.
+            There was no call, or the last one was another thread's, or `evaluate`'s or `predict`'s, which keep no
+            steps.
         """
+        self.check_caller("time_series")
         rows = _inverse(self._order)
         return {
             (name if len(self.cells) == 1 else f"{cell.name}.{name}"): (
@@ -287,8 +314,10 @@ class RNN(Layer):
             for name, array in cell.series().items()
         }
 
+    @locked
     def valid_steps(self) -> np.ndarray:
         """Return which steps of the last call counted, bool of shape (B, T), in the order of x: all without a mask."""
+        self.check_caller("valid_steps")
         steps, rows = self._place.shape
         valid = np.ones((rows, steps), bool)
         mask = self.cells[0].remembered().mask

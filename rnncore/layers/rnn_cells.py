@@ -65,8 +65,9 @@ class RecurrentCell(Layer):
         What stands for tanh and for sigmoid in the cell's equations.
     use_bias : bool
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
-    unit_forget_bias : bool
-        Whether the forget gate's bias starts at 1 (Jozefowicz et al., ICML 2015).
+    unit_forget_bias : bool or float
+        Whether the forget gate's bias starts at 1 (Jozefowicz et al., ICML 2015), or the value that it starts at.
+        Either takes the place of what `bias_initializer` gives it, as in Keras; False leaves that.
     kernel_regularizer, recurrent_regularizer, bias_regularizer : str, Regularizer or None
     kernel_constraint, recurrent_constraint, bias_constraint : str, Constraint or None
     dropout, recurrent_dropout : float in [0, 1)
@@ -138,9 +139,10 @@ class RecurrentCell(Layer):
         if self.use_bias:
             shape = (2, columns) if spec.split_bias else (columns,)
             self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
-            if getattr(self, "unit_forget_bias", False):
+            start = getattr(self, "unit_forget_bias", False)
+            if start is not False:
                 forget = spec.gates.index("f") * H
-                self.bias[..., forget : forget + H] = 1
+                self.bias[..., forget : forget + H] = start  # True is 1
 
     @property
     def state_gradients(self) -> list[np.ndarray]:

@@ -147,10 +147,20 @@ class Bidirectional(Layer):
         """dL/d(initial states), the forward layer's and then the backward one's."""
         return [gradient for child in self.children() for gradient in child.state_gradients]
 
+    @property
+    def states(self) -> list[Any] | None:
+        """Where the next batch starts (stateful layers): the states of the forward layer, then of the backward one."""
+        pairs = [child.states for child in self.children()]
+        return None if None in pairs else pairs[0] + pairs[1]
+
     def reset_state(self) -> None:
         """Forget the states of the batch before (stateful layers)."""
         for child in self.children():
             child.reset_state()
+
+    def reset_states(self) -> None:
+        """`reset_state`, by its older name."""
+        self.reset_state()
 
     def compute_mask(self, x, mask=None):
         return mask if self.forward_layer.return_sequences else None

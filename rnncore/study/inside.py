@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..layers.base import Layer
+from ..lock import locked
 from ..models import Sequential
 
 
@@ -21,6 +22,7 @@ def recurrent_layers(model: Layer) -> list[Layer]:
     return found
 
 
+@locked
 def trace(model: Layer, x: Any, mask: Any = None, training: bool = False) -> dict[str, dict[str, np.ndarray]]:
     """Run a model and return what happened in its recurrent layers at each step.
 
@@ -46,6 +48,7 @@ def trace(model: Layer, x: Any, mask: Any = None, training: bool = False) -> dic
     return {layer.name: layer.time_series() for layer in layers}
 
 
+@locked
 def gradient_flow(model: Sequential, x: Any, y: Any, sample_weight: Any = None) -> dict[str, dict[str, np.ndarray]]:
     """Return the norm of the gradient that reaches each state at each step.
 

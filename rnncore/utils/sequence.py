@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..layers.checks import check_unmasked
+
 SIDES = ("pre", "post")
 
 
@@ -69,6 +71,7 @@ def pad_sequences(
     for position, (row, sequence, length) in enumerate(zip(padded, sequences, lengths, strict=True)):
         if not length:  # an empty sequence has no shape to compare
             continue
+        check_unmasked(sequence, f"pad_sequences: sequences[{position}]")
         try:
             kept = np.asarray(sequence[-maxlen:] if truncating == "pre" else sequence[:maxlen], dtype=dtype)
         except (TypeError, ValueError, OverflowError) as error:
