@@ -25,7 +25,7 @@ from rnncore import Sequential, config
 from rnncore.layers import LSTM, Dense, Embedding
 
 PACKAGE = Path(rnncore.__file__).parent
-REVERSE = "kernels/time_loop.py:NumpyLoop.backward"
+REVERSE = "bptt/numpy_loop.py:backward"
 
 
 class Entry(NamedTuple):

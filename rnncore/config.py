@@ -50,6 +50,11 @@ def backend() -> str:
     return _settings["backend"]
 
 
+def compiles(dtype: str | np.dtype) -> bool:
+    """Return whether kernels run compiled now, on arrays of `dtype`: complex numbers are NumPy's."""
+    return backend() == "numba" and np.dtype(dtype).kind != "c"
+
+
 def set_backend(name: str) -> None:
     """Choose what runs the time loop from the next call of a layer on; the way back runs on what its call ran on.
 

@@ -14,6 +14,7 @@ FORBIDDEN = {  # what a room's files may not import
     "cells": {
         "config",
         "kernels",
+        "bptt",
         "layers",
         "models",
         "training",
@@ -23,7 +24,8 @@ FORBIDDEN = {  # what a room's files may not import
         "datasets",
         "numba",
     },
-    "kernels": {"layers", "models", "training", "study", "losses", "optimizers", "datasets", "numba"},
+    "kernels": {"bptt", "layers", "models", "training", "study", "losses", "optimizers", "datasets", "numba"},
+    "bptt": {"layers", "models", "training", "study", "losses", "optimizers", "datasets", "numba"},
     "layers": {
         "models",
         "training",

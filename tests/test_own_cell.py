@@ -8,7 +8,7 @@ from cases import PATTERNS, SEED, few_at_first, masks, randomize
 
 from examples.own_cell import MGUCell
 from rnncore import cells, config, gradcheck, study
-from rnncore.kernels.time_loop import loop
+from rnncore.bptt.compiled_loop import loop
 from rnncore.layers import RNN, Bidirectional, CellRNN, SimpleRNNCell
 
 
@@ -56,7 +56,7 @@ def test_kernels_of_a_users_cell_are_not_kept_on_disk():
     layer = MGU(2)
     layer(np.ones((1, 2, 2)))
     cell = layer.cell._cell
-    assert type(loop(cell, "numba")._forward._cache).__name__ == "NullCache"
+    assert type(loop(cell)._forward._cache).__name__ == "NullCache"
 
 
 def test_a_cell_that_says_something_wrong_is_refused():

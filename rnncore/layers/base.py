@@ -55,8 +55,7 @@ def expected_weights(arrays: Iterable[np.ndarray]) -> Iterator[None]:
 def nothing_kept() -> Iterator[None]:
     """Let recurrent layers, within the block, keep no more than is needed: less memory and time.
 
-    Of a call without `training` nothing is left but what it returns: no time series and no way back. The way back
-    overwrites the gates with their gradients.
+    Of a call without `training` nothing is left but what it returns: no time series, and no backward pass.
     """
     before = _keeps.set(False)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import activations, config, constraints, initializers, regularizers
-from ..kernels.products import Inputs, matmul, products_for
+from ..bptt.inputs import Inputs
 from ..kernels.threads import run
 from .base import Layer, dropout_mask
 from .checks import checked_shape, flag, fraction, positive, seed_or_none
@@ -96,26 +96,35 @@ class Dense(Activated):
             self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
 
     def call(self, x, mask=None, training=False):
-        self._inputs = Inputs(np.ascontiguousarray(x).reshape(-1, x.shape[-1]))
+        self._x = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+        self._compiled = config.compiles(self.dtype)  # the backward pass runs on what the forward pass ran on
         bias = self.bias if self.use_bias else np.zeros(self.units, self.dtype)
-        z = np.empty((1, len(self._inputs.rows), self.units), self.dtype)
-        self._products = products_for(True, self.dtype)
-        run(self._products.project(self._inputs, self.kernel[None], bias[None], None, z))
+        if self._compiled:
+            from ..bptt import compiled_products as products
+
+            z = np.empty((1, len(self._x), self.units), self.dtype)
+            run(products.project(Inputs(self._x), self.kernel[None], bias[None], None, z))
+        else:
+            with np.errstate(invalid="ignore"):  # on some processors a BLAS raises it for finite numbers
+                z = self._x @ self.kernel + bias
         return self.activate(z.reshape(*x.shape[:-1], self.units))
 
     def backward_from_logits(self, dz):
         # z = x @ kernel + bias, over all leading axes
-        x, flat = self._inputs.rows, np.ascontiguousarray(dz).reshape(-1, self.units)
-        if flat.size * x.shape[1] <= SMALL:
-            gradients = {"kernel": matmul(x.T, flat), "bias": flat.sum(axis=0)}
+        x, flat = self._x, np.ascontiguousarray(dz).reshape(-1, self.units)
+        if not self._compiled or flat.size * x.shape[1] <= SMALL:
+            with np.errstate(invalid="ignore"):
+                gradients = {"kernel": x.T @ flat, "bias": flat.sum(axis=0)}
+                dx = flat @ self.kernel.T
             self.gradients = {name: gradients[name] for name in self.weight_names}
-            return matmul(flat, self.kernel.T).reshape(*dz.shape[:-1], -1)
-        products, flat = self._products, flat[None]
-        (turned,) = run(products.turned(self.kernel, 1))
+            return dx.reshape(*dz.shape[:-1], -1)
+        from ..bptt import compiled_products as products
+
+        (transposed,) = run(products.transposed(self.kernel, 1))
         self.gradients = {name: np.empty_like(getattr(self, name)) for name in self.weight_names}
         dx, _ = run(
-            products.input_gradients(flat, turned, None, None, None, np.empty_like(x)),
-            products.weight_gradients(self._inputs, flat, None, *self.gradients.values()),
+            products.input_gradients(flat[None], transposed, None, None, None, np.empty_like(x)),
+            products.weight_gradients(Inputs(x), flat[None], None, *self.gradients.values()),
         )
         return dx.reshape(*dz.shape[:-1], -1)
 

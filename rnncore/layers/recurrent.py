@@ -8,13 +8,14 @@ the layer says what the output shows there. Sizes: T steps, B rows, D inputs, H 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Sequence as SequenceOf
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ..bptt.inputs import Inputs, Sequence
 from ..configured import resolve
-from ..kernels.products import Inputs
 from ..lock import locked
 from ..sparse import LookUps, RowGradient
 from .base import Layer, keeps
@@ -154,7 +155,7 @@ class RNN(Layer):
             last = cell is self.cells[-1] and not self.return_sequences
             kept = "all" if training or keeps() else "last" if last else "states"
             initial = _rows(initial, order, 1)
-            states, h = cell.run(inputs, initial, steps, mask, training, order, kept, sequence=not last)
+            states, h = cell.run(Sequence(inputs, initial, steps, mask), training, order, kept)
             ends.append(_rows(states, _inverse(order), 1))
             inputs = None if last else Inputs(h.reshape(-1, cell.units))
         if self.stateful:
@@ -189,16 +190,16 @@ class RNN(Layer):
         Of rows looked up that of each look-up not masked; or, where they may be added up and nothing random stands
         between, of each row, as if it had been looked up once.
         """
-        memory, place, found = cell.remembered(), self._place.reshape(-1), self._look_ups
+        sequence, place, found = cell.last_run.sequence, self._place.reshape(-1), self._look_ups
         if found is None:
             dx = cell.run_backward(dy, dend, self.bptt_steps, place)
             return dx.reshape(*self._place.shape[::-1], -1)
-        if found.summed and not memory.dropped:
+        if found.summed and sequence.drop_x is None:
             dx = cell.run_backward(dy, dend, self.bptt_steps, of_rows=True)
             return RowGradient(found.first, dx, (place.size, dx.shape[1]))
         ids, to = found.every, place
-        if memory.mask is not None and not memory.mask.all():  # the rank of each that is taken among them
-            ids, rank = np.sort(place[memory.mask.reshape(-1)]), np.zeros_like(place)
+        if sequence.mask is not None and not sequence.mask.all():  # the rank of each that is taken among them
+            ids, rank = np.sort(place[sequence.mask.reshape(-1)]), np.zeros_like(place)
             rank[ids] = np.arange(len(ids))
             to = rank[place]
         dx = cell.run_backward(dy, dend, self.bptt_steps, to, len(ids))
@@ -279,7 +280,7 @@ class RNN(Layer):
     def compute_mask(self, x, mask=None):
         return mask if self.return_sequences else None
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]):
+    def compute_output_shape(self, input_shape: SequenceOf[int | None]):
         batch, steps, _ = input_shape
         units = self.cells[-1].units
         y = (batch, steps, units) if self.return_sequences else (batch, units)
@@ -295,8 +296,7 @@ class RNN(Layer):
         dict of str to ndarray of shape (B, T, H)
             The gates, the states (``h``, ``c`` …) after each step and, after a `backward`, ``dh``, ``dc`` …: the
             gradient of the loss with respect to that state, over all its paths; plus ``dz_g`` for each gate. With
-            several cells each name follows its cell's: ``lstm_cell_1.f``. A training step (`fit`, `train_on_batch`)
-            leaves no gates: their gradients take their place.
+            several cells each name follows its cell's: ``lstm_cell_1.f``. A training step leaves them, too.
 
         Raises
         ------
@@ -311,7 +311,7 @@ class RNN(Layer):
                 _rows(array[:: -1 if self.go_backwards else 1], rows, 1).swapaxes(0, 1).copy()
             )
             for cell in self.cells
-            for name, array in cell.series().items()
+            for name, array in cell.last_run.series().items()
         }
 
     @locked
@@ -320,7 +320,7 @@ class RNN(Layer):
         self.check_caller("valid_steps")
         steps, rows = self._place.shape
         valid = np.ones((rows, steps), bool)
-        mask = self.cells[0].remembered().mask
+        mask = self.cells[0].last_run.mask
         if mask is not None:
             valid.reshape(-1)[self._place] = mask
         return valid

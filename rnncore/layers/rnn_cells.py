@@ -1,54 +1,26 @@
-"""A cell with its weights: one step by itself, or a whole sequence at once.
+"""A cell with its weights and options, as a user sees it: one step by itself, or a whole sequence at once.
 
-All products but the recurrent ones are hoisted out of the time loop: ``x @ kernel + bias`` for all steps before it,
-the weight gradients after it. Sizes: T steps, B rows, D inputs, H units, G gates. Time comes first here.
+The time loops are in rnncore/bptt. Sizes: T steps, B rows, D inputs, H units, G gates. Time comes first here.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping
+from collections.abc import Sequence as SequenceOf
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import cells, config
+from ..bptt import run_class
+from ..bptt.inputs import Inputs, Sequence
+from ..bptt.plan import Plan
+from ..bptt.run import Run
 from ..cells import Cell
 from ..configured import resolve
-from ..kernels.products import Inputs, products_for
-from ..kernels.threads import begin, done, run, run_apart
-from ..kernels.time_loop import Plan, loop_for
-from .base import Layer, dropout_mask, keeps
+from .base import Layer, dropout_mask
 from .checks import checked_array
 from .options import ABSENT, OPTIONS, bound, options_of, signature_of, with_options
-
-
-class Part(NamedTuple):
-    """What a run leaves of some rows of the batch; see kernels/time_loop.py for the arrays' shapes."""
-
-    rows: slice
-    inputs: Inputs
-    blocks: np.ndarray | None  # None when their gradients have taken their place
-    states: np.ndarray
-    drop_h: np.ndarray | None  # (P, B, H)
-    mask: np.ndarray | None  # (T, B)
-    valid: np.ndarray | None  # (M,), the positions t*B + b that are not masked
-
-
-class Memory(NamedTuple):
-    """What a run leaves for the way back."""
-
-    parts: list[Part]
-    turned: Callable[[], list[np.ndarray]]  # gives the weights, of the inputs and recurrent, as the way back takes them
-    products: Any  # what ran, and so runs back: those of the backend at the time
-    loop: Any
-    mask: np.ndarray | None  # (T, B), of all rows
-
-    @property
-    def dropped(self) -> bool:
-        """Whether something is dropped of the inputs."""
-        return self.parts[0].inputs.drop is not None
 
 
 class RecurrentCell(Layer):
@@ -110,9 +82,8 @@ class RecurrentCell(Layer):
             self.activation, getattr(self, "recurrent_activation", None)
         )
         self._plan = Plan(self._cell)
-        self._rooms: dict[str, np.ndarray] = {}
-        self.memory: Memory | None = None
-        self.way_back: list[tuple[np.ndarray, np.ndarray]] = []  # dblocks and dstates of the last one, by part
+        self._workspace: dict[str, np.ndarray] = {}
+        self._run: Run | None = None
 
     def chosen_equations(self) -> Cell:
         """Return the equations that the options choose."""
@@ -147,7 +118,7 @@ class RecurrentCell(Layer):
     @property
     def state_gradients(self) -> list[np.ndarray]:
         """dL/d(states given), from the last `backward`; none before."""
-        return list(np.concatenate([dstates[:, 0] for _, dstates in self.way_back], axis=1)) if self.way_back else []
+        return [] if self._run is None else self._run.state_gradients()
 
     # --- one step ----------------------------------------------------------------------------------------------
 
@@ -174,10 +145,10 @@ class RecurrentCell(Layer):
 
     def call(self, x, mask=None, training=False, states=None):
         initial = self.checked_states(states, len(x), "states")
-        after, _ = self.run(Inputs(x), initial, 1, None, training)
+        after, _ = self.run(Sequence(Inputs(x), initial, 1), training)
         return [after[0].copy(), *after]
 
-    def backward(self, dy: Any, dstates: Sequence[Any] | None = None) -> np.ndarray:
+    def backward(self, dy: Any, dstates: SequenceOf[Any] | None = None) -> np.ndarray:
         """Go back through the last step.
 
         Parameters
@@ -221,289 +192,55 @@ class RecurrentCell(Layer):
     # --- a sequence --------------------------------------------------------------------------------------------
 
     def run(
-        self,
-        inputs: Inputs,
-        initial: np.ndarray,
-        steps: int,
-        mask: np.ndarray | None,
-        training: bool,
-        order: np.ndarray | None = None,
-        kept: str = "all",
-        sequence: bool = False,
+        self, sequence: Sequence, training: bool, order: np.ndarray | None = None, kept: str = "all"
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Take every step of a sequence.
+        """Take every step of a sequence; what is dropped is drawn here.
 
         Parameters
         ----------
-        inputs : Inputs
-            Of the T*B positions, step by step; what is dropped of them is drawn here.
-        initial : ndarray of shape (S, B, H)
-        steps : int
-            T.
-        mask : ndarray of shape (T, B), bool, or None
+        sequence : Sequence
+            Without what is dropped.
         training : bool
         order : ndarray of shape (B,), int, optional
             Which row of the batch each row is: what is dropped of a row does not depend on where it stands.
         kept : {"all", "states", "last"}
-            "all" leaves a `memory` for the way back; otherwise only the states that are returned are kept.
-        sequence : bool
-            Whether the outputs of all steps are returned.
+            See `Run`; "all" leaves the run for `run_backward`.
 
         Returns
         -------
         states : ndarray of shape (S, B, H)
             After the last step.
         h : ndarray of shape (T, B, H) or None
-            The first state after each step: the cell's own memory, perhaps.
+            The first state after each step, if more than the last ones are kept: the cell's own memory, perhaps.
         """
-        self.memory, self.way_back = None, []  # its arrays are used again
-        B, plan, kernel, extra = initial.shape[1], self._plan, self.kernel, self._extra()
-        products, loop = products_for(self._cell.elementwise, self.dtype), loop_for(self._cell, self.dtype)
-        recurrent = np.concatenate([self.recurrent_kernel, *extra], axis=1) if extra else self.recurrent_kernel
-        weights = begin(products.split(kernel, len(plan.homes), steps * B), loop.prepared(recurrent, B))
-        self.draws = self._draw_dropout(B, inputs.rows.shape[1]) if training else (None, None)
+        self._run = None  # its arrays are used again
+        rows, features = sequence.initial.shape[1], sequence.inputs.rows.shape[1]
+        self.draws = self._draw_dropout(rows, features) if training else (None, None)
         drops = [drop if drop is None or order is None else drop.take(order, 1) for drop in self.draws]
-        bias, apart = self._biases()
+        sequence, weights = sequence._replace(drop_x=drops[0], drop_h=drops[1]), self._equation_weights()
+        run = run_class(self._cell, self.dtype)(self._plan, weights, sequence, kept, training, self._workspace)
+        self._run = run if kept == "all" else None
+        return run.last_states, None if kept == "last" else run.outputs()
 
-        count = steps * B if mask is None else np.count_nonzero(mask)
-        by_row = drops[0] is None and inputs.comes_again(count)
-        slots = 1 if by_row and kept != "all" and not apart else steps, 2 if kept == "last" else steps + 1
-        parts, jobs, projected, place = [], [], None, None
-        for rows in loop.parts(B, mask):
-            part = self._part(len(parts), rows, inputs, drops, steps, mask, B, slots, products)
-            for target, value in apart.items():
-                part.blocks[target] = value
-            part.states[:, 0] = initial[:, rows]
-            parts.append(part)
-        kernels, recurrents = weights()
-        if by_row:
-            projected = self._room("projected", len(plan.homes), len(inputs.rows), self.units)
-            run(products.project(Inputs(inputs.rows), kernels, bias, None, projected))
-        for part in parts:
-            project = [] if by_row else [self._projection(part, kernels, bias, products)]
-            place = part.inputs.place.reshape(steps, -1) if by_row else None
-            forward = loop.forward(part.blocks, part.states, recurrents, part.drop_h, part.mask, projected, place)
-            jobs.append([project, [forward]])
-        run_apart(*jobs)
-        if kept == "all":
-
-            def turned(do):
-                return do(products.turned(kernel, len(plan.homes)), products.turned(recurrent, len(plan.products)))
-
-            back = turned(begin) if training else partial(turned, run)
-            self.memory = Memory(parts, back, products, loop, mask)
-        last = steps % slots[1]
-        states = np.concatenate([part.states[:, last] for part in parts], axis=1)
-        return states, _joined([part.states[0, 1:] for part in parts], 1) if sequence else None
-
-    def _part(self, n, rows, inputs, drops, steps, mask, batch, slots, products):
-        """Return where a run of some rows of the batch begins: with arrays of their own, used anew by each run."""
-        plan, count = self._plan, rows.stop - rows.start
-        if count < batch:
-            drops = [None if drop is None else np.ascontiguousarray(drop[:, rows]) for drop in drops]
-            mask = None if mask is None else np.ascontiguousarray(mask[:, rows])
-            place = _positions_of(steps, batch, rows.start, rows.stop)
-            inputs = inputs._replace(place=place if inputs.place is None else inputs.place[place])
-        drop_x, drop_h = drops
-        valid = None if mask is None else np.flatnonzero(mask)
-        blocks = self._room(f"blocks{n}", len(plan.blocks), slots[0], count, self.units)
-        states = self._room(f"states{n}", len(self._cell.states), slots[1], count, self.units)
-        return Part(rows, products.dropped(inputs, drop_x, steps * count, valid), blocks, states, drop_h, mask, valid)
-
-    def _projection(self, part, kernels, bias, products):
-        """Return the job that puts the gates' input parts where the loop looks for them."""
-        homes, shape = self._plan.homes, part.blocks.shape[1:]
-        size = len(homes), math.prod(shape[:-1]), self.units
-        if homes == [*range(homes[0], homes[0] + len(homes))]:
-            out = part.blocks[homes[0] : homes[-1] + 1].reshape(size)
-            return products.project(part.inputs, kernels, bias, part.valid, out)
-        out = np.empty(size, self.dtype)
-        run(products.project(part.inputs, kernels, bias, part.valid, out))
-        part.blocks[homes] = out.reshape(len(homes), *shape)
-        return done(out)
-
-    def remembered(self, for_backward: bool = False) -> Memory:
-        """Return what the last run left, or raise ValueError: nothing, or with `for_backward` no gates any more."""
-        if self.memory is None or (for_backward and self.memory.parts[0].blocks is None):
+    @property
+    def last_run(self) -> Run:
+        """What the last run left; ValueError if that is nothing."""
+        if self._run is None:
             raise ValueError(
                 f"{self.name}: there are no steps to look at or to go back through; call the layer first "
-                "(fit, evaluate and predict keep none)"
+                "(evaluate and predict keep none)"
             )
-        return self.memory
+        return self._run
 
-    def run_backward(
-        self,
-        dy: np.ndarray | None,
-        dstates: Sequence[np.ndarray | None] = (),
-        bptt_steps: int | None = None,
-        to: np.ndarray | None = None,
-        size: int | None = None,
-        of_rows: bool = False,
-    ) -> np.ndarray:
-        """Go back through the last `run`, and fill `gradients` and `state_gradients`.
-
-        Parameters
-        ----------
-        dy : ndarray of shape (n, B, H) or None
-            What reaches the first state from outside, after each of the last n steps.
-        dstates : sequence of ndarray of shape (B, H) or None
-            What else reaches each state after the last step.
-        bptt_steps : int, optional
-            Cut the way back between steps, `bptt_steps` before the end, twice as many, and so on: no gradient
-            goes further than that.
-        to : ndarray of shape (T*B,), int, optional
-            In which row of the result the gradient of each position stands, if it is not masked; default: in its own.
-        size : int, optional
-            How many rows the result has; default T*B.
-        of_rows : bool
-            Whether the gradients of each of the inputs' rows are to be added up; nothing may be dropped then.
-
-        Returns
-        -------
-        ndarray of shape (size, D)
-            dL/dx, or dL/d(the inputs' rows), one a row.
-        """
-        memory, plan, gates = self.remembered(for_backward=True), self._plan, len(self._cell.gates)
-        self.way_back = []  # its arrays are used again
-        parts, products = memory.parts, memory.products
-        T, B, D = parts[0].blocks.shape[1], parts[-1].rows.stop, parts[0].inputs.rows.shape[1]
-        fresh = T if dy is None else T + 1 - len(dy)
-        kernels, recurrent = memory.turned()
-        backs, arrays = [], []
-        for n, part in enumerate(parts):
-            if not plan.in_place:
-                blocks, dblocks = part.blocks, self._room(f"dblocks{n}", len(plan.dblocks), *part.blocks.shape[1:])
-            elif keeps():
-                blocks = dblocks = self._room(f"dblocks{n}", *part.blocks.shape)
-                dblocks[...] = part.blocks
-            else:
-                blocks = dblocks = part.blocks
-                parts[n] = part._replace(blocks=None)
-            own = self._room(f"dstates{n}", *part.states.shape)
-            own[:, fresh:] = 0
-            if dy is not None:
-                own[0, fresh:] = dy[:, part.rows]
-            for s, outside in enumerate(dstates):
-                if outside is not None:
-                    own[s, -1] += outside[part.rows]
-            backs.append((dblocks, own))
-            arrays.append((blocks, part.states, recurrent, part.drop_h, part.mask, dblocks, own, fresh))
-        end = T
-        while bptt_steps is not None and end > bptt_steps:
-            first = end - bptt_steps
-            outside = [own[:, first].copy() if first >= fresh else 0 for _, own in backs]
-            run(*(memory.loop.backward(*own, first, end) for own in arrays))
-            for (_, own), came in zip(backs, outside, strict=True):
-                own[:, first] = came
-            end = first
-
-        # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
-        entries = sum(getattr(self, name).size for name in self._own_weights())
-        size = T * B if size is None else size
-        sums = [np.empty(entries, self.dtype), *(self._room(f"sums{n}", entries) for n in range(1, len(parts)))]
-        taken = T * B if memory.mask is None else sum(len(part.valid) for part in parts)
-        dx = None if of_rows else (np.empty if taken == size else np.zeros)((size, D), self.dtype)
-        jobs = []
-        for part, (dblocks, _), own, flat in zip(parts, backs, arrays, sums, strict=True):
-            back, dz = memory.loop.backward(*own, 0, end), dblocks[:gates].reshape(gates, -1, self.units)
-            if of_rows:
-                to_inputs = products.row_gradients(part.inputs, dz, kernels, part.valid)
-            else:
-                place = _of_part(to, T, B, part)
-                to_inputs = products.input_gradients(dz, kernels, part.inputs.drop, part.valid, place, dx)
-            jobs.append([[back], [to_inputs, *self._weight_gradients(part, dblocks, flat)]])
-        run_apart(*jobs)
-        if of_rows:
-            dx, *others = (to_inputs.out for _, (to_inputs, *_) in jobs)
-            for other in others:
-                dx += other
-        for other in sums[1:]:
-            run(products.added(sums[0], other))
-        self.gradients, self.way_back = self._gradients_in(sums[0]), backs
+    def run_backward(self, *arguments: Any, **options: Any) -> np.ndarray:
+        """Go back through the last `run`, fill `gradients`, and return dx: arguments as those of `Run.backward`."""
+        dx, self.gradients = self.last_run.backward(*arguments, **options)
         return dx
 
-    def _own_weights(self):
-        """Return the names of the equations' weights; what a subclass adds has a gradient that it makes itself."""
-        return ["kernel", "recurrent_kernel", *self._cell.extra, *(["bias"] if self.use_bias else [])]
-
-    def _gradients_in(self, flat):
-        """Return the gradients that lie in a flat array, by name, in that order."""
-        found, begin = {}, 0
-        for name in self._own_weights():
-            weight = getattr(self, name)
-            found[name] = flat[begin : begin + weight.size].reshape(weight.shape)
-            begin += weight.size
-        return found
-
-    def _weight_gradients(self, part, dblocks, flat):
-        """Return the jobs that put the weights' gradients of some rows into a flat array."""
-        memory, plan, columns = self.memory, self._plan, len(self._cell.gates) * self.units
-        products, gradients = memory.products, self._gradients_in(flat)
-        dz = dblocks[: len(self._cell.gates)].reshape(len(self._cell.gates), -1, self.units)
-        bias, *own_bias = gradients["bias"].reshape(-1, columns) if self.use_bias else [None]
-        if plan.one_gradient and part.inputs.drop is not None and part.drop_h is not None:  # [x h] as one factor
-            beside = self._sources(part, plan.together[0])
-            both = flat[: gradients["kernel"].size + gradients["recurrent_kernel"].size].reshape(-1, columns)
-            return [products.weight_gradients(part.inputs, dz, part.valid, both, bias, beside=beside)]
-        jobs = [products.weight_gradients(part.inputs, dz, part.valid, gradients["kernel"], bias)]
-        for together in plan.together:
-            n, dtarget, count = together[0].weight, together[0].dtarget, len(together)
-            if n < len(self._cell.gates):
-                where = gradients["recurrent_kernel"], *(own_bias or [None]), n * self.units
-            else:
-                where = (gradients[[*self._cell.extra][n - len(self._cell.gates)]],)
-            dz = dblocks[dtarget : dtarget + count].reshape(count, -1, self.units)
-            jobs.append(products.weight_gradients(self._sources(part, together), dz, part.valid, *where))
-        return jobs
-
-    def _room(self, name, *shape):
-        """Return an array to be filled, in memory that is used anew by each call: large fresh arrays cost time."""
-        size, room = math.prod(shape), self._rooms.get(name)
-        if room is None or room.size < size or room.dtype != self.dtype:
-            self._rooms[name] = room = None  # what is left goes before more is taken
-            self._rooms[name] = room = np.empty(size, self.dtype)
-        return room[:size].reshape(shape)
-
-    def series(self) -> dict[str, np.ndarray]:
-        """Return the last run by name, each (T, B, H): see `RNN.time_series`."""
-        parts, plan = self.remembered().parts, self._plan
-        returned = {name for stage in self._cell.stages for name in stage.outputs}
-        found = {}
-        if parts[0].blocks is not None:
-            blocks = _joined([_taken(part.blocks, part.mask) for part in parts], 2)
-            found |= {name: block for name, block in zip(plan.blocks, blocks, strict=True) if name in returned}
-        states = _joined([part.states[:, 1:] for part in parts], 2)
-        found |= dict(zip(self._cell.states, states, strict=True))
-        if self.way_back:
-            dstates = _joined([own[:, 1:] for _, own in self.way_back], 2)
-            found |= {f"d{name}": own for name, own in zip(self._cell.states, dstates, strict=True)}
-            pairs = zip(self.way_back, parts, strict=True)
-            dblocks = _joined([_taken(own[: len(self._cell.gates)], part.mask) for (own, _), part in pairs], 2)
-            found |= {f"dz_{gate}": own for gate, own in zip(self._cell.gates, dblocks, strict=True)}
-        return found
-
-    def _extra(self):
-        return [getattr(self, name) for name in self._cell.extra]
-
-    def _sources(self, part, together):
-        """Return what recurrent products that are taken together multiply, at all positions of a part."""
-        (array, index, _), n, count = together[0].source, together[0].weight, len(together)
-        source = (part.states if array == "states" else part.blocks)[index, : part.states.shape[1] - 1]
-        drop = None if part.drop_h is None else part.drop_h[n : n + count]
-        inputs = Inputs(source.reshape(-1, self.units))
-        return self.memory.products.dropped(inputs, drop, len(inputs.rows), part.valid)
-
-    def _biases(self):
-        """Return the bias of each gate's input part, (G, H), and what starts recurrent parts that are kept apart."""
-        gates, plan = self._cell.gates, self._plan
-        if self.use_bias and plan.homes == plan.targets and not self._cell.split_bias:
-            return self.bias.reshape(len(gates), -1), {}
-        bias = np.zeros((2, len(gates), self.units), self.dtype)
-        if self.use_bias:
-            bias[: 2 if self._cell.split_bias else 1] = self.bias.reshape(-1, len(gates), self.units)
-        joined = np.array([target == home for target, home in zip(plan.targets, plan.homes, strict=True)])
-        apart = {target: bias[1, n] for n, target in enumerate(plan.targets) if not joined[n]}
-        return bias[0] + bias[1] * joined[:, None].astype(self.dtype), apart
+    def _equation_weights(self):
+        """Return the weights of the equations by name; what a subclass adds has a gradient that it makes itself."""
+        names = ["kernel", "recurrent_kernel", *self._cell.extra, *(["bias"] if self.use_bias else [])]
+        return {name: getattr(self, name) for name in names}
 
     def _draw_dropout(self, rows, features):
         """Return the masks of the inputs and of the recurrent products' sources, None where nothing is dropped."""
@@ -517,31 +254,6 @@ class RecurrentCell(Layer):
             if extra:  # these multiply the carry, which is never dropped
                 drop_h = np.concatenate([drop_h, np.ones((extra, rows, self.units), self.dtype)])
         return drop_x, drop_h
-
-
-def _taken(blocks, mask):
-    """Return blocks of the loop with 0 at the steps that were not taken, where they hold nothing."""
-    return blocks if mask is None else np.where(mask[:, :, None], blocks, np.zeros((), blocks.dtype))
-
-
-def _joined(parts, axis):
-    """Return the parts' arrays in one; that of a single part as it is."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
-
-
-@lru_cache(maxsize=16)
-def _positions_of(steps, batch, begin, end):
-    """Return the positions t*B + b of some rows, step by step."""
-    return np.arange(steps * batch).reshape(steps, batch)[:, begin:end].ravel()
-
-
-def _of_part(to, steps, batch, part):
-    """Return what is said of each position for those of a part that are not masked; None for its own place."""
-    if part.rows == slice(0, batch):
-        return to if to is None or part.valid is None else to[part.valid]
-    place = _positions_of(steps, batch, part.rows.start, part.rows.stop)
-    place = place if part.valid is None else place[part.valid]
-    return place if to is None else to[place]
 
 
 class SimpleRNNCell(RecurrentCell):
@@ -587,7 +299,7 @@ class StackedRNNCells(Layer):
 
     input_ranks = (2, 2)
 
-    def __init__(self, cells: Sequence[RecurrentCell], name: str | None = None):
+    def __init__(self, cells: SequenceOf[RecurrentCell], name: str | None = None):
         cells = [resolve(cell, CELLS, RecurrentCell, "cell") if isinstance(cell, Mapping) else cell for cell in cells]
         if not cells or not all(isinstance(cell, RecurrentCell) for cell in cells):
             raise TypeError(f"cells is {cells!r}; expected a list of RecurrentCell")
@@ -627,7 +339,7 @@ class StackedRNNCells(Layer):
         self.output = x
         return x, after
 
-    def backward(self, dy: Any, dstates: Sequence[Any] | None = None) -> np.ndarray:
+    def backward(self, dy: Any, dstates: SequenceOf[Any] | None = None) -> np.ndarray:
         """Go back through the last step; as `RecurrentCell`, with a list of states' gradients a cell."""
         for cell, own in zip(reversed(self.cells), reversed(dstates or [None] * len(self.cells)), strict=True):
             dy = cell.backward(dy, own)

@@ -10,11 +10,9 @@ import numpy as np
 
 from .._crew import shared
 from .._jit import part
-from .hoisted import CHUNK, columns_of
-from .rows import (
+from ..kernels.rows import (
     add_picked_product,
     add_picked_turned_product,
-    add_product,
     add_row,
     add_sums,
     clear_columns,
@@ -22,9 +20,9 @@ from .rows import (
     clear_rows,
     copy_row,
     multiply_by,
-    multiply_row,
     scale_row,
 )
+from .hoisted import CHUNK, columns_of
 
 ASIDE = 16  # entries between two rows: of rows a power of two apart a column lies in a few places of a cache
 
@@ -39,11 +37,11 @@ def _end_of_chunk(positions, first, end, batch):
 
 
 @part
-def _gather(scratch, item, rows, place, positions, first, last):
+def _gather(scratch, item, rows, index, positions, first, last):
     """Put the inputs of some positions together, each once; fill in which each has, and return how many there are."""
     count, before = 0, -1
     for n in range(first, last):
-        row = place[positions[n]] if place.shape[0] else positions[n]
+        row = index[positions[n]] if index.shape[0] else positions[n]
         if row != before:
             copy_row(scratch[count, : rows.shape[1]], rows[row])
             count += 1
@@ -53,7 +51,7 @@ def _gather(scratch, item, rows, place, positions, first, last):
 
 @part
 def _add_up(gradient, item):
-    """Add up, in place, the rows of the positions that have the same input."""
+    """Add up, in index, the rows of the positions that have the same input."""
     before = -1
     for i in range(gradient.shape[0]):
         k = item[i]
@@ -83,14 +81,14 @@ def _factor(drop):
     return drop.dtype.type(1)
 
 
-def _project(rows, place, drop, positions, weights, bias, out, begin, end):
+def _project(rows, index, drop, positions, weights, bias, out, begin, end):
     features, batch, factor = rows.shape[1], drop.shape[1], _factor(drop)
     inputs, picks = np.empty((CHUNK, features), rows.dtype), np.empty(features, np.int64)
     results, item = np.empty((CHUNK, out.shape[2]), out.dtype), np.empty(CHUNK, np.int64)
     first = begin
     while first < end:
         last = _end_of_chunk(positions, first, end, batch)
-        count = _gather(inputs, item, rows, place, positions, first, last)
+        count = _gather(inputs, item, rows, index, positions, first, last)
         for g in range(out.shape[0]):
             kept = _add_kept(picks, 0, drop[g % drop.shape[0], positions[first] % batch], 0)
             clear_rows(results, 0, count)
@@ -100,7 +98,7 @@ def _project(rows, place, drop, positions, weights, bias, out, begin, end):
         first = last
 
 
-def _weight_gradients(rows, place, drop, beside, beside_drop, positions, dz, out, column, bias, begin, end):
+def _weight_gradients(rows, index, drop, beside, beside_drop, positions, dz, out, column, bias, begin, end):
     """Fill the columns from `begin` to `end` of all gates': each thread reads only its part of dz.
 
     The features of `beside`, which has a row a position, come after those of `rows`.
@@ -116,7 +114,7 @@ def _weight_gradients(rows, place, drop, beside, beside_drop, positions, dz, out
     while first < positions.shape[0]:
         last = _end_of_chunk(positions, first, positions.shape[0], batch)
         count, row = last - first, positions[first] % batch
-        items = _gather(inputs, item, rows, place, positions, first, last)
+        items = _gather(inputs, item, rows, index, positions, first, last)
         for i in range(count if beside.shape[0] else 0):
             copy_row(inputs[i, own:features], beside[positions[first + i]])
         for g in range(begin // units, (end - 1) // units + 1):
@@ -139,23 +137,6 @@ def _weight_gradients(rows, place, drop, beside, beside_drop, positions, dz, out
         multiply_by(out[i, column + begin : column + end], factor if i < own else beside_factor)
 
 
-def _input_gradients(dz, turned, drop, to, out, begin, end):
-    """Go through rows `begin` to `end` of the batch, with weights of which each row's share is dropped beforehand."""
-    (units, features), batch = turned.shape[1:], drop.shape[1]
-    steps = dz.shape[1] // batch
-    scaled, target = np.empty((units, features), turned.dtype), np.empty((steps, features), out.dtype)
-    for b in range(begin, end):
-        clear_rows(target, 0, steps)
-        for g in range(dz.shape[0]):
-            for i in range(units):
-                multiply_row(scaled[i], turned[g, i], drop[g % drop.shape[0], b])
-            own = dz[g].reshape(steps, batch * units)[:, b * units : (b + 1) * units]
-            add_product(target, own, scaled, 0, steps, 0)
-        for t in range(steps):
-            p = t * batch + b
-            copy_row(out[to[p] if to.shape[0] else p], target[t])
-
-
-project, weight_gradients, input_gradients = (
-    shared(function, f"dropped.{function.__name__[1:]}") for function in (_project, _weight_gradients, _input_gradients)
+project, weight_gradients = (
+    shared(function, f"dropped.{function.__name__[1:]}") for function in (_project, _weight_gradients)
 )

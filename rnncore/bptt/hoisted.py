@@ -1,4 +1,4 @@
-"""The compiled form of products.py: each kernel fills its result from row `begin` to row `end`.
+"""The kernels of compiled_products.py, where nothing is dropped: each fills its result from row `begin` to row `end`.
 
 Positions are taken a chunk at a time, so that what a chunk needs stays in the first caches. Where rows are looked up,
 dropped or masked, a chunk is put together in scratch memory; else the arrays are used as they lie.
@@ -10,7 +10,7 @@ import numpy as np
 
 from .._crew import shared
 from .._jit import part
-from .rows import (
+from ..kernels.rows import (
     add_multiplied_row,
     add_product,
     add_row,
@@ -33,13 +33,13 @@ def _position(valid, n):
 
 
 @part
-def _gathered(scratch, rows, place, valid, first, count):
+def _gathered(scratch, rows, index, valid, first, count):
     """Put the rows of `count` positions together, and return them; what lies there already is not copied."""
-    if place.shape[0] == 0 and valid.shape[0] == 0:
+    if index.shape[0] == 0 and valid.shape[0] == 0:
         return rows[first : first + count]
     for i in range(count):
         p = _position(valid, first + i)
-        copy_row(scratch[i], rows[place[p] if place.shape[0] else p])
+        copy_row(scratch[i], rows[index[p] if index.shape[0] else p])
     return scratch[:count]
 
 
@@ -57,7 +57,7 @@ def _split(weight, out, begin, end):
             copy_row(out[g, i], weight[i, g * units : (g + 1) * units])
 
 
-def _turned(weight, out, begin, end):
+def _transposed(weight, out, begin, end):
     columns, side = np.uint64(out.shape[1]), np.uint64(SIDE)
     for first in range(np.uint64(0), columns, side):  # a square at a time stays in the first cache
         for row in range(np.uint64(begin), np.uint64(end), side):
@@ -66,12 +66,12 @@ def _turned(weight, out, begin, end):
                     out[j, i] = weight[i, j]
 
 
-def _project(rows, place, weights, bias, valid, out, begin, end):
+def _project(rows, index, weights, bias, valid, out, begin, end):
     inputs = np.empty((CHUNK, rows.shape[1]), rows.dtype)
     results = np.empty((CHUNK, out.shape[2]), out.dtype)
     for first in range(begin, end, CHUNK):
         count = min(CHUNK, end - first)
-        taken = _gathered(inputs, rows, place, valid, first, count)
+        taken = _gathered(inputs, rows, index, valid, first, count)
         for g in range(out.shape[0]):
             target = results[:count] if valid.shape[0] else out[g, first : first + count]
             for i in range(count):
@@ -82,11 +82,11 @@ def _project(rows, place, weights, bias, valid, out, begin, end):
 
 
 @part
-def _by_row(place, valid, positions, rows):
+def _by_row(index, valid, positions, rows):
     """Return the rows that are taken, the positions taken, one row's after the other's, and where each row's begin."""
     order, ends = np.empty(positions, np.int64), np.zeros(rows + 1, np.int64)
     for n in range(positions):
-        ends[place[_position(valid, n)] + 1] += 1
+        ends[index[_position(valid, n)] + 1] += 1
     for row in range(rows):
         ends[row + 1] += ends[row]
     taken, starts, count = np.empty(rows, np.int64), np.empty(rows + 1, np.int64), 0
@@ -96,8 +96,8 @@ def _by_row(place, valid, positions, rows):
     starts[count] = positions
     for n in range(positions):
         p = _position(valid, n)
-        order[ends[place[p]]] = p
-        ends[place[p]] += 1
+        order[ends[index[p]]] = p
+        ends[index[p]] += 1
     return taken[:count], order, starts
 
 
@@ -117,12 +117,12 @@ def _added_up(scratch, dz, order, starts, first, count, c0, c1):
             add_row(target, dz[order[k], c0:c1])
 
 
-def _weight_gradients(rows, place, dz, valid, positions, by_row, out, column, bias, begin, end):
+def _weight_gradients(rows, index, dz, valid, positions, by_row, out, column, bias, begin, end):
     """Fill the columns from `begin` to `end` of all gates': each thread reads only its part of dz."""
     features, units = rows.shape[1], dz.shape[2]
     inputs, outputs = np.empty((CHUNK, features), rows.dtype), np.empty(CHUNK * units, dz.dtype)
     chunk = np.empty(units, dz.dtype)
-    chosen, order, starts = _by_row(place, valid, positions if by_row else 0, rows.shape[0])
+    chosen, order, starts = _by_row(index, valid, positions if by_row else 0, rows.shape[0])
     clear_columns(out, column + begin, column + end)
     clear_row(bias[column + begin : column + end])
     items = chosen.shape[0] if by_row else positions
@@ -131,7 +131,7 @@ def _weight_gradients(rows, place, dz, valid, positions, by_row, out, column, bi
         if by_row:
             taken = _gathered(inputs, rows, chosen, valid[:0], first, count)
         else:
-            taken = _gathered(inputs, rows, place, valid, first, count)
+            taken = _gathered(inputs, rows, index, valid, first, count)
         for g in range(begin // units, (end - 1) // units + 1):
             c0, c1 = columns_of(g, units, begin, end)
             gradient = outputs[: count * (c1 - c0)].reshape(count, c1 - c0)
@@ -148,7 +148,7 @@ def _weight_gradients(rows, place, dz, valid, positions, by_row, out, column, bi
                 add_sums(bias[own + c0 : own + c1], gradient, chunk[: c1 - c0])
 
 
-def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
+def _input_gradients(dz, transposed, drop, valid, to, out, begin, end):
     outputs = np.empty((CHUNK, dz.shape[2]), dz.dtype)
     results = np.empty((CHUNK, out.shape[1]), out.dtype)
     product = np.empty((CHUNK if drop.shape[0] else 0, out.shape[1]), out.dtype)
@@ -159,10 +159,10 @@ def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
         for g in range(dz.shape[0]):
             gradient = _gathered(outputs, dz[g], valid[:0], valid, first, count)
             if drop.shape[0] == 0:
-                add_product(target, gradient, turned[g], 0, count, 0)
+                add_product(target, gradient, transposed[g], 0, count, 0)
                 continue
             clear_rows(product, 0, count)
-            add_product(product, gradient, turned[g], 0, count, 0)
+            add_product(product, gradient, transposed[g], 0, count, 0)
             for i in range(count):
                 factor = drop[g % drop.shape[0], _position(valid, first + i) % drop.shape[1]]
                 add_multiplied_row(target[i], product[i], factor)
@@ -170,10 +170,10 @@ def _input_gradients(dz, turned, drop, valid, to, out, begin, end):
             _scattered(out, target, to, first, count)
 
 
-def _row_gradients(place, dz, turned, valid, positions, out, begin, end):
+def _row_gradients(index, dz, transposed, valid, positions, out, begin, end):
     outputs = np.empty((CHUNK, dz.shape[2]), dz.dtype)
     results = np.empty((CHUNK, out.shape[1]), out.dtype)
-    chosen, order, starts = _by_row(place, valid, positions, out.shape[0])
+    chosen, order, starts = _by_row(index, valid, positions, out.shape[0])
     clear_rows(out, begin, end)
     first = 0
     while first < chosen.shape[0] and chosen[first] < begin:
@@ -186,7 +186,7 @@ def _row_gradients(place, dz, turned, valid, positions, out, begin, end):
         clear_rows(target, 0, count)
         for g in range(dz.shape[0]):
             _added_up(gradient, dz[g], order, starts, first, count, 0, dz.shape[2])
-            add_product(target, gradient, turned[g], 0, count, 0)
+            add_product(target, gradient, transposed[g], 0, count, 0)
         _scattered(out, target, chosen, first, count)
         first += count
 
@@ -195,7 +195,7 @@ def _added(total, other, begin, end):
     add_row(total[begin:end], other[begin:end])
 
 
-split, turned, project, weight_gradients, input_gradients, row_gradients, added = (
+split, transposed, project, weight_gradients, input_gradients, row_gradients, added = (
     shared(function, function.__name__[1:])
-    for function in (_split, _turned, _project, _weight_gradients, _input_gradients, _row_gradients, _added)
+    for function in (_split, _transposed, _project, _weight_gradients, _input_gradients, _row_gradients, _added)
 )

@@ -1,0 +1,127 @@
+"""The products that are hoisted out of the time loop, over all steps at once, as jobs for the threads.
+
+N = T*B positions, step by step; D inputs, H units, G gates. Only the positions in `valid`, an array (M,) of int, or
+None for all, are computed; what a result has elsewhere is left alone. A `Job` is done by `kernels.threads.run`, several
+together.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from ..kernels.lookups import grouped
+from ..kernels.threads import Job, done
+from . import dropped as of_dropped
+from . import hoisted
+from .inputs import Inputs
+
+SPLIT = 128  # positions from which on it pays to put the weights of a gate together
+
+
+def dropped(inputs, drop, positions, valid) -> Inputs:
+    """Return the inputs of so many positions with what is dropped of them."""
+    if drop is None:
+        return inputs
+    return inputs._replace(drop=drop, order=_by_row(inputs, positions, drop.shape[1], valid))
+
+
+def split(weight, gates, positions=None) -> Job:
+    """Column blocks by gate, to multiply so many positions: (G, D, H) from (D, G*H); a view where they are few."""
+    if gates == 1 or (positions is not None and positions < SPLIT):
+        return done(weight.reshape(len(weight), gates, -1).swapaxes(0, 1))
+    out = np.empty((gates, len(weight), weight.shape[1] // gates), weight.dtype)
+    return Job(hoisted.split, (weight, out), len(weight), 8 * weight.size, out)
+
+
+def transposed(weight, gates) -> Job:
+    """The same blocks transposed, as the backward pass multiplies with them: (G, H, D)."""
+    if weight.shape[1] == 1:
+        return done(weight.reshape(1, 1, -1))
+    out = np.empty(weight.shape[::-1], weight.dtype)
+    return Job(hoisted.transposed, (weight, out), len(out), 32 * weight.size, out.reshape(gates, -1, len(weight)))
+
+
+def project(inputs, weights, bias, valid, out) -> Job:
+    """``out[g] = x[g] @ weights[g] + bias[g]``: (G, N, H) from weights (G, D, H) and bias (G, H)."""
+    count, index = _count(out, valid), _indices(inputs.index)
+    work = 2 * count * weights.size
+    if inputs.drop is None:
+        return Job(hoisted.project, (inputs.rows, index, weights, bias, _indices(valid), out), count, work, out)
+    arrays = (inputs.rows, index, inputs.drop, inputs.order, weights, bias, out)
+    return Job(of_dropped.project, arrays, count, work, out)
+
+
+def weight_gradients(inputs, dz, valid, out, bias=None, column=0, beside=None) -> Job:
+    """``x[g].T @ dz[g]`` side by side in `out` (D, ...), G*H columns from `column` on, from dz (G, N, H).
+
+    In the same columns of `bias` (...,), if there is one, ``dz[g]`` added up over the positions. Where `inputs` are
+    dropped there may be others `beside`, dropped too, a row a position: their rows of `out` come after those of x.
+    """
+    count, columns, index = _count(dz, valid), len(dz) * dz.shape[2], _indices(inputs.index)
+    bias = np.empty(0, out.dtype) if bias is None else bias
+    if inputs.drop is None:
+        by_row = inputs.comes_again(count)
+        work = 2 * out.shape[0] * columns * (len(inputs.rows) if by_row else count)
+        arrays = (inputs.rows, index, dz, _indices(valid), count, by_row, out, column, bias)
+        return Job(hoisted.weight_gradients, arrays, columns, work, out)
+    other = (beside.rows, beside.drop) if beside else (np.empty((0, 0), dz.dtype), _masks(None, dz.dtype))
+    arrays = (inputs.rows, index, inputs.drop, *other, inputs.order, dz, out, column, bias)
+    return Job(of_dropped.weight_gradients, arrays, columns, 2 * out.shape[0] * columns * count, out)
+
+
+def input_gradients(dz, transposed, drop, valid, to, out) -> Job:
+    """``dz[g] @ transposed[g] * drop[g]`` added up over the gates, into `out` (n, D): of valid[n] in row to[n]."""
+    count = _count(dz, valid)
+    to, work = _indices(valid if to is None else to), 2 * count * transposed.size
+    arrays = (dz, transposed, _masks(drop, dz.dtype), _indices(valid), to, out)
+    return Job(hoisted.input_gradients, arrays, count, work, out)
+
+
+def row_gradients(inputs, dz, transposed, valid) -> Job:
+    """``dz[g] @ transposed[g]`` added up over the gates and over the positions of each of the rows, (n, D)."""
+    out = np.empty(inputs.rows.shape, dz.dtype)
+    arrays = (inputs.index, dz, transposed, _indices(valid), _count(dz, valid), out)
+    return Job(hoisted.row_gradients, arrays, len(out), 2 * len(out) * transposed.size, out)
+
+
+def added(total, other) -> Job:
+    """``total += other``, both flat."""
+    return Job(hoisted.added, (total, other), len(total), 20 * len(total), total)
+
+
+def _count(array, valid):
+    """Return how many positions of an array (G, N, …) are computed."""
+    return array.shape[1] if valid is None else len(valid)
+
+
+def _by_row(inputs, positions, batch, valid):
+    """Return `Inputs.order`."""
+    row = _row_of(positions, batch)
+    if inputs.index is not None and len(inputs.rows) < positions:
+        row = row * len(inputs.rows) + inputs.index
+    elif valid is None:
+        return _all_by_row(positions, batch)
+    return grouped(row).order if valid is None else valid[grouped(row[valid]).order]
+
+
+@lru_cache(maxsize=8)
+def _row_of(positions, batch):
+    return np.arange(positions) % batch
+
+
+@lru_cache(maxsize=8)
+def _all_by_row(positions, batch):
+    return np.arange(positions).reshape(-1, batch).T.ravel()
+
+
+# A kernel takes one type an argument: an empty array for what is None.
+
+
+def _indices(positions):
+    return np.empty(0, np.int64) if positions is None else positions
+
+
+def _masks(drop, dtype):
+    return np.empty((0, 0, 0), dtype) if drop is None else drop

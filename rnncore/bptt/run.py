@@ -1,0 +1,106 @@
+"""What a run of a cell over a sequence leaves: its states, the way to its gradients, and a look at each step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence as SequenceOf
+
+import numpy as np
+
+from .inputs import Sequence
+from .plan import Plan
+
+
+class Run(ABC):
+    """A run of a cell over a sequence; making one takes every step.
+
+    Parameters
+    ----------
+    plan : Plan
+    weights : dict of str to ndarray
+        ``kernel`` (D, G*H), ``recurrent_kernel`` (H, G*H), the cell's extra ones (H, H), and if there is one ``bias``,
+        (G*H,) or (2, G*H).
+    sequence : Sequence
+    kept : {"all", "states", "last"}
+        "all" keeps what the reverse loop needs; otherwise only the states of every step, or of the last, are kept.
+    training : bool
+        Whether the reverse loop is going to follow.
+    workspace : dict of str to ndarray
+        Arrays of the run before, of which the memory is used again.
+    """
+
+    dblocks: np.ndarray | None = None
+    dstates: np.ndarray | None = None
+
+    def __init__(self, plan: Plan, weights: dict[str, np.ndarray], sequence: Sequence):
+        self.plan, self.weights, self.sequence, self.mask = plan, weights, sequence, sequence.mask
+
+    @property
+    @abstractmethod
+    def last_states(self) -> np.ndarray:
+        """The states after the last step, (S, B, H)."""
+
+    @abstractmethod
+    def outputs(self) -> np.ndarray:
+        """Return the first state after each step, (T, B, H): memory of the run, perhaps."""
+
+    @abstractmethod
+    def backward(
+        self,
+        dh: np.ndarray | None,
+        dlast: SequenceOf[np.ndarray | None] = (),
+        bptt_steps: int | None = None,
+        to: np.ndarray | None = None,
+        size: int | None = None,
+        of_rows: bool = False,
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Run the reverse loop.
+
+        Parameters
+        ----------
+        dh : ndarray of shape (n, B, H) or None
+            What reaches the first state from outside, after each of the last n steps.
+        dlast : sequence of ndarray of shape (B, H) or None
+            What else reaches each state after the last step.
+        bptt_steps : int, optional
+            Truncation: the gradient is cut `bptt_steps` before the end, twice as many, and so on.
+        to : ndarray of shape (T*B,), int, optional
+            In which row of dx the gradient of each position stands, if it is not masked; default: in its own.
+        size : int, optional
+            How many rows dx has; default T*B.
+        of_rows : bool
+            Whether the gradients of each of the inputs' rows are added up; nothing may be dropped then.
+
+        Returns
+        -------
+        dx : ndarray of shape (size, D)
+            dL/dx, or dL/d(the inputs' rows), one a row.
+        gradients : dict of str to ndarray
+            Of the weights, by name.
+        """
+
+    @abstractmethod
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Return blocks, states, dblocks and dstates of all rows: see plan.py; no gradients before `backward`."""
+
+    def state_gradients(self) -> list[np.ndarray]:
+        """Return dL/d(initial state), one (B, H) a state; none before `backward`."""
+        dstates = self.arrays()[3]
+        return [] if dstates is None else list(dstates[:, 0])
+
+    def series(self) -> dict[str, np.ndarray]:
+        """Return what happened at each step by name, each (T, B, H): gates (0 at masked steps), states, gradients."""
+        blocks, states, dblocks, dstates = self.arrays()
+        cell = self.plan.cell
+        returned = {name for stage in cell.stages for name in stage.outputs}
+        pairs = zip(self.plan.blocks, self._taken(blocks), strict=True)
+        found = {name: block for name, block in pairs if name in returned}
+        found |= dict(zip(cell.states, states[:, 1:], strict=True))
+        if dblocks is not None:
+            found |= {f"d{name}": own for name, own in zip(cell.states, dstates[:, 1:], strict=True)}
+            found |= {f"dz_{gate}": own for gate, own in zip(cell.gates, self._taken(dblocks), strict=False)}
+        return found
+
+    def _taken(self, blocks):
+        """Return blocks with 0 at the steps that were not taken, where a loop may leave anything."""
+        return blocks if self.mask is None else np.where(self.mask[:, :, None], blocks, np.zeros((), blocks.dtype))
