@@ -144,6 +144,7 @@ def model_state(model: Any) -> dict[str, Any]:
         "names": weight_names(model),
         "weights": model.weights,
         "optimizer": optimizer.get_state() if optimizer is not None and optimizer.built else None,
+        "optimized": _optimized(model),
         "generators": np.array([_from_generator(g) for g in model.generators()], np.uint64).reshape(-1, 6),
         "states": [layer.states for layer in stateful_layers(model)],
     }
@@ -166,12 +167,37 @@ def set_model_state(model: Any, state: Mapping[str, Any]) -> None:
         _check_states(layer, states)
     _put(weight_names(model), model.weights, _arrays(state["weights"]))
     if state["optimizer"] is not None and model.optimizer is not None:
-        model.optimizer.build(model.trainable_weights)
+        model.optimizer.build(_at(model, state.get("optimized")))
         model.optimizer.set_state(state["optimizer"])
     for layer, states in zip(layers, state["states"], strict=True):
         layer.states = states
     for generator, row in zip(generators, state["generators"], strict=True):
         _to_generator(generator, row)
+
+
+def _optimized(model: Any) -> list[int] | None:
+    """Return which of the model's weights the optimizer has slots of, by position; None if they are not the model's.
+
+    They are not the trainable ones where `trainable` was changed after the optimizer's first step.
+    """
+    if model.optimizer is None or not model.optimizer.built:
+        return None
+    places = {id(weight): n for n, weight in enumerate(model.weights)}
+    found = [places.get(id(array)) for array in model.optimizer.arrays]
+    return None if None in found else found
+
+
+def _at(model: Any, places: Any) -> list[np.ndarray]:
+    """Return the model's weights at these positions; None, as in older files: the trainable ones."""
+    if places is None:
+        return model.trainable_weights
+    weights = model.weights
+    allowed = range(len(weights))
+    if not isinstance(places, list) or not all(type(n) is int and n in allowed for n in places):
+        raise ValueError(f"optimized is {places!r:.100}; expected positions among {len(weights)} weights")
+    if len(set(places)) < len(places):
+        raise ValueError(f"optimized is {places!r:.100}; expected each position once")
+    return [weights[n] for n in places]
 
 
 def stateful_layers(model: Layer) -> list[RNN]:

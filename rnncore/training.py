@@ -263,6 +263,8 @@ class Trainer(Layer):
                 if each is not None:
                     opened.enter_context(closing(each))
                     self._prepare(each.sample(), True, its_label)
+            if self.optimizer.built:
+                self.optimizer.places(self.trainable_weights)  # what it knows nothing of is refused now
             place = Place(self, epochs.start, source, steps, validation, validation_steps)
             return self._fit(place, callbacks, epochs, shuffle, verbose, class_weight, due)
 
