@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import saving
 from .configured import look_up
 from .layers.checks import finite, flag, fraction, positive, whole
@@ -44,6 +46,12 @@ class Callback:
         if set(state) != set(self.remembers):
             raise ValueError(f"{type(self).__name__} remembers {', '.join(self.remembers)}; got {', '.join(state)}")
         vars(self).update(state)
+
+    def before_train(self, place: Any) -> None:
+        """Before `on_train_begin` of any callback, when `place` says what `fit` will do; nothing has changed yet.
+
+        What makes training impossible is refused here.
+        """
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Before the first epoch."""
@@ -114,6 +122,9 @@ class History(Callback):
             self.history.setdefault(name, []).append(value)
 
 
+_SIGNS = {"min": -1, "max": 1}
+
+
 class _Monitor(Callback):
     """Base of the callbacks that look at a value in the logs, and whether it is getting better."""
 
@@ -121,17 +132,44 @@ class _Monitor(Callback):
         kind = type(self).__name__
         if not isinstance(monitor, str):
             raise TypeError(f"{kind}: monitor is {monitor!r}; expected a name in the logs")
-        upward = monitor.endswith(("acc", "accuracy"))
-        self.sign = look_up(mode, {"auto": 1 if upward else -1, "min": -1, "max": 1}, "mode")
+        self.sign = look_up(mode, {"auto": None, **_SIGNS}, "mode")  # of what is better; None: not known yet
         self.monitor, self.mode = monitor, mode
         self.min_delta = abs(finite(min_delta, f"{kind}: min_delta"))
+
+    def before_train(self, place):
+        if self.mode == "auto":
+            self.sign = self._sign(place.model)
+
+    def _sign(self, model):
+        """Return 1 or -1 by the model's loss or metric of that name; None where there is none, or raise ValueError."""
+        directions = dict(zip(model.metrics_names, ["min", *(m.direction for m in model.metrics)], strict=True))
+        name = self.monitor if self.monitor in directions else self.monitor.removeprefix("val_")
+        if name not in directions:
+            return None
+        if directions[name] not in _SIGNS:
+            raise ValueError(self._undecided(f"the metric's direction is {directions[name]!r}"))
+        return _SIGNS[directions[name]]
+
+    def _undecided(self, why):
+        return (
+            f"{type(self).__name__}: monitor is {self.monitor!r}, and {why}; "
+            "say mode='min' or mode='max', whichever is better"
+        )
 
     def value(self, logs: dict[str, float] | None) -> float:
         """Return the value, or raise ValueError."""
         if self.monitor not in (logs or {}):
             kind = type(self).__name__
             raise ValueError(f"{kind}: monitor is {self.monitor!r}; the logs have {', '.join(logs or {})}")
-        return logs[self.monitor]
+        value = logs[self.monitor]
+        if np.size(value) != 1:
+            raise ValueError(
+                f"{type(self).__name__}: monitor is {self.monitor!r}, which has {np.size(value)} values in an array; "
+                "expected one number"
+            )
+        if self.sign is None:
+            raise ValueError(self._undecided("no metric of the model has that name"))
+        return np.asarray(value).item()
 
     def better(self, value: float, than: float | None) -> bool:
         """Return whether a value is better by more than `min_delta`; any is better than None."""
@@ -152,7 +190,8 @@ class EarlyStopping(_Monitor):
     verbose : {0, 1}
         Whether to say where training stopped and which weights it went back to.
     mode : {"auto", "min", "max"}
-        Which way is better; "auto": down, but up for accuracies.
+        Which values are better; "auto": as the metric says (`rnncore.metrics.Metric.direction`), smaller ones for a
+        loss. What another callback puts into the logs, and a metric that does not say it, need one of the other two.
     baseline : float, optional
         Values that are not better than this count as no improvement.
     restore_best_weights : bool
@@ -266,6 +305,10 @@ class ModelCheckpoint(_Monitor):
             None if initial_value_threshold is None else finite(initial_value_threshold, "ModelCheckpoint: best")
         )
         self._batches = 0
+
+    def before_train(self, place):
+        if self.save_best_only:
+            super().before_train(place)
 
     def on_train_batch_end(self, batch, logs=None):
         self._batches += 1

@@ -280,9 +280,11 @@ class Trainer(Layer):
 
     def _fit(self, place, callbacks, epochs, shuffle, verbose, class_weight, due):
         """Train on checked data; return the history."""
-        self.place, self.history, source = place, History(), place.source
+        history, source = History(), place.source
         # History sees what others put into the logs; those that write down what all have become come after it.
-        place.callbacks = callbacks = sorted([*callbacks, self.history], key=lambda callback: callback.comes_last)
+        place.callbacks = callbacks = sorted([*callbacks, history], key=lambda callback: callback.comes_last)
+        _call(callbacks, "before_train", place)
+        self.place, self.history = place, history
         self._introduce(callbacks, epochs.stop, place.length, verbose)
         self.stop_training, logs = False, None
         with deferred_interrupt() as interrupted:

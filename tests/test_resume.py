@@ -514,6 +514,7 @@ class Loss(Callback):
     ],
 )
 def test_which_epochs_are_saved(options, saved, tmp_path, capsys):
+    options = {"mode": "min"} | options
     checkpoint = ModelCheckpoint(tmp_path / "{epoch:02d}-{value:.1f}", "value", **options, verbose=1)
     values = [3, 4, 2, 5]
     fit(new_model(), epochs=4, callbacks=[Loss(values), checkpoint])
