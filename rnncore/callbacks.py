@@ -8,11 +8,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from . import saving
 from .configured import look_up
+from .description import described_training, plain
 from .layers.checks import finite, flag, fraction, positive, whole
 
 
@@ -338,6 +340,10 @@ class ModelCheckpoint(_Monitor):
             print(f"Epoch {epoch + 1}: saved {path}")
 
 
+# By optimizer: the learning rate that it was given, and that which callbacks had made of it when the last fit ended.
+_rates: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
+
+
 class BackupAndRestore(Callback):
     """Write down where training stands, so that a cut run goes on as if it had not been cut.
 
@@ -362,11 +368,20 @@ class BackupAndRestore(Callback):
     Raises
     ------
     ValueError
-        From `fit`: the backup is of another model or of other data, or damaged. The backup has not been touched.
+        From `fit`: the backup is of another training, or damaged; the message says what differs. Model, optimizer,
+        generators and callbacks are as they were then, and the backup has not been touched.
 
     Notes
     -----
     The backup is written beside the old one and then takes its place: whenever the process ends, one of them is whole.
+
+    A training is another one if something else was said of the model, to `compile` or to `fit`, or if arrays among the
+    data (x, y, sample weights, validation) have other values: the backup has a digest of them. It is what was said
+    when `fit` began: what callbacks made of the learning rate, or of ``trainable``, is gone on with. `epochs`,
+    `initial_epoch` and the other callbacks may differ, and so may names and seeds. Functions are compared by their name
+    and their own code, which is another one in another version of Python; what they call, and what batches hold that
+    an object or generator makes, is not looked at. A backup of a version of rnncore without descriptions is taken
+    with a warning.
     """
 
     comes_last = True
@@ -377,26 +392,45 @@ class BackupAndRestore(Callback):
         self.path = Path(backup_dir, "training.npz")
         self.save_freq = frequency(save_freq, "BackupAndRestore: save_freq")
         self.delete_checkpoint = flag(delete_checkpoint, "BackupAndRestore: delete_checkpoint")
+        self._found: tuple[dict[str, Any], Callable[[], None]] | None = None  # a backup, until it is taken
+
+    def before_train(self, place):
+        self._training = described_training(place)
+        rates, optimizer = self._training["compile"]["optimizer"]["config"], place.model.optimizer
+        begun, left = _rates.get(optimizer, (None, None))
+        if rates["learning_rate"] == left:  # of an earlier fit, whose callbacks made it of this one:
+            rates["learning_rate"] = begun
+        self._begun = rates["learning_rate"]
+        self._found = None
+        if self.path.exists():
+            put_back = saving.as_it_was(place)
+            self._found = saving.read_checkpoint(self.path, self._training), put_back
 
     def on_train_begin(self, logs=None):
-        self._batches, self._ended = 0, False
+        content, put_back, self._found = *(self._found or (None, None)), None
+        if content is not None:
+            try:
+                saving.resume(self.model, self.path, content)
+            except BaseException:
+                put_back()
+                raise
+        self._batches, self._ended = 0, content is not None and self._all_done()
         for draft in self.path.parent.glob(f".{self.path.stem}.*{self.path.suffix}"):
             draft.unlink()  # of a run that was cut while it wrote
-        if self.path.exists():
-            saving.load_checkpoint(self.model, self.path)
-            self._ended = self._all_done()
 
     def on_train_batch_end(self, batch, logs=None):
         self._batches += 1
         if self.save_freq != "epoch" and self._batches % self.save_freq == 0:
-            saving.save_checkpoint(self.model, self.path)
+            saving.save_checkpoint(self.model, self.path, self._training)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.save_freq == "epoch":
-            saving.save_checkpoint(self.model, self.path)
+            saving.save_checkpoint(self.model, self.path, self._training)
         self._ended = self._all_done() or self.model.stop_training
 
     def on_train_end(self, logs=None):
+        optimizer = self.model.optimizer
+        _rates[optimizer] = self._begun, plain(optimizer.get_config()["learning_rate"])
         if self._ended and self.delete_checkpoint:
             self.path.unlink(missing_ok=True)
 

@@ -243,6 +243,8 @@ class Trainer(Layer):
         validation_steps = _optional(validation_steps, "validation_steps")
         verbose, shuffle = _verbosity(verbose), flag(shuffle, "shuffle")
         epochs = range(whole(initial_epoch, "initial_epoch"), positive(epochs, "epochs"))
+        if isinstance(validation_freq, Iterable) and not isinstance(validation_freq, str):
+            validation_freq = list(validation_freq)
         class_weight, due = data.checked_class_weight(class_weight), _due(validation_freq)
         callbacks = _checked_callbacks(callbacks)
         label = "validation_data: "
@@ -265,7 +267,8 @@ class Trainer(Layer):
                     self._prepare(each.sample(), True, its_label)
             if self.optimizer.built:
                 self.optimizer.places(self.trainable_weights)  # what it knows nothing of is refused now
-            place = Place(self, epochs.start, source, steps, validation, validation_steps)
+            asked = {"shuffle": shuffle, "class_weight": class_weight, "validation_freq": validation_freq}
+            place = Place(self, epochs.start, source, steps, validation, validation_steps, asked)
             return self._fit(place, callbacks, epochs, shuffle, verbose, class_weight, due)
 
     def _split(self, x, y, sample_weight, share):
