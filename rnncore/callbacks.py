@@ -8,9 +8,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from . import saving
 from .configured import look_up
+from .description import described_training, plain
 from .layers.checks import finite, flag, fraction, positive, whole
 
 
@@ -44,6 +48,12 @@ class Callback:
         if set(state) != set(self.remembers):
             raise ValueError(f"{type(self).__name__} remembers {', '.join(self.remembers)}; got {', '.join(state)}")
         vars(self).update(state)
+
+    def before_train(self, place: Any) -> None:
+        """Before `on_train_begin` of any callback, when `place` says what `fit` will do; nothing has changed yet.
+
+        What makes training impossible is refused here.
+        """
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Before the first epoch."""
@@ -114,6 +124,9 @@ class History(Callback):
             self.history.setdefault(name, []).append(value)
 
 
+_SIGNS = {"min": -1, "max": 1}
+
+
 class _Monitor(Callback):
     """Base of the callbacks that look at a value in the logs, and whether it is getting better."""
 
@@ -121,17 +134,44 @@ class _Monitor(Callback):
         kind = type(self).__name__
         if not isinstance(monitor, str):
             raise TypeError(f"{kind}: monitor is {monitor!r}; expected a name in the logs")
-        upward = monitor.endswith(("acc", "accuracy"))
-        self.sign = look_up(mode, {"auto": 1 if upward else -1, "min": -1, "max": 1}, "mode")
+        self.sign = look_up(mode, {"auto": None, **_SIGNS}, "mode")  # of what is better; None: not known yet
         self.monitor, self.mode = monitor, mode
         self.min_delta = abs(finite(min_delta, f"{kind}: min_delta"))
+
+    def before_train(self, place):
+        if self.mode == "auto":
+            self.sign = self._sign(place.model)
+
+    def _sign(self, model):
+        """Return 1 or -1 by the model's loss or metric of that name; None where there is none, or raise ValueError."""
+        directions = dict(zip(model.metrics_names, ["min", *(m.direction for m in model.metrics)], strict=True))
+        name = self.monitor if self.monitor in directions else self.monitor.removeprefix("val_")
+        if name not in directions:
+            return None
+        if directions[name] not in _SIGNS:
+            raise ValueError(self._undecided(f"the metric's direction is {directions[name]!r}"))
+        return _SIGNS[directions[name]]
+
+    def _undecided(self, why):
+        return (
+            f"{type(self).__name__}: monitor is {self.monitor!r}, and {why}; "
+            "say mode='min' or mode='max', whichever is better"
+        )
 
     def value(self, logs: dict[str, float] | None) -> float:
         """Return the value, or raise ValueError."""
         if self.monitor not in (logs or {}):
             kind = type(self).__name__
             raise ValueError(f"{kind}: monitor is {self.monitor!r}; the logs have {', '.join(logs or {})}")
-        return logs[self.monitor]
+        value = logs[self.monitor]
+        if np.size(value) != 1:
+            raise ValueError(
+                f"{type(self).__name__}: monitor is {self.monitor!r}, which has {np.size(value)} values in an array; "
+                "expected one number"
+            )
+        if self.sign is None:
+            raise ValueError(self._undecided("no metric of the model has that name"))
+        return np.asarray(value).item()
 
     def better(self, value: float, than: float | None) -> bool:
         """Return whether a value is better by more than `min_delta`; any is better than None."""
@@ -152,7 +192,8 @@ class EarlyStopping(_Monitor):
     verbose : {0, 1}
         Whether to say where training stopped and which weights it went back to.
     mode : {"auto", "min", "max"}
-        Which way is better; "auto": down, but up for accuracies.
+        Which values are better; "auto": as the metric says (`rnncore.metrics.Metric.direction`), smaller ones for a
+        loss. What another callback puts into the logs, and a metric that does not say it, need one of the other two.
     baseline : float, optional
         Values that are not better than this count as no improvement.
     restore_best_weights : bool
@@ -267,6 +308,10 @@ class ModelCheckpoint(_Monitor):
         )
         self._batches = 0
 
+    def before_train(self, place):
+        if self.save_best_only:
+            super().before_train(place)
+
     def on_train_batch_end(self, batch, logs=None):
         self._batches += 1
         if self.save_freq != "epoch" and self._batches % self.save_freq == 0:
@@ -295,6 +340,10 @@ class ModelCheckpoint(_Monitor):
             print(f"Epoch {epoch + 1}: saved {path}")
 
 
+# By optimizer: the learning rate that it was given, and that which callbacks had made of it when the last fit ended.
+_rates: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
+
+
 class BackupAndRestore(Callback):
     """Write down where training stands, so that a cut run goes on as if it had not been cut.
 
@@ -319,11 +368,20 @@ class BackupAndRestore(Callback):
     Raises
     ------
     ValueError
-        From `fit`: the backup is of another model or of other data, or damaged. The backup has not been touched.
+        From `fit`: the backup is of another training, or damaged; the message says what differs. Model, optimizer,
+        generators and callbacks are as they were then, and the backup has not been touched.
 
     Notes
     -----
     The backup is written beside the old one and then takes its place: whenever the process ends, one of them is whole.
+
+    A training is another one if something else was said of the model, to `compile` or to `fit`, or if arrays among the
+    data (x, y, sample weights, validation) have other values: the backup has a digest of them. It is what was said
+    when `fit` began: what callbacks made of the learning rate, or of ``trainable``, is gone on with. `epochs`,
+    `initial_epoch` and the other callbacks may differ, and so may names and seeds. Functions are compared by their name
+    and their own code, which is another one in another version of Python; what they call, and what batches hold that
+    an object or generator makes, is not looked at. A backup of a version of rnncore without descriptions is taken
+    with a warning.
     """
 
     comes_last = True
@@ -334,26 +392,45 @@ class BackupAndRestore(Callback):
         self.path = Path(backup_dir, "training.npz")
         self.save_freq = frequency(save_freq, "BackupAndRestore: save_freq")
         self.delete_checkpoint = flag(delete_checkpoint, "BackupAndRestore: delete_checkpoint")
+        self._found: tuple[dict[str, Any], Callable[[], None]] | None = None  # a backup, until it is taken
+
+    def before_train(self, place):
+        self._training = described_training(place)
+        rates, optimizer = self._training["compile"]["optimizer"]["config"], place.model.optimizer
+        begun, left = _rates.get(optimizer, (None, None))
+        if rates["learning_rate"] == left:  # of an earlier fit, whose callbacks made it of this one:
+            rates["learning_rate"] = begun
+        self._begun = rates["learning_rate"]
+        self._found = None
+        if self.path.exists():
+            put_back = saving.as_it_was(place)
+            self._found = saving.read_checkpoint(self.path, self._training), put_back
 
     def on_train_begin(self, logs=None):
-        self._batches, self._ended = 0, False
+        content, put_back, self._found = *(self._found or (None, None)), None
+        if content is not None:
+            try:
+                saving.resume(self.model, self.path, content)
+            except BaseException:
+                put_back()
+                raise
+        self._batches, self._ended = 0, content is not None and self._all_done()
         for draft in self.path.parent.glob(f".{self.path.stem}.*{self.path.suffix}"):
             draft.unlink()  # of a run that was cut while it wrote
-        if self.path.exists():
-            saving.load_checkpoint(self.model, self.path)
-            self._ended = self._all_done()
 
     def on_train_batch_end(self, batch, logs=None):
         self._batches += 1
         if self.save_freq != "epoch" and self._batches % self.save_freq == 0:
-            saving.save_checkpoint(self.model, self.path)
+            saving.save_checkpoint(self.model, self.path, self._training)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.save_freq == "epoch":
-            saving.save_checkpoint(self.model, self.path)
+            saving.save_checkpoint(self.model, self.path, self._training)
         self._ended = self._all_done() or self.model.stop_training
 
     def on_train_end(self, logs=None):
+        optimizer = self.model.optimizer
+        _rates[optimizer] = self._begun, plain(optimizer.get_config()["learning_rate"])
         if self._ended and self.delete_checkpoint:
             self.path.unlink(missing_ok=True)
 

@@ -57,9 +57,13 @@ class Metric(Configured):
     ----------
     remembers : tuple of str
         A class states here the attributes that `reset_state` sets, for the backup of a training under way.
+    direction : {"max", "min", None}
+        A class, or an object, states here which values are better: what the callbacks that monitor it take for
+        ``mode="auto"``. None: nothing says so.
     """
 
     remembers: tuple[str, ...] = ()
+    direction: str | None = None
 
     def __init__(self, name: str | None = None):
         self.name = name or snake_case(type(self).__name__)
@@ -169,7 +173,8 @@ class MeanMetricWrapper(_MeanOf):
     Parameters
     ----------
     fn : callable
-        Takes y_true and y_pred, arrays as the model gives them, and returns one value a position.
+        Takes y_true and y_pred, arrays as the model gives them, and returns one value a position. An attribute
+        ``direction`` of it is the metric's (see `Metric`); a loss has "min".
     name : str, optional
         The function's when not given.
     **options
@@ -181,6 +186,8 @@ class MeanMetricWrapper(_MeanOf):
             raise TypeError(f"fn is {fn!r}; expected a function of y_true and y_pred")
         super().__init__(name or getattr(fn, "__name__", None))
         self.fn, self._options = fn, options
+        is_loss = isinstance(fn, losses.Loss) or any(fn is known for known in vars(losses).values())
+        self.direction = getattr(fn, "direction", "min" if is_loss else None)
 
     def values(self, y_true, y_pred):
         return np.asarray(self.fn(plain(y_true, "y_true"), y_pred, **self._options))
@@ -188,6 +195,8 @@ class MeanMetricWrapper(_MeanOf):
 
 class Accuracy(_MeanOf):
     """How often y_pred equals y_true."""
+
+    direction = "max"
 
     def values(self, y_true, y_pred):
         return y_pred == losses.fitted(y_true, y_pred)
@@ -203,6 +212,8 @@ class BinaryAccuracy(_MeanOf):
         A prediction of just `threshold` counts as 0.
     """
 
+    direction = "max"
+
     def __init__(self, name: str | None = None, *, threshold: float = 0.5):
         super().__init__(name)
         self.threshold = float(threshold)
@@ -214,12 +225,16 @@ class BinaryAccuracy(_MeanOf):
 class CategoricalAccuracy(_MeanOf):
     """How often the largest entry of y_pred stands where that of a one-hot y_true does."""
 
+    direction = "max"
+
     def values(self, y_true, y_pred):
         return y_pred.argmax(axis=-1) == losses.fitted(y_true, y_pred).argmax(axis=-1)
 
 
 class SparseCategoricalAccuracy(_MeanOf):
     """How often the largest entry of y_pred stands where y_true, a class by its number, says."""
+
+    direction = "max"
 
     def values(self, y_true, y_pred):
         return y_pred.argmax(axis=-1) == losses.fitted_classes(y_true, y_pred)
@@ -234,6 +249,8 @@ class TopKCategoricalAccuracy(_MeanOf):
         At least 1.
     name : str, optional
     """
+
+    direction = "max"
 
     def __init__(self, k: int = 5, name: str | None = None):
         super().__init__(name)
@@ -279,6 +296,7 @@ def _a_position(cls: type[_MeanOf]) -> Callable[..., np.ndarray]:
     def function(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
         return cls(**options).values(y_true, losses.as_floats(y_pred)).astype(floatx())
 
+    function.direction = cls.direction
     function.__name__ = function.__qualname__ = snake_case(cls.__name__)
     function.__doc__ = f"Return what `{cls.__name__}`, made with `options`, is the mean of."
     return function
@@ -298,6 +316,7 @@ sparse_top_k_categorical_accuracy = _a_position(SparseTopKCategoricalAccuracy)
 class _MeanLoss(_MeanOf):
     """A subclass says which function."""
 
+    direction = "min"
     function: ClassVar[Callable[..., np.ndarray]]
 
     def values(self, y_true, y_pred):
@@ -376,6 +395,8 @@ class LogCoshError(_MeanLoss):
 
 class CosineSimilarity(_MeanLoss):
     """The mean cosine of the angle between y_true and y_pred, vectors along the last axis: 1 when they agree."""
+
+    direction = "max"
 
     def values(self, y_true, y_pred):
         return -losses.cosine_similarity(y_true, y_pred)
@@ -517,28 +538,34 @@ class TruePositives(_Count):
     """
 
     place = 0
+    direction = "max"
 
 
 class FalsePositives(_Count):
     """The weight of false labels among what is predicted positive. Parameters: `TruePositives`'s."""
 
     place = 1
+    direction = "min"
 
 
 class TrueNegatives(_Count):
     """The weight of false labels among what is not predicted positive. Parameters: `TruePositives`'s."""
 
     place = 2
+    direction = "max"
 
 
 class FalseNegatives(_Count):
     """The weight of true labels among what is not predicted positive. Parameters: `TruePositives`'s."""
 
     place = 3
+    direction = "min"
 
 
 class _Share(_Counts):
     """True positives divided by them and what a subclass says."""
+
+    direction = "max"
 
     def __init__(
         self,
@@ -615,6 +642,8 @@ class FBetaScore(_Counts):
         From above 0 to 1. When not given the largest entry counts as positive and no other.
     name : str, optional
     """
+
+    direction = "max"
 
     def __init__(
         self,
@@ -705,6 +734,8 @@ class AUC(_Counts):
     ----------
     .. [1] J. Davis, M. Goadrich, "The relationship between precision-recall and ROC curves", 2006, section 4
     """
+
+    direction = "max"
 
     def __init__(
         self,

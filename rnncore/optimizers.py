@@ -44,6 +44,7 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
+import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -144,6 +145,11 @@ class Optimizer(Configured):
         return self._arrays is not None
 
     @property
+    def arrays(self) -> list[np.ndarray]:
+        """The arrays that there are slots of, in the order of the slots' numbers."""
+        return list(self._arrays or ())
+
+    @property
     def iterations(self) -> int:
         """Updates taken; calls that only accumulated are not counted."""
         return self._calls // (self.gradient_accumulation_steps or 1)
@@ -227,27 +233,32 @@ class Optimizer(Configured):
         Parameters
         ----------
         gradients_and_arrays : iterable of (gradient, array)
-            The same arrays in the same order at each step; each float32 or float64, of any shape. A gradient
-            has its array's shape. A `RowGradient` does what the dense gradient would, and none is made, but for
-            what Keras on TensorFlow does otherwise with rows looked up more than once: they are clipped one by
-            one, and a second moment takes the sum of their squares. A gradient of None leaves its array and slots
-            alone, weight decay included.
+            Arrays of float32 or float64, of any shape: those of the first step, in any order. Slots belong to the
+            array, not to its position. Arrays that are left out, as those of a layer with ``trainable = False``,
+            stay as they are with their slots (moving averages go on). A gradient has its array's shape. A
+            `RowGradient` does what the dense gradient would, and none is made, but for what Keras on TensorFlow
+            does otherwise with rows looked up more than once: they are clipped one by one, and a second moment
+            takes the sum of their squares. A gradient of None leaves its array and slots alone, weight decay
+            included.
 
         Raises
         ------
         ValueError
-            A shape does not fit, or the arrays are others than in the first step. Nothing has changed then.
+            A shape does not fit, or an array was not there in the first step. Nothing has changed then.
         """
         pairs = list(gradients_and_arrays)
         arrays = [array for _, array in pairs]
-        built = self.built
-        if built:
-            self._check_same(arrays)
+        if self.built:
+            places = self.places(arrays)
         else:
+            places = list(range(len(arrays)))
             _check_usable(arrays)
         gradients, lr = _checked_gradients(pairs), self.learning_rate
-        if not built:
+        if not self.built:
             self.build(arrays)
+        if len(places) < len(self._arrays) or places != sorted(places):
+            given = dict(zip(places, gradients, strict=True))
+            gradients, arrays = [given.get(i) for i in range(len(self._arrays))], self._arrays
         t, steps = self.iterations + 1, self.gradient_accumulation_steps
         if steps:
             gradients = self._accumulated(gradients)
@@ -272,21 +283,20 @@ class Optimizer(Configured):
             for kept in self._kept if steps else ():
                 kept["gradient_accumulator"][...] = 0
         if self.use_ema:
-            self._average(t)
+            self._average(t, places)
         self._calls += 1
 
     def finalize_variable_values(self, arrays: Iterable[np.ndarray]) -> None:
-        """Put the moving averages in the arrays' place, as `fit` does at its end; without `use_ema` do nothing.
+        """Put the moving averages in these arrays' place, as `fit` does at its end; without `use_ema` do nothing.
 
         Raises
         ------
         ValueError
-            The arrays are not those of the steps.
+            An array was in no step.
         """
         if self.use_ema and self._calls:
-            self._check_same(list(arrays))
-            for array, kept in zip(self._arrays, self._kept, strict=True):
-                array[...] = kept["average"]
+            for i in self.places(list(arrays)):
+                self._arrays[i][...] = self._kept[i]["average"]
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Return all that a step depends on beside the arguments of the constructor, as copies.
@@ -343,16 +353,28 @@ class Optimizer(Configured):
         both = zip(self._slots, self._kept, strict=True)
         return ((f"{name}/{i}", slot) for i, pair in enumerate(both) for name, slot in chain(*map(dict.items, pair)))
 
-    def _check_same(self, arrays: list[np.ndarray]) -> None:
-        if len(arrays) != len(self._arrays):
-            raise ValueError(f"got {len(arrays)} arrays; {self.name} was built with {len(self._arrays)}")
-        for i, (array, mine) in enumerate(zip(arrays, self._arrays, strict=True)):
-            # A new view of the same memory is the same array.
-            if array is not mine and getattr(array, "__array_interface__", None) != mine.__array_interface__:
+    def places(self, arrays: Sequence[np.ndarray]) -> list[int]:
+        """Return the position that each of `arrays` had when the slots were made.
+
+        Raises
+        ------
+        ValueError
+            There are no slots of one of them, or it is given twice.
+        """
+        own = self._arrays or []
+        if len(arrays) == len(own) and all(map(operator.is_, arrays, own)):
+            return list(range(len(own)))
+        known = {_memory(array): i for i, array in enumerate(own)}
+        places = [known.get(_memory(array)) for array in arrays]
+        for i, place in enumerate(places):
+            if place is None:
                 raise ValueError(
-                    f"array {i} is not the one that {self.name} was built with; "
-                    "give the same arrays in the same order at each step"
+                    f"array {i} is not one of the {len(own)} that {self.name} was built with; "
+                    "weights that were not trainable then, or were made since, need a new optimizer"
                 )
+            if place in places[:i]:
+                raise ValueError(f"array {i} is given twice")
+        return places
 
     def _clipped(self, gradients: list[np.ndarray | RowGradient | None]) -> list[np.ndarray | RowGradient | None]:
         if self.clipvalue is not None:
@@ -377,14 +399,14 @@ class Optimizer(Configured):
             for gradient, kept in zip(gradients, self._kept, strict=True)
         ]
 
-    def _average(self, t: int) -> None:
+    def _average(self, t: int, places: list[int]) -> None:
         overwrite = self.ema_overwrite_frequency and t % self.ema_overwrite_frequency == 0
-        for array, kept in zip(self._arrays, self._kept, strict=True):
+        for i, (array, kept) in enumerate(zip(self._arrays, self._kept, strict=True)):
             momentum = array.dtype.type(self.ema_momentum if t > 1 else 0)
             for block in _blocks(array):
                 average, w = kept["average"][block], array[block]
                 average[...] = momentum * average + (1 - momentum) * w
-                if overwrite:
+                if overwrite and i in places:
                     w[...] = average
 
     def _numbers(self, rule: updates.Rule, lr: float, t: int, dtype: np.dtype) -> np.ndarray:
@@ -881,6 +903,13 @@ def _check_usable(arrays: list[Any]) -> None:
             raise ValueError(f"array {i} is of {found}; expected a numpy array of float32 or float64")
         if not array.flags.writeable:
             raise ValueError(f"array {i} is read-only; an optimizer changes arrays in place")
+
+
+def _memory(array: Any) -> tuple[Any, ...]:
+    """Return what two views of the same memory have in common."""
+    if not isinstance(array, np.ndarray):
+        return (id(array),)
+    return (array.ctypes.data, array.shape, array.strides, array.dtype.str)
 
 
 def _checked_gradients(pairs: Sequence[tuple[Any, np.ndarray]]) -> list[np.ndarray | RowGradient | None]:

@@ -81,6 +81,8 @@ class Place:
         Of the training, which knows what the next batch is; of the validations, or None.
     steps, validation_steps : int or None
         Batches in an epoch and in a validation, where they were counted out.
+    asked : dict
+        What else `fit` was asked for that makes a difference to it.
     running : Running or None
         None between two epochs.
     stopped : bool
@@ -100,10 +102,12 @@ class Place:
         steps: int | None,
         validation: Source | None = None,
         validation_steps: int | None = None,
+        asked: Mapping[str, Any] | None = None,
         apart: bool = False,
     ):
         self.model, self.epoch, self.batch, self.apart = model, epoch, 0, apart
         self.source, self.steps, self.validation, self.validation_steps = source, steps, validation, validation_steps
+        self.asked = asked or {}
         self.running: Running | None = None
         self.stopped, self.over = False, False
         self.callbacks: list[Callback] = []

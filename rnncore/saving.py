@@ -10,13 +10,15 @@ Sizes of the generators' array: one row a generator, of six 64-bit numbers.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from .configured import custom_object_scope, revived
+from .description import refuse_another
 from .layers.base import Layer, expected_weights
 from .layers.recurrent import RNN
 from .utils import archive
@@ -108,24 +110,77 @@ def load_weights(model: Any, path: str | os.PathLike) -> None:
         _put(weight_names(model), model.weights, weights)
 
 
-def save_checkpoint(model: Any, path: str | os.PathLike) -> None:
-    """Write down where a `fit` under way stands, so that it can go on as if it had not been cut."""
-    state = model.place.get_state()
-    _write(path, True, "checkpoint", {**described_model(model), "state": model_state(model), "place": state})
+def save_checkpoint(model: Any, path: str | os.PathLike, training: Mapping[str, Any]) -> None:
+    """Write down where a `fit` under way stands, so that it can go on as if it had not been cut.
+
+    `training` is what `described_training` returned when it began.
+    """
+    state = {**model_state(model), "trainable": [part.trainable for part in model.walk()]}
+    _write(path, True, "checkpoint", {"training": training, "state": state, "place": model.place.get_state()})
 
 
-def load_checkpoint(model: Any, path: str | os.PathLike) -> None:
+def read_checkpoint(path: str | os.PathLike, training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `save_checkpoint` wrote, for `resume`.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or is of another training than `training`; the message says what differs.
+
+    Warns
+    -----
+    UserWarning
+        The file was written before descriptions were: only sizes and shapes will be compared.
+    """
+    content = _read(path, "checkpoint")
+    if "training" in content:
+        with _refusing(path):
+            refuse_another(content["training"], training)
+    else:
+        warnings.warn(f"{path}: of an older rnncore; it is taken to be of this model and data", stacklevel=5)
+    return content
+
+
+def resume(model: Any, path: str | os.PathLike, content: Mapping[str, Any]) -> None:
     """Put a model, at the beginning of a `fit`, where `save_checkpoint` was called.
 
     Raises
     ------
     ValueError
-        The file is damaged, or was written by a `fit` of another model or of other data.
+        The content is damaged, or does not fit. The weights have not changed then, all else may: see `as_it_was`.
     """
-    content = _read(path, "checkpoint")
     with _refusing(path):
-        set_model_state(model, content["state"])
+        state = content["state"]
         model.place.set_state(content["place"])
+        if "trainable" in state:
+            for part, trainable in zip(model.walk(), state["trainable"], strict=True):
+                part.trainable = trainable
+        set_model_state(model, state)
+
+
+def as_it_was(place: Any) -> Callable[[], None]:
+    """Return what puts back all that `resume` and the callbacks' `on_train_begin` change, but the weights."""
+    model = place.model
+    objects = [place, place.source, place.validation, *place.callbacks, *model.metrics, model.optimizer]
+    kept = [(each, dict(vars(each))) for each in objects if each is not None]
+    own = {name: getattr(model, name) for name in ("place", "history", "stop_training")}
+    generators = [(generator, generator.bit_generator.state) for generator in model.generators()]
+    states = [(layer, layer.kept_states) for layer in stateful_layers(model)]
+    trainable = [(part, part.trainable) for part in model.walk()]
+
+    def put_back():
+        for each, attributes in kept:
+            vars(each).clear()
+            vars(each).update(attributes)
+        vars(model).update(own)
+        for generator, state in generators:
+            generator.bit_generator.state = state
+        for layer, state in states:
+            layer.kept_states = state
+        for part, value in trainable:
+            part.trainable = value
+
+    return put_back
 
 
 # --- what a model is, and what training makes of it ------------------------------------------------------------------
@@ -144,6 +199,7 @@ def model_state(model: Any) -> dict[str, Any]:
         "names": weight_names(model),
         "weights": model.weights,
         "optimizer": optimizer.get_state() if optimizer is not None and optimizer.built else None,
+        "optimized": _optimized(model),
         "generators": np.array([_from_generator(g) for g in model.generators()], np.uint64).reshape(-1, 6),
         "states": [layer.kept_states for layer in stateful_layers(model)],
     }
@@ -164,14 +220,39 @@ def set_model_state(model: Any, state: Mapping[str, Any]) -> None:
         raise ValueError(f"it has states of {len(state['states'])} recurrent layers; the model has {len(layers)}")
     for layer, states in zip(layers, state["states"], strict=True):
         _check_states(layer, states)
-    _put(weight_names(model), model.weights, _arrays(state["weights"]))
     if state["optimizer"] is not None and model.optimizer is not None:
-        model.optimizer.build(model.trainable_weights)
+        model.optimizer.build(_at(model, state.get("optimized")))
         model.optimizer.set_state(state["optimizer"])
+    _put(weight_names(model), model.weights, _arrays(state["weights"]))  # nothing is refused after it
     for layer, states in zip(layers, state["states"], strict=True):
         layer.kept_states = states
     for generator, row in zip(generators, state["generators"], strict=True):
         _to_generator(generator, row)
+
+
+def _optimized(model: Any) -> list[int] | None:
+    """Return which of the model's weights the optimizer has slots of, by position; None if they are not the model's.
+
+    They are not the trainable ones where `trainable` was changed after the optimizer's first step.
+    """
+    if model.optimizer is None or not model.optimizer.built:
+        return None
+    places = {id(weight): n for n, weight in enumerate(model.weights)}
+    found = [places.get(id(array)) for array in model.optimizer.arrays]
+    return None if None in found else found
+
+
+def _at(model: Any, places: Any) -> list[np.ndarray]:
+    """Return the model's weights at these positions; None, as in older files: the trainable ones."""
+    if places is None:
+        return model.trainable_weights
+    weights = model.weights
+    allowed = range(len(weights))
+    if not isinstance(places, list) or not all(type(n) is int and n in allowed for n in places):
+        raise ValueError(f"optimized is {places!r:.100}; expected positions among {len(weights)} weights")
+    if len(set(places)) < len(places):
+        raise ValueError(f"optimized is {places!r:.100}; expected each position once")
+    return [weights[n] for n in places]
 
 
 def stateful_layers(model: Layer) -> list[RNN]:

@@ -249,6 +249,8 @@ class Trainer(Layer):
         validation_steps = _optional(validation_steps, "validation_steps")
         verbose, shuffle = _verbosity(verbose), flag(shuffle, "shuffle")
         epochs = range(whole(initial_epoch, "initial_epoch"), positive(epochs, "epochs"))
+        if isinstance(validation_freq, Iterable) and not isinstance(validation_freq, str):
+            validation_freq = list(validation_freq)
         class_weight, due = data.checked_class_weight(class_weight), _due(validation_freq)
         callbacks = _checked_callbacks(callbacks)
         label = "validation_data: "
@@ -271,7 +273,10 @@ class Trainer(Layer):
                 if each is not None:
                     opened.enter_context(closing(each))
                     self._prepare(each.sample(), True, its_label)
-            place = Place(self, epochs.start, source, steps, validation, validation_steps, apart)
+            if self.optimizer.built:
+                self.optimizer.places(self.trainable_weights)  # what it knows nothing of is refused now
+            asked = {"shuffle": shuffle, "class_weight": class_weight, "validation_freq": validation_freq}
+            place = Place(self, epochs.start, source, steps, validation, validation_steps, asked, apart)
             return self._fit(place, callbacks, epochs, shuffle, verbose, class_weight, due)
 
     @contextmanager
@@ -310,9 +315,11 @@ class Trainer(Layer):
 
     def _fit(self, place, callbacks, epochs, shuffle, verbose, class_weight, due):
         """Train on checked data; return the history."""
-        self.place, self.history, source = place, History(), place.source
+        history, source = History(), place.source
         # History sees what others put into the logs; those that write down what all have become come after it.
-        place.callbacks = callbacks = sorted([*callbacks, self.history], key=lambda callback: callback.comes_last)
+        place.callbacks = callbacks = sorted([*callbacks, history], key=lambda callback: callback.comes_last)
+        _call(callbacks, "before_train", place)
+        self.place, self.history = place, history
         self._introduce(callbacks, epochs.stop, place.length, verbose)
         self.stop_training, logs = False, None
         with deferred_interrupt() as interrupted:

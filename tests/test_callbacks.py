@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import rnncore
+from rnncore import losses, metrics
 from rnncore.callbacks import (
     BackupAndRestore,
     Callback,
@@ -14,6 +15,7 @@ from rnncore.callbacks import (
     EarlyStopping,
     LambdaCallback,
     LearningRateScheduler,
+    ModelCheckpoint,
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
@@ -38,11 +40,11 @@ def fit(callbacks, epochs=4, x=None, **options):
 class Values(Callback):
     """Puts values into the logs, an epoch each."""
 
-    def __init__(self, values):
-        self.values = values
+    def __init__(self, values, name="value"):
+        self.values, self.name = values, name
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["value"] = self.values[epoch]
+        logs[self.name] = self.values[epoch]
 
 
 PLATEAUS = [
@@ -55,7 +57,7 @@ PLATEAUS = [
 
 @pytest.mark.parametrize(("options", "values", "rates"), PLATEAUS)
 def test_the_learning_rate_falls_on_a_plateau(options, values, rates, capsys):
-    callback = ReduceLROnPlateau("value", verbose=1, **options)
+    callback = ReduceLROnPlateau("value", verbose=1, **({"mode": "min"} | options))
     setting = LambdaCallback(on_train_begin=lambda logs=None: setattr(callback.model.optimizer, "learning_rate", 0.1))
     _, history = fit([setting, Values(values), callback], epochs=6)
     assert history.history["learning_rate"] == pytest.approx(rates)
@@ -93,6 +95,121 @@ def test_the_plateau_is_keras_s():
                 seen.append(model.optimizer.learning_rate)
             rates.append(seen)
         assert rates[0] == pytest.approx(rates[1], rel=1e-6), options
+
+
+# --- which values are better ------------------------------------------------------------------------------------------
+
+
+def own(y_true, y_pred):
+    return np.abs(y_true - y_pred)[..., 0]
+
+
+def told(y_true, y_pred):
+    return own(y_true, y_pred)
+
+
+told.direction = "min"
+
+
+class Own(metrics.Mean):
+    """A metric of a user's, which does not say which values are better."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None, mask=None):
+        self.add(1.0, 1.0)
+
+
+def monitored(asked, monitor, make=EarlyStopping, others=(), epochs=1, **more):
+    """Fit with a callback that looks at a metric; return the callback."""
+    model = Sequential([Input((3,)), Dense(1, "sigmoid")])
+    model.compile("sgd", "mse", metrics=asked, **more)
+    callback = make(monitor=monitor)
+    x = np.linspace(-1, 1, 24).reshape(8, 3)
+    model.fit(x, (x[:, :1] > 0) * 1.0, epochs=epochs, validation_split=0.25, verbose=0, callbacks=[*others, callback])
+    return callback
+
+
+@pytest.mark.parametrize(
+    ("asked", "monitor", "sign"),
+    [
+        (metrics.AUC(), "val_auc", 1),
+        (metrics.Precision(name="error"), "val_error", 1),
+        (metrics.F1Score(threshold=0.5), "f1_score", 1),
+        (metrics.CosineSimilarity(), "val_cosine_similarity", 1),
+        (losses.cosine_similarity, "val_cosine_similarity", 1),  # stands for the metric, which is positive
+        (metrics.MeanMetricWrapper(losses.cosine_similarity, "c"), "c", -1),
+        (metrics.BinaryAccuracy(name="val_loss_like"), "val_val_loss_like", 1),
+        (metrics.MeanSquaredError(name="accuracy"), "val_accuracy", -1),
+        (metrics.FalseNegatives(), "val_false_negatives", -1),
+        ("acc", "acc", 1),
+        ("mae", "val_mae", -1),
+        (losses.huber, "huber", -1),
+        (metrics.binary_accuracy, "binary_accuracy", 1),
+        (told, "val_told", -1),
+        ("acc", "val_loss", -1),
+    ],
+)
+def test_the_metric_says_which_values_are_better(asked, monitor, sign):
+    assert monitored([asked], monitor).sign == sign
+
+
+def test_names_that_compile_makes():
+    asked = {"weighted_metrics": [metrics.AUC(name="q"), metrics.MeanAbsoluteError(name="q")]}
+    assert [monitored(["mse"], name, **asked).sign for name in ("val_q", "weighted_q")] == [1, -1]
+    twice = {"weighted_metrics": ["mse", metrics.Recall(name="mse")]}
+    assert [monitored(["mse"], name, **twice).sign for name in ("val_weighted_mse", "weighted_mse_1")] == [-1, 1]
+
+
+@pytest.mark.keras
+def test_directions_are_keras_s():
+    """The four counts have one here; Keras asks for a mode."""
+    keras = pytest.importorskip("keras")
+    signs = {"up": "max", "down": "min", None: None}
+    both = [name for name in dir(metrics) if isinstance(getattr(keras.metrics, name, None), type)]
+    assert len(both) > 30
+    for name in both:
+        if name not in ("Metric", "MeanMetricWrapper") and not name.startswith(("True", "False")):
+            theirs = signs[getattr(getattr(keras.metrics, name)(), "_direction", None)]
+            assert getattr(metrics, name).direction == theirs, name
+
+
+@pytest.mark.parametrize("asked", [own, Own(name="own")])
+@pytest.mark.parametrize("make", [EarlyStopping, ReduceLROnPlateau])
+def test_what_says_nothing_is_refused_before_training(asked, make):
+    begun = []
+    noting = LambdaCallback(on_train_begin=lambda logs=None: begun.append(1))
+    with pytest.raises(
+        ValueError, match=r"'val_own', and the metric's direction is None; say mode='min' or mode='max'"
+    ):
+        monitored([asked], "val_own", make, [noting])
+    assert begun == [] and monitored([asked], "val_own", lambda monitor: make(monitor, mode="max")).sign == 1
+
+
+def test_a_checkpoint_asks_only_where_it_compares(tmp_path):
+    monitored([own], "own", lambda monitor: ModelCheckpoint(tmp_path / "a", monitor, save_weights_only=True))
+    with pytest.raises(ValueError, match="the metric's direction is None"):
+        monitored([own], "own", lambda monitor: ModelCheckpoint(tmp_path / "b", monitor, save_best_only=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_another_callback_puts_into_the_logs_needs_a_mode():
+    with pytest.raises(ValueError, match=r"'value', and no metric of the model has that name; say mode='min' or"):
+        fit([Values([3, 2]), EarlyStopping("value")], epochs=2)
+    with pytest.raises(ValueError, match="monitor is 'val_los'; the logs have loss"):
+        fit([EarlyStopping("val_los")])
+
+
+def test_several_values_cannot_be_compared():
+    with pytest.raises(ValueError, match=r"monitor is 'auc', which has 2 values in an array; expected one number"):
+        monitored([metrics.Precision([0.3, 0.6], name="auc")], "auc")
+
+
+def test_a_rising_value_goes_on():
+    """As the issue has it: this ended training, with the weights of the first epoch."""
+    rising = Values([0.903, 0.954, 0.988, 1.0], "val_auc")
+    stopping = EarlyStopping("val_auc", patience=1, restore_best_weights=True)
+    model = monitored([metrics.AUC()], "val_auc", lambda monitor: stopping, [rising], epochs=4).model
+    assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (1.0, 3, 0)
+    assert len(model.history.epoch) == 4
 
 
 def test_a_schedule(capsys):
@@ -148,7 +265,7 @@ def test_callbacks_remember(tmp_path):
 
     def callbacks(folder):
         first = [Values([5, 5, 4, 4, 4, 4, 4, 4]), CSVLogger(folder / "log.csv")]
-        return [*first, ReduceLROnPlateau("value", patience=2), BackupAndRestore(folder / "backup")]
+        return [*first, ReduceLROnPlateau("value", patience=2, mode="min"), BackupAndRestore(folder / "backup")]
 
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()

@@ -324,6 +324,19 @@ def test_another_optimizer(second):
     np.testing.assert_allclose(late.get_weights()[0], at_once.get_weights()[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("optimizer", [Adam(0.01), SGD(0.1, momentum=0.9, weight_decay=0.1)])
+def test_frozen_for_a_while(optimizer):
+    """What is owed of the steps before is paid, and nothing of those between."""
+    late, at_once = new_model(), new_model()
+    for model, backend in ((late, "numba"), (at_once, "numpy")):
+        config.set_backend(backend)
+        model.compile(type(optimizer).from_config(optimizer.get_config()), "binary_crossentropy")
+        for first, trainable in ((0, True), (20, False), (30, True)):
+            model.layers[0].trainable = trainable
+            train(model, first, first + 10)
+    np.testing.assert_allclose(late.get_weights()[0], at_once.get_weights()[0], rtol=1e-4, atol=1e-5)
+
+
 def test_two_optimizers_in_turn():
     late, at_once = new_model(), new_model()
     for model, backend in ((late, "numba"), (at_once, "numpy")):

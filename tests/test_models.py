@@ -387,7 +387,7 @@ def test_early_stopping(values, options, epochs, best):
 
 def test_early_stopping_restores_nothing_unless_told(capsys):
     x, y = reviews(6)
-    model, stopping = classifier(), EarlyStopping("score", verbose=1)
+    model, stopping = classifier(), EarlyStopping("score", mode="min", verbose=1)
     weights = []
     keep = At("on_epoch_end", lambda model: weights.append(model.get_weights()), 1)
     model.fit(x, y, epochs=5, callbacks=[Score([1, 2]), stopping, keep], verbose=0)
@@ -707,7 +707,7 @@ def test_interrupt_from_outside():
         model = Sequential([Embedding(9, 4), LSTM(3), Dense(1, activation="sigmoid")])
         model.compile("adam", "binary_crossentropy")
         slow = Slow()
-        best = EarlyStopping("score", patience=10**6, restore_best_weights=True)
+        best = EarlyStopping("score", mode="min", patience=10**6, restore_best_weights=True)
         try:
             model.fit(x, y, epochs=10**6, batch_size=2, callbacks=[slow, best], verbose=0)
         except KeyboardInterrupt as reason:

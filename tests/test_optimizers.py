@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from cases import few_at_first
 
-from rnncore import Input, Sequential, layers, optimizers
+from rnncore import Input, Sequential, config, constraints, layers, optimizers
+from rnncore.callbacks import Callback
+from rnncore.models import load_model
 from rnncore.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop, get
 from rnncore.sparse import RowGradient
 
@@ -400,10 +402,10 @@ def test_a_refused_step_changes_nothing(built):
     wrong.append(([(rows, ours[0]), *zip(steps(1, ours)[0][1:], ours[1:], strict=True)], "gradient 0 has shape"))
     if built:
         good = steps(1, ours)[0]
-        wrong.append((zip(good[:3], ours[:3], strict=True), "got 3 arrays; adam was built with 4"))
-        swapped = [ours[1], ours[0], *ours[2:]]
-        wrong.append((zip(good, swapped, strict=True), "array 0 is not the one that adam was built with"))
-        wrong.append((zip(good, [a.copy() for a in ours], strict=True), "array 0 is not the one"))
+        twice = [ours[0], ours[0], *ours[2:]]
+        wrong.append((zip([good[0], *good[:1], *good[2:]], twice, strict=True), "array 1 is given twice"))
+        copies = [*ours[:2], *(a.copy() for a in ours[2:])]
+        wrong.append((zip(good, copies, strict=True), "array 2 is not one of the 4 that adam was built with"))
     for pairs, message in wrong:
         with pytest.raises(ValueError, match=message):
             optimizer.apply_gradients(pairs)
@@ -509,3 +511,134 @@ def test_names_and_defaults_against_keras(keras):
         theirs, ours = keras.optimizers.get(name).get_config(), get(name).get_config()
         for key in ours.keys() - {"name"}:  # theirs are numbered
             assert theirs[key] == pytest.approx(ours[key]), (name, key)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Layers that are frozen after the first step
+
+
+class Switch(Callback):
+    """Sets the `trainable` of a layer at the end of the first epoch."""
+
+    def __init__(self, layer, value):
+        self.layer, self.value = layer, value
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 0:
+            self.layer.trainable = self.value
+
+
+def two_layers(optimizer="adam", **options):
+    config.set_seed(4)
+    model = Sequential([Input((3,)), layers.Dense(2, **options), layers.Dense(1)])
+    model.compile(optimizer, "mse")
+    return model
+
+
+FITTED = np.linspace(-1, 1, 24).reshape(8, 3), np.ones((8, 1))
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_slots_belong_to_the_weight(frozen):
+    """A layer frozen by a callback stays as it is; the other one trains on with its own slots, also in later fits."""
+    model = two_layers(Adam(0.1))
+    layer, other = model.layers[frozen], model.layers[1 - frozen]
+    before = model.get_weights()
+    model.fit(*FITTED, epochs=3, verbose=0, callbacks=[Switch(layer, False)])
+    held, state = layer.get_weights(), model.optimizer.get_state()
+    assert not np.array_equal(held[0], before[2 * frozen])
+    # By hand: the weights and slots of the other layer alone, with the frozen one's outputs as they are.
+    alone = Adam(0.1)
+    alone.build(other.weights)
+    numbers = [2 * (1 - frozen), 2 * (1 - frozen) + 1]
+    alone.set_state(
+        {"iterations": state["iterations"], "learning_rate": state["learning_rate"]}
+        | {f"{slot}/{n}": state[f"{slot}/{i}"] for n, i in enumerate(numbers) for slot in ("momentum", "velocity")}
+    )
+    copies = [w.copy() for w in other.weights]
+    _, gradient = model.loss_and_gradient(FITTED[1], model(FITTED[0], training=True))
+    model.backward_from_loss(gradient)
+    alone.apply_gradients(zip(model.get_gradients(), other.trainable_weights, strict=True))
+    expected = other.get_weights()
+    other.set_weights(copies)
+    model.train_on_batch(*FITTED)
+    assert all(np.array_equal(a, b) for a, b in zip(other.get_weights(), expected, strict=True))
+    layer.trainable = True
+    model.train_on_batch(*FITTED)
+    assert not any(np.array_equal(a, b) for a, b in zip(layer.get_weights(), held, strict=True))
+    assert model.optimizer.iterations == 5
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam", "Nadam"])
+def test_freezing_is_keras_s(name):
+    keras = pytest.importorskip("keras")
+    ours = two_layers(make(name, learning_rate=0.05))
+    theirs = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(1)])
+    theirs.compile(getattr(keras.optimizers, name)(0.05), "mse", run_eagerly=True)  # compiled, it looks once only
+    theirs.set_weights(ours.get_weights())
+    for trainable in (True, False, False, True):
+        for model in (ours, theirs):
+            model.layers[0].trainable = trainable
+            model.train_on_batch(*FITTED)
+    for mine, its in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_ema": True, "ema_overwrite_frequency": 2}, {"weight_decay": 0.1}])
+def test_a_frozen_weight_stays(options):
+    model = two_layers(Adam(0.1, **options))
+    model.fit(*FITTED, epochs=3, verbose=0)
+    model.layers[0].trainable = False
+    held = model.layers[0].get_weights()
+    model.fit(*FITTED, epochs=3, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(model.layers[0].get_weights(), held, strict=True))
+
+
+def test_what_was_never_trainable_is_refused_before_training():
+    model = two_layers()
+    model.layers[0].trainable = False
+    model.fit(*FITTED, verbose=0)
+    model.layers[0].trainable = True
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"array 0 is not one of the 2 that adam was built with; .* a new optimizer"):
+        model.fit(*FITTED, verbose=0)
+    assert model.optimizer.iterations == 1
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+    model.compile("adam", "mse")
+    model.fit(*FITTED, verbose=0)
+    assert not np.array_equal(model.get_weights()[0], before[0])
+
+
+def test_a_model_that_was_frozen_on_its_way_is_saved(tmp_path):
+    model = two_layers(Adam(0.1))
+    model.fit(*FITTED, verbose=0)
+    model.layers[0].trainable = False
+    model.save(tmp_path / "model")
+    again = load_model(tmp_path / "model")
+    for each in (model, again):
+        each.fit(*FITTED, verbose=0)
+        each.layers[0].trainable = True
+        each.fit(*FITTED, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), again.get_weights(), strict=True))
+
+
+def test_a_layer_of_layers_is_frozen_as_a_whole():
+    """Its cell's constraint and regularizer too, which once went on."""
+    layer = layers.LSTM(2, kernel_regularizer="l2", kernel_constraint=constraints.MaxNorm(0.01))
+    inner = Sequential([layers.TimeDistributed(layers.Dense(3, kernel_regularizer="l2")), layer])
+    model = Sequential([Input((4, 3)), inner, layers.Dense(1)])
+    model.compile("sgd", "mse")
+    assert model.penalty() > 0
+    inner.trainable = False
+    held = inner.get_weights()
+    assert model.penalty() == 0 and not layer.trainable and not layer.cell.trainable
+    model.fit(np.ones((4, 4, 3)), np.ones((4, 1)), verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(inner.get_weights(), held, strict=True))
+    inner.trainable = True
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 4, 3)), np.ones((4, 1)), verbose=0)
+    assert not any(np.array_equal(a, b) for a, b in zip(inner.get_weights()[:1], held, strict=False))
+    fixed = layers.TimeDistributed(layers.Dense(3, kernel_regularizer="l2"), trainable=False)
+    fixed.build((None, 4, 3))
+    assert fixed.penalty() == 0 and fixed.layer.trainable

@@ -15,10 +15,20 @@ from cases import RUN_SEED, few_at_first
 
 import rnncore
 from rnncore import config, saving
-from rnncore.callbacks import BackupAndRestore, Callback, EarlyStopping, ModelCheckpoint
+from rnncore.callbacks import (
+    BackupAndRestore,
+    Callback,
+    EarlyStopping,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+)
+from rnncore.description import plain
 from rnncore.layers import GRU, LSTM, Dense, Dropout, Embedding, GaussianNoise, Input
 from rnncore.layers.base import reset_names
 from rnncore.models import Sequential, load_model
+from rnncore.optimizers import SGD
+from rnncore.schedules import ExponentialDecay
 from rnncore.utils import PyDataset
 
 COUNT, SIZE = 22, 4
@@ -235,9 +245,24 @@ def test_states_go_on_too(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: fit_other(count=21), "training was cut with 22 samples; now there are 21"),
-        (lambda: fit_other(batch_size=5), "training was cut with 4 samples a batch; now there are 5"),
-        (lambda: fit_other(units=3), "its weight for lstm"),
+        (lambda: fit_other(count=21), r"x\.shape \(22, 5\), now \(21, 5\); other values of x; y.shape .*; and more$"),
+        (lambda: fit_other(batch_size=5), "batch_size 4, now 5$"),
+        (lambda: fit_other(units=3), r"layers\[1\]\.units 2, now 3$"),
+        (lambda: fit_other(cell=GRU), r"layers\[1\] LSTM, now GRU$"),
+        (lambda: fit_other(recurrent_dropout=0.5), r"layers\[1\]\.recurrent_dropout 0.0, now 0.5$"),
+        (lambda: fit_other(trainable=False), r"layers\[1\]\.trainable True, now False$"),
+        (lambda: fit_other(optimizer=SGD(0.1)), r"optimizer\.learning_rate 0.01, now 0.1$"),
+        (lambda: fit_other(optimizer=SGD(ExponentialDecay(0.01, 9, 0.5))), "learning_rate 0.01, now ExponentialDecay$"),
+        (lambda: fit_other(optimizer="adam"), "optimizer SGD, now Adam$"),
+        (lambda: fit_other(loss="mse"), "loss BinaryCrossentropy, now MeanSquaredError$"),
+        (lambda: fit_other(metrics=["mse"]), "metrics 0 entries, now 1 entries$"),
+        (lambda: fit_other(shuffle=False), "shuffle True, now False$"),
+        (lambda: fit_other(class_weight={1: 2.0}), "class_weight None, now"),
+        (lambda: fit_other(sample_weight=np.ones(COUNT)), r"sample_weight None, now an array of shape \(22,\)$"),
+        (lambda: fit_other(validation_data=data()), "validation None, now"),
+        (lambda: fit_other(change=lambda x, y: (np.where(x == 8, 7, x), y)), "other values of x$"),
+        (lambda: fit_other(change=lambda x, y: (x, 1 - y)), "other values of y$"),
+        (lambda: fit_other(change=lambda x, y: (x.astype("int32"), y)), "x.dtype <i8, now <i4; other values of x$"),
     ],
 )
 def test_another_run_is_refused(change, message, tmp_path, monkeypatch):
@@ -245,18 +270,177 @@ def test_another_run_is_refused(change, message, tmp_path, monkeypatch):
     with pytest.raises(Cut):
         fit_other(cut=True)
     kept = Path("backup/training.npz").read_bytes()
-    with pytest.raises(ValueError, match=rf"^backup/training.npz: {message}"):
+    with pytest.raises(ValueError, match=rf"^backup/training.npz: training was cut with .*{message}"):
         change()
     assert Path("backup/training.npz").read_bytes() == kept
+    fit_other()  # the same, whatever its layers are called: it goes on
 
 
-def fit_other(count=COUNT, units=2, cut=False, **options):
-    reset_names()
-    model = Sequential([Embedding(9, 2), LSTM(units), Dense(1, "sigmoid")])
-    model.compile("sgd", "binary_crossentropy")
+def test_other_validation_data_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, y = data(6)
+    with pytest.raises(Cut):
+        fit_other(cut=True, validation_data=(x, y))
+    with pytest.raises(ValueError, match=r"training was cut with other values of validation\.y$"):
+        fit_other(validation_data=(x, 1 - y))
+    with pytest.raises(ValueError, match=r"training was cut with validation_freq 1, now 2 entries$"):
+        fit_other(validation_data=(x, y), validation_freq=iter([1, 2]))
+    fit_other(validation_data=(x, y), epochs=3, initial_epoch=1)  # where it ends and would have begun is free
+
+
+def fit_other(
+    count=COUNT, units=2, cut=False, cell=LSTM, optimizer="sgd", loss="bce", metrics=(), change=None, **options
+):
+    of_layer = {name: options.pop(name) for name in ("recurrent_dropout", "trainable") if name in options}
+    model = Sequential([Embedding(9, 2), cell(units, **of_layer), Dense(1, "sigmoid")])
+    model.compile(optimizer, loss, metrics=metrics)
     callbacks = [BackupAndRestore("backup", 2), *([CutAt("on_epoch_end", 1)] if cut else [])]
     options = {"epochs": 2, "batch_size": SIZE, "verbose": 0, "callbacks": callbacks} | options
-    return model.fit(*data(count), **options)
+    return model.fit(*(change or (lambda *both: both))(*data(count)), **options)
+
+
+def looked_at(model, callbacks):
+    """Return all that a refused backup may not change."""
+    return [
+        *model.get_weights(),
+        *model.optimizer.get_state().values(),
+        *(repr(generator.bit_generator.state) for generator in model.generators()),
+        *(repr(layer.states) for layer in saving.stateful_layers(model)),
+        *(part.trainable for part in model.walk()),
+        model.place,
+        model.history,
+        repr(model.history.history),
+        model.stop_training,
+        *(repr(sorted(vars(callback).items())) for callback in callbacks),
+    ]
+
+
+DAMAGE = {  # by where it is found out; the last two after all else is in place
+    "another learning rate": lambda content: content["training"]["compile"]["optimizer"]["config"].update(
+        learning_rate=0.5
+    ),
+    "no description": lambda content: content.update(training=3),
+    "the order of the pass": lambda content: content["place"]["source"].update(order=np.arange(3)),
+    "the metrics": lambda content: content["place"]["metrics"].pop(),
+    "the callbacks": lambda content: content["place"]["callbacks"]["EarlyStopping"][0].pop("wait"),
+    "trainable": lambda content: content["state"]["trainable"].pop(),
+    "no flag": lambda content: content["state"].update(trainable=[3] * len(content["state"]["trainable"])),
+    "the generators": lambda content: content["state"].update(generators=np.zeros((2, 6), "uint64")),
+    "which weights": lambda content: content["state"].update(optimized=[0, 0]),
+    "weights that are not there": lambda content: content["state"].update(optimized=[99]),
+    "the slots": lambda content: content["state"]["optimizer"].popitem(),
+    "a weight": lambda content: content["state"]["weights"].__setitem__(3, np.zeros(2)),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_refused_backup_changes_nothing(what, tmp_path):
+    backup = BackupAndRestore(tmp_path, 2)
+    stop = EarlyStopping("loss", patience=9, restore_best_weights=True)
+    with pytest.raises(Cut):
+        fit(new_model(), epochs=4, callbacks=[stop, backup, CutAt("on_train_batch_end", 7)])
+    content = saving.archive.read(backup.path)
+    DAMAGE[what](content)
+    saving.archive.write(backup.path, content)
+    kept = backup.path.read_bytes()
+    model = new_model()
+    fit(model, epochs=2, callbacks=[stop])  # has weights, slots, a history and a place that may be lost
+    before = looked_at(model, [stop])
+    with pytest.raises(ValueError, match=r"training\.npz: "):
+        fit(model, epochs=4, callbacks=[stop, backup])
+    after = looked_at(model, [stop])
+    assert len(before) == len(after) and all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    assert backup.path.read_bytes() == kept
+    backup.path.unlink()
+    fit(model, epochs=4, callbacks=[stop, backup])  # nothing of it is left
+
+
+def test_what_callbacks_made_of_the_learning_rate_is_gone_on_with(tmp_path):
+    """In another process, and by the same model in this one: an interrupted `fit` that is called again."""
+
+    def callbacks(*more):
+        slower = LearningRateScheduler(lambda epoch, rate: rate / 2)
+        return [slower, ReduceLROnPlateau("loss", patience=0, min_delta=9.0), *more, BackupAndRestore(tmp_path, 2)]
+
+    whole, model = new_model(), new_model()
+    fit(whole, callbacks=callbacks()[:-1])
+    for again in (model, new_model()):
+        with pytest.raises(Cut):
+            fit(model, callbacks=callbacks(CutAt("on_epoch_begin", 3)))
+        fit(again, callbacks=callbacks())
+        assert same_bits(again.get_weights(), whole.get_weights())
+        model = new_model()
+    with pytest.raises(Cut):
+        fit(model, callbacks=callbacks(CutAt("on_epoch_begin", 3)))
+    model.optimizer.learning_rate = 0.125  # by the user, who wants something else
+    with pytest.raises(ValueError, match=r"optimizer\.learning_rate 0.001, now 0.125"):
+        fit(model, callbacks=callbacks())
+
+
+def test_a_layer_that_was_frozen_stays_frozen(tmp_path):
+    class Freeze(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.layers[1].trainable = epoch != 0
+
+    whole, again = new_model(), new_model()
+    fit(whole, epochs=4, callbacks=[Freeze()])
+    with pytest.raises(Cut):
+        fit(new_model(), epochs=4, callbacks=[Freeze(), BackupAndRestore(tmp_path, 2), CutAt("on_train_batch_end", 7)])
+    fit(again, epochs=4, callbacks=[Freeze(), BackupAndRestore(tmp_path, 2)])
+    assert same_bits(again.get_weights(), whole.get_weights())
+    assert same_bits(again.optimizer.get_state().values(), whole.optimizer.get_state().values())
+
+
+def metric_of(power):
+    def error(y_true, y_pred):
+        return np.abs(y_true - y_pred)[..., 0] ** power
+
+    return error
+
+
+def told(y_true, y_pred):
+    return metric_of(2)(y_true, y_pred)
+
+
+def test_functions_are_described_by_their_code(tmp_path, monkeypatch):
+    """A model with a metric that is a function had no backup at all."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Cut):
+        fit_other(metrics=[metric_of(2)], cut=True)
+    for other, message in ((metric_of(3), "another metrics.0. of that name"), (told, "metrics.0..function")):
+        with pytest.raises(ValueError, match=message):
+            fit_other(metrics=[other])
+    fit_other(metrics=[metric_of(2)])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda array: np.asfortranarray(array),
+        lambda array: np.repeat(array, 2, axis=1)[:, ::2],
+        lambda array: array[::-1].copy()[::-1],
+    ],
+)
+def test_how_data_lie_in_memory_makes_no_difference(change):
+    array = np.random.default_rng(0).standard_normal((3000, 70))  # more than a chunk
+    assert plain(change(array)) == plain(array)
+    array[2999, 69] += 1
+    assert plain(change(array)) != plain(np.zeros((3000, 70)))
+    assert plain(np.float32(2)) == 2.0 and plain({"a": [float("nan")]}) == plain({"a": (float("nan"),)})
+
+
+def test_an_older_backup_is_taken_with_a_warning(tmp_path):
+    backup, whole, again = BackupAndRestore(tmp_path, 2), new_model(), new_model()
+    fit(whole, callbacks=[])
+    with pytest.raises(Cut):
+        fit(new_model(), callbacks=[backup, CutAt("on_train_batch_end", 7)])
+    content = saving.archive.read(backup.path)
+    for part, name in ((content, "training"), (content["state"], "trainable"), (content["state"], "optimized")):
+        del part[name]
+    saving.archive.write(backup.path, content)
+    with pytest.warns(UserWarning, match="of an older rnncore"):
+        fit(again, callbacks=[backup])
+    assert same_bits(again.get_weights(), whole.get_weights())
 
 
 HOSTILE_PLACES = {
@@ -375,9 +559,11 @@ def test_other_data_go_on_too(kind, event, number, tmp_path):
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ("ragged", "sequence", "training was cut with 22 samples; now there are 5 batches"),
-        ("generator", "ragged", "training was cut with another kind of data"),
-        ("sequence", "six", "training was cut with 5 batches; now there are 6"),
+        ("ragged", "sequence", "training was cut with .*x an array of shape .*, now 5 batches"),
+        ("generator", "ragged", "training was cut with .*x batches as they come, now an array"),
+        ("sequence", "six", "training was cut with x 5 batches, now 6 batches$"),
+        ("ragged", "ragged, another row", "training was cut with other values of x$"),
+        ("ragged", "ragged, another length", "training was cut with other values of x.lengths"),
         ("generator", "short", "training was cut after 4 batches; now there are 3"),
     ],
 )
@@ -386,6 +572,13 @@ def test_other_data_are_refused(first, second, message, tmp_path, monkeypatch):
         def __len__(self):
             return 6
 
+    def changed(row, value):
+        x, y = ragged()
+        x[row] = value(x[row])
+        return {"x": x, "y": y}
+
+    monkeypatch.setitem(KINDS, "ragged, another row", lambda: changed(9, lambda row: [(row[0] + 1) % 9, *row[1:]]))
+    monkeypatch.setitem(KINDS, "ragged, another length", lambda: changed(9, lambda row: row[:-1]))
     monkeypatch.setitem(KINDS, "six", lambda: {"x": Six()})
     monkeypatch.setitem(KINDS, "short", lambda: {"x": itertools.islice(endless(), 3), "steps_per_epoch": 5})
     with pytest.raises(Cut):
@@ -514,6 +707,7 @@ class Loss(Callback):
     ],
 )
 def test_which_epochs_are_saved(options, saved, tmp_path, capsys):
+    options = {"mode": "min"} | options
     checkpoint = ModelCheckpoint(tmp_path / "{epoch:02d}-{value:.1f}", "value", **options, verbose=1)
     values = [3, 4, 2, 5]
     fit(new_model(), epochs=4, callbacks=[Loss(values), checkpoint])

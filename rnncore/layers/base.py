@@ -131,7 +131,8 @@ class Layer(Configured):
     dtype : {"float32", "float64"}, optional
         What the layer computes in; default `rnncore.config.floatx`.
     trainable : bool
-        Whether its weights have gradients.
+        Whether an optimizer may change its weights, and whether their regularizers count. May be set at any time, as
+        ``layer.trainable = False``, for the layer and all that it is made of: it holds from the next step on.
     activity_regularizer : str, Regularizer or None
         A penalty on the output (on each, where states are returned too), divided by the number of rows.
 
@@ -171,7 +172,7 @@ class Layer(Configured):
         dtype = config.checked_dtype(dtype).name
         self.name = unique_name(snake_case(type(self).__name__)) if name is None else name
         self.dtype = dtype
-        self.trainable = flag(trainable, f"{self.name}: trainable")
+        self._own_trainable = flag(trainable, f"{self.name}: trainable")  # what it is made of is not there yet
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.regularizers: dict[str, regularizers.Regularizer] = {}  # by weight name, like the next one
         self.constraints: dict[str, Any] = {}
@@ -305,19 +306,30 @@ class Layer(Configured):
     def penalty(self) -> float:
         """Return what the regularizers of the layer and its parts add to the loss, given the last output."""
         total = 0.0
+        for part, name in self._trainable():
+            if name in part.regularizers:
+                total += part.regularizers[name](getattr(part, name))
         for part in self.walk():
-            for name, regularizer in part.regularizers.items() if part.trainable else ():
-                total += regularizer(getattr(part, name))
             if part.activity_regularizer is not None and part.output is not None:
                 total += sum(part.activity_regularizer(y) / len(y) for y in _flat(part.output))
         return total
 
     def constrain(self) -> None:
         """Bring every weight that has a constraint back into what it allows."""
-        for part in self.walk():
-            for name, constraint in part.constraints.items() if part.trainable else ():
+        for part, name in self._trainable():
+            if name in part.constraints:
                 weight = getattr(part, name)
-                weight[...] = constraint(weight)
+                weight[...] = part.constraints[name](weight)
+
+    @property
+    def trainable(self) -> bool:
+        return self._own_trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        value = flag(value, f"{self.name}: trainable")
+        for part in self.walk():
+            part._own_trainable = value
 
     def ensure_built(self, input_shape: Sequence[int | None]) -> None:
         """Build the layer at its first input."""
