@@ -26,6 +26,7 @@ from llvmlite import binding, ir
 from numba.core import caching, cgutils, types
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock as compiler_lock
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
 from . import config
@@ -33,6 +34,9 @@ from .utils import own_files
 
 # error_model="numpy": no ZeroDivision branch, without which loops with a division do not vectorise.
 # Of fastmath only "contract" (a*b + c in one rounding): NaN and infinity keep their meaning, sums keep their order.
+# Made at the import, which forks wait for: numba has a lock for it that is not the compiler's.
+cpu_target.target_context  # noqa: B018
+
 FLAGS = {"error_model": "numpy", "fastmath": {"contract"}}
 EXACT = {"error_model": "numpy"}  # NumPy's own bits
 

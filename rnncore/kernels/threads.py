@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging  # noqa: F401  its hook takes a lock that the compiler needs: of hooks, the last one registered runs first
 import os
 import sys
 import threading
@@ -225,19 +226,28 @@ _held: list[Any] = []  # the compiler's lock, while this process is forked
 
 
 def _before_fork() -> None:
-    """See to it that no other thread is in the middle of what the child needs: there, it would never end.
+    """Wait until no other thread is in the middle of what the child needs: there, it would never end.
 
-    That is an import of numba or a kernel that is compiled (both are waited for), and a call of a helper.
+    That is a helper's call, an import of what compiles, and a kernel that is compiled.
     """
-    for name in ("rnncore._jit", "rnncore._crew"):
-        if name in sys.modules:
-            import_module(name)
     _finish()
-    if "rnncore._jit" in sys.modules:
+    while "rnncore._jit" in sys.modules:
+        for name in _under_way():
+            import_module(name)  # waits for the thread that imports it
         from .._jit import compiler_lock
 
         compiler_lock.acquire()
-        _held.append(compiler_lock)
+        if not _under_way():
+            _held.append(compiler_lock)
+            return
+        compiler_lock.release()
+
+
+def _under_way() -> list[str]:
+    """Return the modules that are just being imported, of the packages that kernels need."""
+    ours = [name for name in list(sys.modules) if name.partition(".")[0] in ("rnncore", "numba", "llvmlite", "numpy")]
+    specs = ((name, getattr(sys.modules.get(name), "__spec__", None)) for name in ours)
+    return [name for name, spec in specs if getattr(spec, "_initializing", False)]
 
 
 def _after_fork() -> None:

@@ -19,7 +19,6 @@ from pathlib import Path
 
 LARGEST = 1 << 26  # bytes of a file; a compiled kernel takes less than a million
 _DIGEST = hashlib.sha256().digest_size
-_OPENED = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
 def read(folder: Path, name: str) -> bytes:
@@ -33,7 +32,7 @@ def read(folder: Path, name: str) -> bytes:
         It is damaged.
     """
     path = os.path.join(_checked(folder), name)
-    with open(os.open(path, os.O_RDONLY | _OPENED), "rb") as file:  # what is checked is what is read
+    with open(path, "rb", opener=_opened) as file:  # what is checked is what is read
         status = os.fstat(file.fileno())
         _check(path, status)
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
@@ -54,16 +53,19 @@ def write(folder: Path, name: str, content: bytes) -> None:
     """
     path = os.path.join(_checked(folder, make=True), name)
     draft = f"{path}.{secrets.token_hex(8)}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPENED, 0o600)
     try:
-        with open(descriptor, "wb") as file:
+        with open(draft, "xb", opener=_opened) as file:
             os.chmod(draft, 0o600)  # whatever the umask took away
             file.write(_digest(name, content) + content)
         os.replace(draft, path)
-    except BaseException:
+    finally:
         with suppress(OSError):
             os.unlink(draft)
-        raise
+
+
+def _opened(path, flags):
+    """Open a file: not what a link names, and no pipe that would let us wait."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o600)
 
 
 def _digest(name, content):
