@@ -14,7 +14,6 @@ from collections.abc import Callable
 from functools import partial
 
 import numba
-import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -100,17 +99,6 @@ def shared(function: Callable, name: str | None = None, flags: dict = FLAGS) -> 
     names = {"_body": inlined(function), "_free_slot": _free_slot, "_put": _put, "_announce": _announce}
     own = function.__name__.strip("_")
     return kernel(from_source(_SHARED.format(own=own, arguments=", ".join(given)), names, own), name, flags)
-
-
-def types_of(arguments: tuple) -> tuple:
-    """Return what of a shared function's arguments chooses the compiled code."""
-    return tuple(numba.typeof(argument) for argument in arguments)
-
-
-def compile_for(function: Callable, arguments: tuple) -> None:
-    """Compile a shared function for calls with such arguments, or load it from disk."""
-    rest = 0, 0, np.zeros(0, np.int64), np.zeros((0, 0), np.int64)
-    function.compile(types_of((*arguments, *rest)))
 
 
 _SHARED = """

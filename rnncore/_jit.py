@@ -8,12 +8,14 @@ would look at the one file a function stands in, not at the functions that it ca
 from __future__ import annotations
 
 import dis
+import gc
 import hashlib
 import os
+import pickle
 import platform
+import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -22,93 +24,90 @@ import numba
 import numpy as np
 from llvmlite import binding, ir
 from numba.core import caching, cgutils, types
+from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock as compiler_lock
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
 from . import config
+from .utils import own_files
 
 # error_model="numpy": no ZeroDivision branch, without which loops with a division do not vectorise.
 # Of fastmath only "contract" (a*b + c in one rounding): NaN and infinity keep their meaning, sums keep their order.
+# Made at the import, which forks wait for: numba has a lock for it that is not the compiler's.
+cpu_target.target_context  # noqa: B018
+
 FLAGS = {"error_model": "numpy", "fastmath": {"contract"}}
 EXACT = {"error_model": "numpy"}  # NumPy's own bits
 
 
 @cache
 def cache_folder() -> Path:
-    """Return the folder of the compiled kernels: below ``RNNCORE_CACHE_DIR``, else below the user's cache."""
+    """Return the folder of the compiled kernels: below ``RNNCORE_CACHE_DIR``, else below the user's cache.
+
+    OSError if there is neither.
+    """
     package = Path(__file__).parent
     digest = hashlib.sha256(repr((numba.__version__, np.__version__, platform.python_version())).encode())
     for source in sorted(package.rglob("*.py")):
         digest.update(source.relative_to(package).as_posix().encode() + b"\0" + source.read_bytes())
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    root = os.environ.get("RNNCORE_CACHE_DIR") or Path(user, "rnncore", "kernels")
-    return Path(root, digest.hexdigest()[:20])
+    try:
+        user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        root = Path(os.environ.get("RNNCORE_CACHE_DIR") or Path(user, "rnncore", "kernels")).expanduser()
+    except RuntimeError as error:  # no home
+        raise NotADirectoryError(str(error)) from error
+    return Path(root, digest.hexdigest()[:20]).absolute()  # wherever the process goes
 
 
-class _Locator(caching._CacheLocator):
-    """Tells numba's file cache our folder."""
+class _KernelCache(caching.NullCache):
+    """Compiled code on disk: a file for each kernel and its arguments' types.
 
-    def get_cache_path(self):
-        return str(cache_folder())
+    There is no index, which two processes might write at the same time. Files are pickles, and so only those count
+    that nobody else can have written: see `utils.own_files`.
+    """
 
-    def get_source_stamp(self):
-        return cache_folder().name
-
-    def get_disambiguator(self):
-        return None
-
-    @classmethod
-    def from_function(cls, py_func, py_file):
-        return cls()
-
-
-class _Files(caching.CompileResultCacheImpl):
-    _locator_classes = (_Locator,)
-
-
-class _KernelFiles(caching.IndexDataCacheFile):
-    """A file for each kernel and its arguments' types: no index, which two processes might write at the same time."""
-
-    def save(self, key, data):
-        self._save_data(self._name(key), data)
-
-    def load(self, key):
-        with suppress(FileNotFoundError):
-            return self._load_data(self._name(key))
-
-    def flush(self):
-        pass  # a damaged file is written over
-
-    def _name(self, key):
-        return f"{self._index_name.removesuffix('.nbi')}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
-
-
-class _KernelCache(caching.FunctionCache):
-    """numba's file cache, with the kernel's name as its key: the folder already stands for all sources."""
-
-    _impl_class = _Files
-
-    def __init__(self, function):
-        super().__init__(function)
-        self._cache_file = _KernelFiles(self._cache_path, self._impl.filename_base, cache_folder().name)
-
-    def _index_key(self, sig, codegen):
-        return sig, codegen.magic_tuple(), self._py_func.__qualname__
+    def __init__(self, name: str):
+        self.name = name
 
     def load_overload(self, sig, target_context):
+        """Return the compiled code for arguments of such types, or None: it is compiled then."""
+        target_context.refresh()
         found = None
-        with suppress(Exception):  # a damaged file, whatever it raises: compile anew
-            found = super().load_overload(sig, target_context)
+        try:
+            content = own_files.read(cache_folder(), self._file(sig, target_context.codegen()))
+            found = CompileResult._rebuild(target_context, *pickle.loads(content))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            _say_not_kept(error)
+        except Exception:  # a damaged file, or one that numba cannot take, whatever it raises: compile anew
+            found = None
         if found is None:
             self._began = time.perf_counter()
             config.compiling.begin()
         return found
 
     def save_overload(self, sig, data):
+        """Keep compiled code, where there is a place for it."""
         config.compiling.seconds += time.perf_counter() - self._began
+        if data.library.has_dynamic_globals:  # addresses of this process
+            return
         try:
-            super().save_overload(sig, data)
-        except OSError:  # no place to write: the kernel serves this process only
-            self.disable()
+            own_files.write(cache_folder(), self._file(sig, data.codegen), caching.dumps(data._reduce()))
+        except OSError as error:
+            _say_not_kept(error)
+
+    def _file(self, sig, codegen):
+        key = hashlib.sha256(repr((sig, codegen.magic_tuple(), self.name)).encode()).hexdigest()
+        return f"{re.sub(r'[<>]', '', self.name)}.{key[:16]}.nbc"  # which Windows does not take
+
+
+def _say_not_kept(error: OSError) -> None:
+    config.warn_once(
+        "kernels are not kept",
+        f"compiled kernels are not kept on disk, each process compiles them anew: {error}. Name a folder of yours in "
+        "RNNCORE_CACHE_DIR, or take other users' right to write from the one that is named (chmod go-w)",
+    )
 
 
 def called_functions(function: FunctionType) -> list[FunctionType]:
@@ -152,8 +151,25 @@ def kernel(function: Callable, name: str | None = None, flags: dict = FLAGS) -> 
     dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, **flags)(function)
     if name is not None:
         function.__qualname__ = name
-        dispatcher._cache = _KernelCache(function)
+        dispatcher._cache = _KernelCache(name)
+    dispatcher.compile = _uncollected(dispatcher.compile)
     return dispatcher
+
+
+def _uncollected(compile_for: Callable) -> Callable:
+    """Let a kernel be compiled without the garbage collector, which took an eighth of the time, for nothing."""
+
+    def compiled(signature):
+        with compiler_lock:  # which it takes anyway: of two threads, none finds the collector paused by the other
+            collects = gc.isenabled()
+            gc.disable()
+            try:
+                return compile_for(signature)
+            finally:
+                if collects:
+                    gc.enable()
+
+    return compiled
 
 
 def part(function: Callable) -> Callable:

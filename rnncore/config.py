@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,8 +13,18 @@ import numpy as np
 BACKENDS = ("numba", "numpy")
 DTYPES = ("float32", "float64", "complex128")  # the last one for complex-step gradient checks only
 
+MOST_THREADS = 1024
+
 _settings = {"floatx": "float32", "backend": None, "threads": None}
 _root = np.random.SeedSequence()
+_said: set[str] = set()
+
+
+def warn_once(subject: str, message: str) -> None:
+    """Warn, the first time in this process that there is something to say about the subject."""
+    if subject not in _said:
+        _said.add(subject)
+        warnings.warn(message, stacklevel=3)
 
 
 def floatx() -> str:
@@ -46,7 +58,7 @@ def checked_dtype(dtype: str | np.dtype | type | None) -> np.dtype:
 def backend() -> str:
     """Return what runs the time loop: ``"numba"`` (default) or ``"numpy"``, first set by ``RNNCORE_BACKEND``."""
     if _settings["backend"] is None:
-        set_backend(os.environ.get("RNNCORE_BACKEND", "numba"))
+        set_backend(os.environ.get("RNNCORE_BACKEND") or "numba")
     return _settings["backend"]
 
 
@@ -61,10 +73,29 @@ def set_backend(name: str) -> None:
     Parameters
     ----------
     name : {"numba", "numpy"}
+
+    Warns
+    -----
+    UserWarning
+        numba compiles nothing (``NUMBA_DISABLE_JIT=1``): NumPy runs the time loop then. Said once.
     """
     if name not in BACKENDS:
         raise ValueError(f"backend (set_backend or RNNCORE_BACKEND) is {name!r}; allowed: {', '.join(BACKENDS)}")
+    if name == "numba" and _compiles_nothing():
+        name = "numpy"
+        warn_once("numba is off", "NUMBA_DISABLE_JIT is set, and numba compiles nothing: the backend 'numpy' is used")
     _settings["backend"] = name
+
+
+def _compiles_nothing() -> bool:
+    """Whether numba was told to compile nothing: what it was told, or would be when it is imported."""
+    numba = sys.modules.get("numba")
+    if hasattr(numba, "config"):
+        return bool(numba.config.DISABLE_JIT)
+    try:
+        return bool(int(os.environ.get("NUMBA_DISABLE_JIT", "0")))
+    except ValueError:  # numba passes over it too
+        return False
 
 
 class Compiling:
@@ -88,8 +119,7 @@ compiling = Compiling()
 def threads() -> int:
     """Return the number of threads a kernel uses: as set, else ``RNNCORE_THREADS``, else the processors we may use."""
     if _settings["threads"] is None:
-        given = os.environ.get("RNNCORE_THREADS")
-        set_threads(processors() if given is None else given)
+        set_threads(os.environ.get("RNNCORE_THREADS") or min(processors(), MOST_THREADS))
     return _settings["threads"]
 
 
@@ -99,10 +129,12 @@ def set_threads(count: int | str) -> None:
     Parameters
     ----------
     count : int
-        At least 1.
+        From 1 to 1024.
     """
-    if not str(count).isdecimal() or int(count) < 1:
-        raise ValueError(f"threads (set_threads or RNNCORE_THREADS) is {count!r}; expected a whole number above 0")
+    if not str(count).isdecimal() or not 1 <= int(count) <= MOST_THREADS:
+        raise ValueError(
+            f"threads (set_threads or RNNCORE_THREADS) is {count!r}; expected a whole number from 1 to {MOST_THREADS}"
+        )
     _settings["threads"] = int(count)
 
 

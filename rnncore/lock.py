@@ -2,13 +2,12 @@
 
 A layer keeps what its last call did, for the backward pass and for who looks inside. Two calls at once would mix their
 arrays. One lock serves the whole process, not one a model: layers may be shared between models, and a call uses all
-processors by itself.
+processors by itself. A process that is forked waits for the call under way: see kernels/threads.py.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 import threading
 from collections.abc import Callable
 
@@ -24,9 +23,3 @@ def locked(function: Callable) -> Callable:
             return function(*args, **kwargs)
 
     return holding
-
-
-if hasattr(os, "register_at_fork"):  # a child must not inherit a call that is half done, nor a lock that nobody holds
-    os.register_at_fork(
-        before=engine_lock.acquire, after_in_parent=engine_lock.release, after_in_child=engine_lock.release
-    )

@@ -15,7 +15,6 @@ import numpy as np
 
 from . import batches, config, data, losses, optimizers
 from . import metrics as metric_classes
-from .ahead import compiled_ahead
 from .callbacks import Callback, History
 from .configured import described, revived
 from .divergence import check_gradients, check_loss
@@ -267,8 +266,6 @@ class Trainer(Layer):
         with compiling_told(verbose), ExitStack() as opened:
             opened.enter_context(self._fitting_alone())
             apart = opened.enter_context(self._counting())
-            if not batches.gives_batches(x):  # whose giving is the user's own code
-                opened.enter_context(compiled_ahead(self, source.sample()[: source.size].arrays()))
             for each, its_label in ((source, ""), (validation, label)):
                 if each is not None:
                     opened.enter_context(closing(each))

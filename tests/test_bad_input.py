@@ -166,9 +166,20 @@ FLAGS = [
 SETTINGS = [
     ("floatx", lambda o: config.set_floatx("half"), V, "dtype is 'half'; allowed: 'float32', 'float64'"),
     ("backend", lambda o: config.set_backend("cuda"), V, "backend .*is 'cuda'; allowed: numba, numpy"),
-    ("threads 0", lambda o: config.set_threads(0), V, "threads .*is 0; expected a whole number above 0"),
-    ("threads float", lambda o: config.set_threads(1.5), V, r"threads .*is 1\.5; expected a whole number above 0"),
-    ("threads bool", lambda o: config.set_threads(True), V, "threads .*is True; expected a whole number above 0"),
+    ("threads 0", lambda o: config.set_threads(0), V, "threads .*is 0; expected a whole number from 1 to 1024"),
+    ("threads many", lambda o: config.set_threads(10**9), V, "threads .*is 1000000000; .* from 1 to 1024"),
+    (
+        "threads float",
+        lambda o: config.set_threads(1.5),
+        V,
+        r"threads .*is 1\.5; expected a whole number from 1 to",
+    ),
+    (
+        "threads bool",
+        lambda o: config.set_threads(True),
+        V,
+        "threads .*is True; expected a whole number from 1 to",
+    ),
     ("seed", lambda o: config.set_seed(-3), V, f"seed is -3; {NATURAL}"),
     ("seed string", lambda o: config.set_seed("three"), V, f"seed is 'three'; {NATURAL}"),
 ]

@@ -1,6 +1,7 @@
 """Does every line know its room? The imports, held to the plan of the house."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,21 @@ def test_imports(path):
     room = path.relative_to(PACKAGE).parts[0] if path.parent != PACKAGE else ""
     forbidden = FORBIDDEN.get(room, set()) | (FORBIDDEN[""] if room != "study" else {"numba"})
     assert imported(path) & (forbidden - EXEMPT.get(path.name, set())) == set()
+
+
+# What starts another process, in `os` and by itself.
+STARTS = re.compile(r"(fork|forkpty|system|popen|startfile|(exec|spawn|posix_spawn)[lv]?p?e?)")
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_module_starts_another_process(path):
+    assert imported(path) & {"subprocess", "multiprocessing", "_posixsubprocess", "pty", "posix", "nt"} == set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("os", "asyncio"):
+            assert not STARTS.fullmatch(node.attr) and "subprocess" not in node.attr, f"line {node.lineno}"
+        elif isinstance(node, ast.ImportFrom) and node.module in ("os", "asyncio", "concurrent.futures"):
+            names = [alias.name for alias in node.names]
+            assert not [name for name in names if STARTS.fullmatch(name) or "Process" in name], f"line {node.lineno}"
 
 
 def test_import_loads_no_numba_and_nothing_heavy():

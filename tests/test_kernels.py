@@ -110,9 +110,3 @@ def test_kernels_from_two_processes_do_not_meet_under_one_name(tmp_path):
     assert fresh_process(tmp_path, "linear") == [(0, linear)]
     assert fresh_process(tmp_path, "tanh", "linear") == [(1, tanh), (1, linear)]
     assert fresh_process(tmp_path, "linear", "tanh") == [(1, linear), (1, tanh)]
-
-
-@pytest.mark.slow
-def test_no_place_for_the_cache_is_no_error(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    assert fresh_process(tmp_path / "file" / "below", "linear") == [(0, 3.0)]

@@ -1,6 +1,8 @@
 """Calls that threads give one another: every row once, by whom ever; nothing lost where one fails or is interrupted."""
 
 import os
+import subprocess
+import sys
 import time
 from threading import Thread
 
@@ -176,6 +178,76 @@ def test_a_process_that_is_forked_off_has_its_own_helpers():
             os._exit(code)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+FORKED = """
+import os, signal, sys, threading, time
+import numpy as np
+from rnncore import config
+from rnncore.kernels.threads import Job, run
+
+config.set_threads(2)
+begun = threading.Event()
+
+def large(x):
+    LINES
+
+def small(x):
+    return x.sum()
+
+def other():
+    begun.set()
+    from rnncore._jit import kernel
+    kernel(large)(np.ones(3))
+
+if sys.argv[1] == "compile":
+    import rnncore._crew
+threading.Thread(target=other).start()
+begun.wait()
+for _ in range(4):
+    time.sleep(0.1)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        from rnncore._jit import kernel
+        os._exit(kernel(small)(np.ones(3)) != 3.0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, status
+""".replace("LINES", "; ".join(f"x[{n % 3}] = np.sqrt(x[{n % 2}] + {n}.0)" for n in range(40)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("what", ["import", "compile"])
+def test_a_fork_while_another_thread_compiles(what, tmp_path):
+    """The child's compiler is not taken for ever by a thread that it has not."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "RNNCORE_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, what]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("started", [0, 1])
+def test_fewer_threads_than_asked_for(started, monkeypatch):
+    """As where RLIMIT_NPROC is reached: said once, and all rows are done by those that there are."""
+    start, left = Thread.start, iter(range(started))
+
+    def limited(thread):
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threads, "_crews", {})
+    monkeypatch.setattr(config, "_said", set())
+    monkeypatch.setattr(Thread, "start", limited)
+    config.set_threads(3)
+    with pytest.warns(UserWarning, match=f"^{started + 1} of 3 threads are used, to the same results: can't start"):
+        results = threads.run(marking(), marking())
+    config.set_threads(4)
+    results += threads.run(marking()) + threads.begin(marking())()
+    apart = [marking() for _ in range(4)]
+    threads.run_apart(*([[job]] for job in apart))
+    for counts, _ in [*results, *(job.out for job in apart)]:
+        assert (counts == 1).all()
 
 
 def test_the_number_of_threads_may_change_in_between(monkeypatch):

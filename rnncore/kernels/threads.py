@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import atexit
+import logging  # noqa: F401  its hook takes a lock that the compiler needs: of hooks, the last one registered runs first
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import config
+from ..lock import engine_lock
 
 _WORTH_A_THREAD = 500_000  # floating point operations below which waking a thread costs more than it brings
 
@@ -121,13 +124,24 @@ class Helper:
 
 
 class Crew:
-    """Helpers, and what they are at."""
+    """Helpers, and what they are at; fewer than asked for where the system has no more threads."""
 
     def __init__(self, count: int):
-        from .._crew import MAIL
+        from .. import _crew
 
-        self.mails = np.zeros((count, MAIL), np.int64)
-        self.helpers = [Helper(mail) for mail in self.mails]
+        _crew.help_out(np.zeros(_crew.MAIL, np.int64), 0)  # compiled here, where an error is told of
+        self.mails, self.helpers = np.zeros((count, _crew.MAIL), np.int64), []
+        for mail in self.mails:
+            try:
+                self.helpers.append(Helper(mail))
+            except RuntimeError as error:
+                self.mails = self.mails[: len(self.helpers)]
+                config.warn_once(
+                    "no more threads",
+                    f"{len(self.helpers) + 1} of {count + 1} threads are used, to the same results: {error}. "
+                    "RNNCORE_THREADS and set_threads ask for fewer",
+                )
+                break
         self.jobs: tuple[Job, ...] = ()  # whose arrays a helper may still use
 
     def begin(self, jobs: tuple[Job, ...]) -> Callable[[], None]:
@@ -209,15 +223,52 @@ def _finish() -> None:
             helper.reach(helper.given)
 
 
+_held: list[Any] = []  # the compiler's lock, while this process is forked
+
+
+def _before_fork() -> None:
+    """Wait until no other thread is in the middle of what the child needs: there, it would never end.
+
+    That is a call of a layer, a helper's call, an import of what compiles, and a kernel that is compiled. The engine's
+    lock comes first, as it does for who computes.
+    """
+    engine_lock.acquire()
+    _finish()
+    while "rnncore._jit" in sys.modules:
+        for name in _under_way():
+            import_module(name)  # waits for the thread that imports it
+        from .._jit import compiler_lock
+
+        compiler_lock.acquire()
+        if not _under_way():
+            _held.append(compiler_lock)
+            return
+        compiler_lock.release()
+
+
+def _under_way() -> list[str]:
+    """Return the modules that are just being imported, of the packages that kernels need."""
+    ours = [name for name in list(sys.modules) if name.partition(".")[0] in ("rnncore", "numba", "llvmlite", "numpy")]
+    specs = ((name, getattr(sys.modules.get(name), "__spec__", None)) for name in ours)
+    return [name for name, spec in specs if getattr(spec, "_initializing", False)]
+
+
+def _after_fork() -> None:
+    if _held:
+        _held.pop().release()
+    engine_lock.release()
+
+
 def _start_anew() -> None:
     global _busy
     _busy = threading.RLock()
     _crews.clear()
+    _after_fork()
 
 
 atexit.register(_finish)
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(before=_finish, after_in_child=_start_anew)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_start_anew)
 
 
 def parts_of(*jobs: Job) -> int:
@@ -279,35 +330,3 @@ def begin(*jobs: Job) -> Callable[[], list[Any]]:
         return lambda: (wait(), [job.out for job in jobs])[1]
     found = run(*jobs) if any(job.rows for job in jobs) else [job.out for job in jobs]
     return lambda: found
-
-
-class _Notes:
-    """Stands where a `Crew` does, and writes calls down instead of making them."""
-
-    def __init__(self):
-        self.helpers = [None]
-        self.calls: list[tuple[Callable, tuple[Any, ...]]] = []
-
-    def begin(self, jobs: tuple[Job, ...]) -> Callable[[], None]:
-        self.run(jobs)
-        return lambda: None
-
-    def run(self, jobs: Sequence[Job], parts: int = 1) -> None:
-        self.calls += [(job.function, job.arrays) for job in jobs if job.rows]
-
-    def run_apart(self, *parts: Sequence[Job]) -> None:
-        self.run([*chain(*parts)])
-
-
-@contextmanager
-def noted() -> Iterator[list[tuple[Callable, tuple[Any, ...]]]]:
-    """Let jobs within the block be written down, as (function, arrays), and not be done: what they give is anything."""
-    global _crew, parts_of, _WORTH_A_THREAD
-    before, count, notes = (_crew, parts_of, _WORTH_A_THREAD), config.threads(), _Notes()
-    _crew, parts_of, _WORTH_A_THREAD = (lambda: notes), (lambda *jobs: 2), 0
-    config.set_threads(2)  # of which one would be a helper, so that there is a crew for all jobs
-    try:
-        yield notes.calls
-    finally:
-        _crew, parts_of, _WORTH_A_THREAD = before
-        config.set_threads(count)

@@ -37,7 +37,7 @@ def replaced(path: str | os.PathLike) -> Iterator[Path]:
 
 def keras_home() -> Path:
     """Return the folder that Keras keeps its files in: ``$KERAS_HOME``, or else ``~/.keras``."""
-    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
 
 
 def get_file(

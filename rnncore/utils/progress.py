@@ -82,7 +82,7 @@ def compiling_told(verbose: int) -> Iterator[None]:
     def tell():
         config.compiling.begin = _nothing
         with suppress(OSError, ValueError):
-            print("Compiling kernels: once on this machine, some seconds.", flush=True)
+            print("Compiling kernels: up to a minute, once on this machine.", flush=True)
 
     config.compiling.begin = tell if verbose else _nothing
     try:
