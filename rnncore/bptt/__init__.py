@@ -1,0 +1,1 @@
+"""Backpropagation through time: loops over arrays, with no layer in them."""
