@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import floor, growth, report, texts
+from benchmarks import floor, growth, report, texts, walk_step
 from benchmarks.__main__ import main
 from benchmarks.adapters import KerasLike
 from benchmarks.cases import AXES, CASES, Case, sweep
@@ -306,6 +306,21 @@ def test_a_layers_growth_is_told(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines[::2]] == ["ms by steps", "ms by batch"]
     assert all(line.startswith("t = ") and " b n^" in line for line in lines[1::2])
+
+
+def test_the_walk_through_a_step_is_told(capsys):
+    assert walk_step.main([]) == 0
+    *walk, last = capsys.readouterr().out.splitlines()
+    places = [line.split()[1] for line in walk]
+    assert len(set(places)) == len(places)
+    number = 1 + places.index(walk_step.REVERSE)
+    files = len({place.split(":")[0] for place in places})
+    assert last == f"{len(places)} functions in {files} files; the reverse loop is number {number}"
+    forward, backward = (places.index(f"cells/lstm.py:{name}") for name in ("step", "step_backward"))
+    assert forward < number <= backward  # the walk goes on from the loop into the cell
+    assert walk[backward].index(places[backward]) > walk[number - 1].index(walk_step.REVERSE)  # and is indented there
+    with pytest.raises(ValueError, match="'nowhere:loop'; the step enters no such function"):
+        walk_step.main(["--reverse", "nowhere:loop"])
 
 
 def test_limits_are_measured(monkeypatch):
