@@ -421,7 +421,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__.splitlines()[0])
     parser.add_argument("--all", action="store_true", help="what the nearest tests miss against the quick run, too")
     parser.add_argument("--check", action="store_true", help="only whether each entry still fits the sources")
-    parser.add_argument("--only", type=int, nargs="+", metavar="N", help="entries by their number, from 1")
+    parser.add_argument(
+        "--only",
+        type=int,
+        nargs="+",
+        metavar="N",
+        choices=range(1, 1 + len(MUTATIONS)),
+        help="entries by their number, from 1",
+    )
     options = parser.parse_args(arguments)
     wrong = misfits()
     if wrong or options.check:
