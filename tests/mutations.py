@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["-m", "not slow", "--ignore", "tests/test_mutations.py"]  # whose table the fault does not fit any more
-TIMEOUT = {"nearest": 600, "all": 3600}  # seconds; a fault that makes a loop endless is found
+TIMEOUT = 3600  # seconds of a run of tests: a fault that makes a loop endless is found
 
 
 class Mutation(NamedTuple):
@@ -39,6 +39,12 @@ class Mutation(NamedTuple):
     def __str__(self) -> str:
         old, new = (" ".join(text.split()) for text in (self.old, self.new))
         return f"{self.kind:<22} {self.file}: {old} -> {new}"
+
+    def nearest(self) -> list[str]:
+        """Return pytest's arguments for the nearest tests."""
+        paths, *options = self.tests.partition(" -")
+        arguments = [f"tests/{path}" for path in paths.split()] + shlex.split("".join(options))
+        return [*arguments, "-n", "0", "-m", "not slow and not keras"]
 
 
 LECTURE = "bptt/test_lecture.py -k numpy"  # layers against the lecture, which has the same cells
@@ -371,7 +377,7 @@ def copied(to: Path) -> Path:
     return Path(shutil.copytree(ROOT, to / "rnncore", ignore=ignored))
 
 
-def fails(root: Path, arguments: list[str], backend: str, timeout: float) -> str:
+def failure(root: Path, arguments: list[str], backend: str) -> str:
     """Return the first test that fails, or how pytest ended otherwise; empty where all pass.
 
     Raises
@@ -386,34 +392,37 @@ def fails(root: Path, arguments: list[str], backend: str, timeout: float) -> str
         "RNNCORE_BACKEND": backend,
         "RNNCORE_CACHE_DIR": str(root.parent / "kernels"),
     }
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "--no-header",
-        "--tb=no",
-        "-p",
-        "no:cacheprovider",
-        *arguments,
-    ]
+    briefly = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *briefly, *arguments]
     try:
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
-        return f"no end within {timeout} s"
+        return f"no end within {TIMEOUT} s"
     if done.returncode in (4, 5):
         raise ValueError(f"pytest {shlex.join(arguments)} runs no test:\n{done.stdout}{done.stderr}")
     named = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return "" if done.returncode == 0 else named[0] if named else f"pytest ended with {done.returncode}"
 
 
-def nearest(root: Path, tests: str, backend: str) -> str:
-    """Return as `fails` does, of an entry's tests."""
-    paths, *options = tests.partition(" -")
-    arguments = [f"tests/{path}" for path in paths.split()] + shlex.split("".join(options))
-    arguments += ["-n", "0", "-m", "not slow and not keras"]
-    return fails(root, arguments, backend, TIMEOUT["nearest"])
+def found(root: Path, mutation: Mutation, arguments: list[str], sound: set[tuple[str, ...]]) -> str:
+    """Return the first test that finds a fault; `sound` has the tests that passed without one.
+
+    Raises
+    ------
+    RuntimeError
+        A test fails without the fault.
+    """
+    run = (*arguments, mutation.backend)
+    if run not in sound and (broken := failure(root, arguments, mutation.backend)):
+        raise RuntimeError(f"without a fault: {broken}")
+    sound.add(run)
+    file = root / "rnncore" / mutation.file
+    source = file.read_text()
+    file.write_text(source.replace(mutation.old, mutation.new))
+    try:
+        return failure(root, arguments, mutation.backend)
+    finally:
+        file.write_text(source)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -438,19 +447,12 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as away:
         root, caught, sound = copied(Path(away)), 0, set()
         for n, mutation in chosen:
-            aim = mutation.tests, mutation.backend
-            if aim not in sound and (found := nearest(root, *aim)):
-                raise RuntimeError(f"without a fault: {found}")
-            sound.add(aim)
-            file, start = root / "rnncore" / mutation.file, time.perf_counter()
-            source = file.read_text()
-            file.write_text(source.replace(mutation.old, mutation.new))
-            found = nearest(root, *aim)
-            if not found and options.all:
-                found = fails(root, QUICK, mutation.backend, TIMEOUT["all"])
-            file.write_text(source)
-            caught += bool(found)
-            outcome = f"caught by {found}" if found else "MISSED"
+            start = time.perf_counter()
+            by = found(root, mutation, mutation.nearest(), sound)
+            if not by and options.all:
+                by = found(root, mutation, QUICK, sound)
+            caught += bool(by)
+            outcome = f"caught by {by}" if by else "MISSED"
             print(f"{n:3} {time.perf_counter() - start:6.1f} s  {mutation}\n{'':14}{outcome}", flush=True)
     print(f"caught {caught} of {len(chosen)}")
     return caught < len(chosen)
