@@ -95,6 +95,9 @@ def test_rmsprop_by_hand():
     assert one(RMSprop(0.1, epsilon=0.001), 0.2) == pytest.approx(0.717157, abs=1e-6)
     # centered: mean 0.02, variance 0.004 - 0.0004 = 0.0036, + 0.0013 = 0.07²: 1 - 0.02 / 0.07
     assert one(RMSprop(0.1, epsilon=0.0013, centered=True), 0.2) == pytest.approx(1 - 2 / 7)
+    # then v = 0.0036 + 0.004, mean 0.018 + 0.02, variance 0.0076 - 0.001444
+    second = 0.02 / math.sqrt(0.006156 + 0.0013)
+    assert one(RMSprop(0.1, epsilon=0.0013, centered=True), 0.2, 0.2) == pytest.approx(1 - 2 / 7 - second)
 
 
 def test_adam_by_hand():

@@ -1,0 +1,462 @@
+"""Do the tests find a fault? Deliberate ones, put one after another into a copy of the checkout.
+
+    python -m tests.mutations             each fault against the tests nearest to it
+    python -m tests.mutations --all       those that they miss against the quick run, too
+    python -m tests.mutations --check     only whether each entry still fits the sources
+    python -m tests.mutations --only 3 17
+
+The same tests are run without a fault first: a test that fails anyway finds nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+QUICK = ["-m", "not slow", "--ignore", "tests/test_mutations.py"]  # whose table the fault does not fit any more
+TIMEOUT = 3600  # seconds of a run of tests: a fault that makes a loop endless is found
+
+
+class Mutation(NamedTuple):
+    """A fault: `old`, which stands once in a file of the package, becomes `new`."""
+
+    kind: str
+    file: str
+    old: str
+    new: str
+    tests: str  # the nearest ones: what pytest is given, below tests/
+    backend: str = "numpy"  # "numba" where the fault is in what is compiled
+
+    def __str__(self) -> str:
+        old, new = (" ".join(text.split()) for text in (self.old, self.new))
+        return f"{self.kind:<22} {self.file}: {old} -> {new}"
+
+    def nearest(self) -> list[str]:
+        """Return pytest's arguments for the nearest tests."""
+        paths, *options = self.tests.partition(" -")
+        arguments = [f"tests/{path}" for path in paths.split()] + shlex.split("".join(options))
+        return [*arguments, "-n", "0", "-m", "not slow and not keras"]
+
+
+LECTURE = "bptt/test_lecture.py -k numpy"  # layers against the lecture, which has the same cells
+DERIVATIVE = "bptt/test_lecture.py -k derivative"
+CELLS = "test_gradients.py::test_cells_by_themselves_and_run -k numpy"
+LAYERS = "test_gradients.py::test_other_layers test_layers.py::test_dense test_layers.py::test_dropout"
+SMALL_LAYERS = "test_small_layers.py"
+PADDING = "test_padding.py::test_outputs_at_every_step test_padding.py::test_gradients -k numpy"
+LOSSES = "test_losses.py"
+OPTIMIZERS = "test_optimizers.py -k by_hand"
+
+MUTATIONS = [
+    # --- a sign ------------------------------------------------------------------------------------------------
+    Mutation(
+        "sign",
+        "cells/lstm.py",
+        "dc_prev = dc * f",
+        "dc_prev = -dc * f",
+        DERIVATIVE,
+    ),
+    Mutation(
+        "sign",
+        "cells/gru.py",
+        "dh_prev = ds * r",
+        "dh_prev = -ds * r",
+        CELLS,
+    ),
+    Mutation(
+        "sign",
+        "losses.py",
+        "np.maximum(z, 0) - y * z",
+        "np.maximum(z, 0) + y * z",
+        LOSSES,
+    ),
+    Mutation(
+        "sign",
+        "optimizers.py",
+        "return w + (mu * momentum - lr * g), momentum",
+        "return w + (mu * momentum + lr * g), momentum",
+        OPTIMIZERS,
+    ),
+    # --- a gate in another's place -----------------------------------------------------------------------------
+    Mutation(
+        "gate swapped",
+        "cells/lstm.py",
+        "return dz_i, dz_f, dz_k, dz_o, dc_prev, dc",
+        "return dz_f, dz_i, dz_k, dz_o, dc_prev, dc",
+        DERIVATIVE,
+    ),
+    Mutation(
+        "gate swapped",
+        "cells/lstm.py",
+        'gates=("i", "f", "k", "o")',
+        'gates=("f", "i", "k", "o")',
+        LECTURE,
+    ),
+    Mutation(
+        "gate swapped",
+        "cells/gru.py",
+        "dz_z = d_sigmoid(dz, z, z_z)\n    dz_r",
+        "dz_z = d_sigmoid(dz, r, z_z)\n    dz_r",
+        CELLS,
+    ),
+    Mutation(
+        "gate swapped",
+        "layers/rnn_cells.py",
+        'spec.gates.index("f")',
+        'spec.gates.index("i")',
+        "test_layers.py::test_starting_weights",
+    ),
+    # --- a mask ignored ----------------------------------------------------------------------------------------
+    Mutation(
+        "mask ignored",
+        "kernels/time_loop.py",
+        "states[:, after, idle] = states[:, before, idle]",
+        "states[:, after, idle] = 0",
+        PADDING,
+    ),
+    Mutation(
+        "mask ignored",
+        "kernels/time_loop.py",
+        "dstates[:, t, idle] += dstates[:, t + 1, idle]",
+        "dstates[:, t, idle] += 0",
+        PADDING,
+    ),
+    Mutation(
+        "mask ignored",
+        "losses.py",
+        "kept = np.where(kept, weight, dtype.type(0))",
+        "kept = np.full(kept.shape, weight)",
+        LOSSES,
+    ),
+    Mutation(
+        "mask ignored",
+        "layers/pooling.py",
+        "np.max(np.where(kept, x, -np.inf), axis=1, keepdims=True)",
+        "np.max(x, axis=1, keepdims=True)",
+        SMALL_LAYERS,
+    ),
+    Mutation(
+        "mask ignored",
+        "layers/embedding.py",
+        "return x != 0 if self.mask_zero else None",
+        "return None",
+        "test_layers.py::test_masks_that_go_on",
+    ),
+    # --- one too many, one too few -----------------------------------------------------------------------------
+    Mutation(
+        "off by one",
+        "optimizers.py",
+        "alpha = lr * np.sqrt(1 - exact(self.beta_2) ** t) /",
+        "alpha = lr * np.sqrt(1 - exact(self.beta_2) ** (t + 1)) /",
+        OPTIMIZERS,
+    ),
+    Mutation(
+        "off by one",
+        "layers/rnn_cells.py",
+        "last = steps % slots[1]",
+        "last = (steps - 1) % slots[1]",
+        "test_recurrent.py::test_stateful_pieces_are_the_whole",
+    ),
+    Mutation(
+        "off by one",
+        "layers/rnn_cells.py",
+        "first = end - bptt_steps",
+        "first = end - bptt_steps - 1",
+        "test_recurrent.py::test_bptt_steps_cuts_where_the_reference_does -k numpy",
+    ),
+    Mutation(
+        "off by one",
+        "kernels/time_loop.py",
+        "now, before, after = t, t, t + 1\n",
+        "now, before, after = t, t, t\n",
+        'test_kernels.py::test_compiled_equals_numpy -k "lstm and none and whole"',
+        "numba",
+    ),
+    # --- transposed --------------------------------------------------------------------------------------------
+    Mutation(
+        "transposed",
+        "kernels/products.py",
+        "np.ascontiguousarray(weight.T).reshape(gates, -1, len(weight))",
+        "weight.reshape(gates, -1, len(weight))",
+        LECTURE,
+    ),
+    Mutation(
+        "transposed",
+        "layers/core.py",
+        "matmul(flat, self.kernel.T)",
+        "matmul(flat, self.kernel.reshape(self.kernel.T.shape))",
+        LAYERS,
+    ),
+    Mutation(
+        "transposed",
+        "bptt/lecture.py",
+        "dh_next = dz @ U.T\n    return np.stack(dx), dh_next, dW, dU, db",
+        "dh_next = dz @ U\n    return np.stack(dx), dh_next, dW, dU, db",
+        DERIVATIVE,
+    ),
+    Mutation(
+        "transposed",
+        "layers/recurrent.py",
+        "y = h.swapaxes(0, 1).copy() if self.return_sequences",
+        "y = h.reshape(*h.shape[1::-1], -1).copy() if self.return_sequences",
+        LECTURE,
+    ),
+    # --- a bias forgotten --------------------------------------------------------------------------------------
+    Mutation(
+        "bias forgotten",
+        "layers/core.py",
+        "bias = self.bias if self.use_bias else np.zeros(self.units, self.dtype)",
+        "bias = np.zeros(self.units, self.dtype)",
+        LAYERS,
+    ),
+    Mutation(
+        "bias forgotten",
+        "kernels/products.py",
+        "bias[columns] = dz.sum(axis=1).ravel()",
+        "bias[columns] = 0",
+        LECTURE,
+    ),
+    Mutation(
+        "bias forgotten",
+        "layers/rnn_cells.py",
+        "return bias[0] + bias[1] * joined[:, None].astype(self.dtype), apart",
+        "return bias[0], apart",
+        CELLS,
+    ),
+    Mutation(
+        "bias forgotten",
+        "kernels/hoisted.py",
+        "copy_row(target[i], bias[g])",
+        "clear_row(target[i])",
+        "test_products.py::test_compiled_equals_numpy -k all-dense-0",
+        "numba",
+    ),
+    # --- what dropout keeps is not scaled ----------------------------------------------------------------------
+    Mutation(
+        "dropout scale forgotten",
+        "layers/base.py",
+        "np.multiply(keep, 1 / np.asarray(1 - rate, dtype), dtype=dtype)",
+        "keep.astype(dtype)",
+        LAYERS,
+    ),
+    Mutation(
+        "dropout scale forgotten",
+        "kernels/time_loop.py",
+        "value = value if drop is None else value * drop[n, taken]",
+        "value = value if drop is None else value * (drop[n, taken] != 0)",
+        CELLS,
+    ),
+    Mutation(
+        "dropout scale forgotten",
+        "kernels/products.py",
+        "dx = (dx if drop is None else dx * _steps(drop, dx.shape[1], valid)).sum(axis=0)",
+        "dx = dx.sum(axis=0)",
+        CELLS,
+    ),
+    Mutation(
+        "dropout scale forgotten",
+        "kernels/dropped.py",
+        "factor if i < own else beside_factor",
+        "factor",
+        "test_products.py::test_compiled_equals_numpy -k all-dense-1",
+        "numba",
+    ),
+    # --- a slot, or a moment, in another's place ---------------------------------------------------------------
+    Mutation(
+        "wrong slot",
+        "optimizers.py",
+        "(np.sqrt(velocity) + epsilon), momentum, velocity",
+        "(np.sqrt(velocity) + epsilon), velocity, momentum",
+        OPTIMIZERS,
+    ),
+    Mutation(
+        "wrong slot",
+        "optimizers.py",
+        "np.sqrt(variance + epsilon), velocity, average_gradient\n",
+        "np.sqrt(variance + epsilon), average_gradient, velocity\n",
+        OPTIMIZERS,
+    ),
+    Mutation(
+        "wrong moment",
+        "kernels/lookups.py",
+        "zip(sums, (rows, moment(rows)), strict=True)",
+        "zip(sums, (rows, rows), strict=True)",
+        "test_lookups.py",
+    ),
+    Mutation(
+        "wrong slot",
+        "cells/lstm.py",
+        'states=("h", "c")',
+        'states=("c", "h")',
+        LECTURE,
+    ),
+    # --- along another axis ------------------------------------------------------------------------------------
+    Mutation(
+        "wrong axis",
+        "layers/normalization.py",
+        "dn.mean(axis=axes, keepdims=True)",
+        "dn.mean(axis=self._others, keepdims=True)",
+        SMALL_LAYERS,
+    ),
+    Mutation(
+        "wrong axis",
+        "activations.py",
+        "return y * (dy - np.sum(dy * y, axis=-1, keepdims=True))",
+        "return y * (dy - np.sum(dy * y, axis=0, keepdims=True))",
+        "test_activations.py -k softmax",
+    ),
+    Mutation(
+        "wrong axis",
+        "losses.py",
+        "return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))",
+        "return z - np.log(np.exp(z).sum(axis=0, keepdims=True))",
+        LOSSES,
+    ),
+    # --- another reduction -------------------------------------------------------------------------------------
+    Mutation(
+        "wrong reduction",
+        "losses.py",
+        "size if weights is None else float(weights.sum())",
+        "size",
+        LOSSES,
+    ),
+    Mutation(
+        "wrong reduction",
+        "kernels/products.py",
+        "np.add.at(out, _taken(inputs.place[None], valid)[0], matmul(_taken(dz, valid), turned).sum(axis=0))",
+        "out[_taken(inputs.place[None], valid)[0]] = matmul(_taken(dz, valid), turned).sum(axis=0)",
+        "test_dense_gradient.py::test_the_dense_gradient_is_the_same -k numpy",
+    ),
+    Mutation(
+        "wrong reduction",
+        "layers/rnn_cells.py",
+        "for other in sums[1:]:",
+        "for other in sums[2:]:",
+        "bptt/test_lecture.py -k numba",
+        "numba",
+    ),
+    Mutation(
+        "wrong reduction",
+        "optimizers.py",
+        'kept["gradient_accumulator"] / self.gradient_accumulation_steps',
+        'kept["gradient_accumulator"]',
+        OPTIMIZERS,
+    ),
+]
+
+
+def misfits() -> list[str]:
+    """Return what is wrong with the entries: a file or a test that is not there, a text that is not there once."""
+    wrong = []
+    for number, mutation in enumerate(MUTATIONS, 1):
+        file = ROOT / "rnncore" / mutation.file
+        if not file.is_file():
+            wrong.append(f"{number}: there is no file {mutation.file}")
+        elif (count := file.read_text().count(mutation.old)) != 1:
+            wrong.append(f"{number}: {mutation.file} has {mutation.old!r} {count} times; expected once")
+        for test in mutation.tests.split(" -")[0].split():
+            path, _, name = test.partition("::")
+            path = ROOT / "tests" / path
+            if not path.is_file() or f"def {name}" not in path.read_text():
+                wrong.append(f"{number}: there is no test {test}")
+    return wrong
+
+
+def copied(to: Path) -> Path:
+    """Return a copy of the checkout: the faults are never in the one that is worked in."""
+    ignored = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "results", "build", "dist")
+    return Path(shutil.copytree(ROOT, to / "rnncore", ignore=ignored))
+
+
+def failure(root: Path, arguments: list[str], backend: str) -> str:
+    """Return the first test that fails, or how pytest ended otherwise; empty where all pass.
+
+    Raises
+    ------
+    ValueError
+        There are no such tests.
+    """
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(root),
+        "PYTHONDONTWRITEBYTECODE": "1",  # of a file changed twice in a second an old form would be taken
+        "RNNCORE_BACKEND": backend,
+        "RNNCORE_CACHE_DIR": str(root.parent / "kernels"),
+    }
+    briefly = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *briefly, *arguments]
+    try:
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return f"no end within {TIMEOUT} s"
+    if done.returncode in (4, 5):
+        raise ValueError(f"pytest {shlex.join(arguments)} runs no test:\n{done.stdout}{done.stderr}")
+    named = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return "" if done.returncode == 0 else named[0] if named else f"pytest ended with {done.returncode}"
+
+
+def found(root: Path, mutation: Mutation, arguments: list[str], sound: set[tuple[str, ...]]) -> str:
+    """Return the first test that finds a fault; `sound` has the tests that passed without one.
+
+    Raises
+    ------
+    RuntimeError
+        A test fails without the fault.
+    """
+    run = (*arguments, mutation.backend)
+    if run not in sound and (broken := failure(root, arguments, mutation.backend)):
+        raise RuntimeError(f"without a fault: {broken}")
+    sound.add(run)
+    file = root / "rnncore" / mutation.file
+    source = file.read_text()
+    file.write_text(source.replace(mutation.old, mutation.new))
+    try:
+        return failure(root, arguments, mutation.backend)
+    finally:
+        file.write_text(source)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print what becomes of each fault; return 0 where all are found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__.splitlines()[0])
+    parser.add_argument("--all", action="store_true", help="what the nearest tests miss against the quick run, too")
+    parser.add_argument("--check", action="store_true", help="only whether each entry still fits the sources")
+    parser.add_argument(
+        "--only",
+        type=int,
+        nargs="+",
+        metavar="N",
+        choices=range(1, 1 + len(MUTATIONS)),
+        help="entries by their number, from 1",
+    )
+    options = parser.parse_args(arguments)
+    wrong = misfits()
+    if wrong or options.check:
+        print("\n".join(wrong) or f"{len(MUTATIONS)} entries fit the sources")
+        return len(wrong) > 0
+    chosen = [(n, mutation) for n, mutation in enumerate(MUTATIONS, 1) if not options.only or n in options.only]
+    with tempfile.TemporaryDirectory() as away:
+        root, caught, sound = copied(Path(away)), 0, set()
+        for n, mutation in chosen:
+            start = time.perf_counter()
+            by = found(root, mutation, mutation.nearest(), sound)
+            if not by and options.all:
+                by = found(root, mutation, QUICK, sound)
+            caught += bool(by)
+            outcome = f"caught by {by}" if by else "MISSED"
+            print(f"{n:3} {time.perf_counter() - start:6.1f} s  {mutation}\n{'':14}{outcome}", flush=True)
+    print(f"caught {caught} of {len(chosen)}")
+    return caught < len(chosen)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
