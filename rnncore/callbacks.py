@@ -12,6 +12,7 @@ from typing import Any
 from . import saving
 from .configured import look_up
 from .layers.checks import finite, flag, fraction, positive, whole
+from .utils.files import remove_drafts
 
 
 class Callback:
@@ -337,8 +338,7 @@ class BackupAndRestore(Callback):
 
     def on_train_begin(self, logs=None):
         self._batches, self._ended = 0, False
-        for draft in self.path.parent.glob(f".{self.path.stem}.*{self.path.suffix}"):
-            draft.unlink()  # of a run that was cut while it wrote
+        remove_drafts(self.path)  # of a run that was cut while it wrote
         if self.path.exists():
             saving.load_checkpoint(self.model, self.path)
             self._ended = self._all_done()

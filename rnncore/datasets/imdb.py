@@ -499,9 +499,9 @@ def _build(npz: Path, index: Path) -> None:
         known = ([*(ranks[word] for word in words if word in ranks), 0] for words, _ in reviews)
         arrays[f"x_{part}"] = np.fromiter(chain.from_iterable(known), dtype="<i4")
         arrays[f"y_{part}"] = np.array([label for _, label in reviews], dtype="<i8")
-    with replaced(npz) as draft, open(draft, "wb") as file:
+    with replaced(npz) as file:
         np.savez(file, **arrays)
-    with replaced(index) as draft, open(draft, "wb") as file:
+    with replaced(index) as file:
         file.write(json.dumps({word.decode(): rank for word, rank in ranks.items()}).encode())
 
 

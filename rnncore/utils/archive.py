@@ -54,7 +54,7 @@ def write(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
     text = json.dumps(_taken_apart(content, (), arrays)).encode()
     if len(text) > TEXT_LIMIT:
         raise ValueError(f"{path}: the values beside the arrays are {len(text):,} bytes; at most {TEXT_LIMIT:,} fit")
-    with replaced(path) as draft, zipfile.ZipFile(draft, "w") as archive:
+    with replaced(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo(TEXT, _DATE), text)
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(name, _DATE), "w", force_zip64=array.nbytes >= 1 << 31) as member:
