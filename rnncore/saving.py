@@ -18,11 +18,12 @@ import numpy as np
 
 from .configured import custom_object_scope, revived
 from .layers.base import Layer, expected_weights
+from .layers.checks import check_finite
 from .layers.recurrent import RNN
 from .utils import archive
 
 VERSION = 1
-OBJECT_LIMIT = 2000  # classes named in a file
+OBJECT_LIMIT = 2000  # classes, and metrics by name, in a file
 
 _WORD = (1 << 64) - 1
 
@@ -44,6 +45,10 @@ def save_model(model: Any, path: str | os.PathLike, overwrite: bool = True) -> N
         There is such a file, and `overwrite` is False.
     TypeError
         The configuration holds something that cannot be written in plain values, as a function.
+
+    Notes
+    -----
+    Weights that are not finite are written as they are, for a look at a model that diverged; see `load_model`.
     """
     _write(path, overwrite, "model", {**described_model(model), "state": model_state(model)})
 
@@ -63,12 +68,14 @@ def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None
     Raises
     ------
     ValueError
-        The file is damaged, or no model's, or names a class that is not known; the message says which and why.
+        The file is damaged, or no model's, or names a class that is not known; the message says which and why. Or a
+        weight, a state or an array of the optimizer is not finite, which `set_weights` and `fit` refuse, too:
+        ``numpy.load(path)`` shows the arrays of such a file.
     FileNotFoundError
     """
     content = _read(path, "model")
     with _refusing(path), custom_object_scope(custom_objects):
-        _check_number_of_objects(content["model"])
+        _check_number_of_objects([content["model"], content["compile"]])
         state = content["state"]
         with expected_weights(_arrays(state["weights"])):
             model = revived(content["model"], Layer)
@@ -96,16 +103,22 @@ def load_weights(model: Any, path: str | os.PathLike) -> None:
     Raises
     ------
     ValueError
-        The file is damaged, or its weights do not fit; the model has not changed then.
+        The file is damaged, or its weights do not fit, or are not finite; the model has not changed then.
     FileNotFoundError
     """
     content = _read(path, "weights", "model")
     with _refusing(path):
         weights = _arrays(content["weights"] if content["kind"] == "weights" else content["state"]["weights"])
-        if not model.built:
-            with expected_weights(weights):
-                model.build(tuple(content["input_shape"]))
-        _put(weight_names(model), model.weights, weights)
+        unbuilt = [part for part in model.walk() if not part.built]
+        try:
+            if not model.built:
+                with expected_weights(weights):
+                    model.build(tuple(content["input_shape"]))
+            _put(weight_names(model), model.weights, weights)
+        except BaseException:  # no model of zeros is left behind
+            for part in unbuilt:
+                part.built, part.weight_names = False, []
+            raise
 
 
 def save_checkpoint(model: Any, path: str | os.PathLike) -> None:
@@ -214,6 +227,8 @@ def _check_states(layer: RNN, states: Any) -> None:
     expected = [((len(cell.state_size), row, cell.units), layer.dtype) for cell in layer.cells for row in rows]
     if [(array.shape, array.dtype.name) for array in states] != expected:
         raise ValueError(f"the states of layer {layer.name!r} do not fit it")
+    for array in states:
+        check_finite(array, f"a state of layer {layer.name!r}")
 
 
 def _put(names: Sequence[str], own: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> None:
@@ -225,6 +240,7 @@ def _put(names: Sequence[str], own: Sequence[np.ndarray], given: Sequence[np.nda
             raise ValueError(
                 f"its weight for {name} is {theirs.dtype} {theirs.shape}; expected {mine.dtype} {mine.shape}"
             )
+        check_finite(theirs, f"its weight for {name}", mine.dtype)
     for mine, theirs in zip(own, given, strict=True):
         mine[...] = theirs
 
@@ -276,6 +292,7 @@ def _check_number_of_objects(content: Any) -> None:
             count += "class_name" in value
             ahead += value.values()
         elif isinstance(value, list):
+            count += sum(isinstance(item, str) for item in value)
             ahead += value
     if count > OBJECT_LIMIT:
         raise ValueError(f"it describes {count:,} objects; at most {OBJECT_LIMIT:,} are allowed")

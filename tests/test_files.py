@@ -108,12 +108,17 @@ def test_the_drafts_of_killed_saves_go_and_those_of_living_ones_stay(tmp_path):
     assert names(tmp_path) == ["a", "b"]
 
 
+def fail(path, error):
+    with replaced(path) as file:
+        file.write(b"half")
+        raise error
+
+
 def test_what_fails_leaves_the_old_file_and_no_draft(tmp_path):
     write(tmp_path / "a", b"old")
     for error in (ValueError, KeyboardInterrupt):
-        with pytest.raises(error), replaced(tmp_path / "a") as file:
-            file.write(b"half")
-            raise error
+        with pytest.raises(error):
+            fail(tmp_path / "a", error)
     assert (tmp_path / "a").read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
 
