@@ -114,11 +114,13 @@ def load_weights(model: Any, path: str | os.PathLike) -> None:
             if not model.built:
                 with expected_weights(weights):
                     model.build(tuple(content["input_shape"]))
-            _put(weight_names(model), model.weights, weights)
+            _check_fit(weight_names(model), model.weights, weights)
         except BaseException:  # no model of zeros is left behind
             for part in unbuilt:
                 part.built, part.weight_names = False, []
             raise
+        for mine, theirs in zip(model.weights, weights, strict=True):
+            mine[...] = theirs
 
 
 def save_checkpoint(model: Any, path: str | os.PathLike) -> None:
@@ -177,10 +179,13 @@ def set_model_state(model: Any, state: Mapping[str, Any]) -> None:
         raise ValueError(f"it has states of {len(state['states'])} recurrent layers; the model has {len(layers)}")
     for layer, states in zip(layers, state["states"], strict=True):
         _check_states(layer, states)
-    _put(weight_names(model), model.weights, _arrays(state["weights"]))
+    weights = _arrays(state["weights"])
+    _check_fit(weight_names(model), model.weights, weights)
     if state["optimizer"] is not None and model.optimizer is not None:
         model.optimizer.build(model.trainable_weights)
         model.optimizer.set_state(state["optimizer"])
+    for mine, theirs in zip(model.weights, weights, strict=True):  # only when all is known to fit
+        mine[...] = theirs
     for layer, states in zip(layers, state["states"], strict=True):
         layer.states = states
     for generator, row in zip(generators, state["generators"], strict=True):
@@ -231,8 +236,8 @@ def _check_states(layer: RNN, states: Any) -> None:
         check_finite(array, f"a state of layer {layer.name!r}")
 
 
-def _put(names: Sequence[str], own: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> None:
-    """Copy arrays into others of the same shapes: all, or none."""
+def _check_fit(names: Sequence[str], own: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> None:
+    """Raise ValueError if the weights `given` are not finite ones of the same shapes as the model's `own`."""
     if len(given) != len(own):
         raise ValueError(f"it has {len(given)} weights; the model has {len(own)}")
     for name, mine, theirs in zip(names, own, given, strict=True):
@@ -241,8 +246,6 @@ def _put(names: Sequence[str], own: Sequence[np.ndarray], given: Sequence[np.nda
                 f"its weight for {name} is {theirs.dtype} {theirs.shape}; expected {mine.dtype} {mine.shape}"
             )
         check_finite(theirs, f"its weight for {name}", mine.dtype)
-    for mine, theirs in zip(own, given, strict=True):
-        mine[...] = theirs
 
 
 def _arrays(values: Any) -> list[np.ndarray]:

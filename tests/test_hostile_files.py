@@ -1,5 +1,6 @@
 """Thousands of damaged and hostile files: each loads or is refused in one sentence, in bounded time and memory."""
 
+import copy
 import faulthandler
 import json
 import os
@@ -135,14 +136,15 @@ def some_places(content, rng):
 
 def change_value(content, rng):
     inside, key = rng.choice(some_places(content, rng))
-    inside[key] = rng.choice(ODD)
+    inside[key] = copy.deepcopy(rng.choice(ODD))  # or it might come to hold itself
 
 
 def change_number(content, rng):
-    numbers = [(inside, key) for inside, key in some_places(content, rng) if isinstance(inside[key], (int, float))]
+    numbers = [(inside, key) for inside, key in some_places(content, rng) if type(inside[key]) in (int, float)]
     if numbers:
         inside, key = rng.choice(numbers)
-        inside[key] = rng.choice((-inside[key], inside[key] + 1, float(inside[key]), str(inside[key]), 10**12, 1 << 63))
+        number = inside[key]
+        inside[key] = rng.choice((-number, number + 1, str(number), [number], number == 1, 1.0, 10**12, 1 << 63))
 
 
 def delete_key(content, rng):

@@ -430,6 +430,11 @@ def changed(text, *keys, to):
     return json.dumps(content).encode()
 
 
+def schedule(boundaries):
+    config = {"boundaries": boundaries, "values": [0.1] * (len(boundaries) + 1)}
+    return {"class_name": "PiecewiseConstantDecay", "config": config}
+
+
 def auc(points, **options):
     return {"class_name": "AUC", "config": {"num_thresholds": points, **options}}
 
@@ -500,9 +505,13 @@ HOSTILE_TEXTS = {  # name: (what the text becomes, what is said)
         lambda t: changed(t, "compile", "metrics", to=[auc(9, thresholds=["x" * 2_000_000, *[0] * 500_000])]),
         "could not convert",
     ),
+    "a schedule of text": (
+        lambda t: changed(t, "compile", "optimizer", "config", "learning_rate", to=schedule(["", "x"])),
+        "boundaries is ['', 'x']; expected numbers",
+    ),
     "a shape of many axes": (
-        lambda t: changed(t, *LAYER, 0, to={"class_name": "Reshape", "config": {"target_shape": [9] * 1_000_000}}),
-        "target_shape has 1000000 entries",
+        lambda t: changed(t, *LAYER, 0, to={"class_name": "Reshape", "config": {"target_shape": [9] * 100_000}}),
+        "target_shape has 100000 entries",
     ),
     "a long name of a loss": (lambda t: changed(t, "compile", "loss", to="x" * 4_000_000), "unknown loss"),
     "long text": (lambda t: b'{"a": "' + b" " * archive.TEXT_LIMIT + b'"}', "larger than"),
