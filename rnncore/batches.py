@@ -6,6 +6,7 @@ A `Source` gives them one after another, and can go back to where a cut run stoo
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -74,10 +75,12 @@ class Source:
         """Return what says which batch comes next, in plain values and arrays."""
         return {name: getattr(self, name) for name in ("epochs", *self.remembers)}
 
-    def set_state(self, state: Mapping[str, Any], under_way: bool) -> None:
+    def set_state(self, state: Mapping[str, Any], under_way: bool, epochs: int, most: int | None) -> None:
         """Go to where `get_state` was called, in an epoch `under_way` or between two.
 
-        The user's object is told of as many epochs as it was.
+        The user's object is told of as many epochs as it was. That, and what is drawn from it again, is no more than
+        `epochs`, those that have ended, and `most`, the batches that may have been taken, if they were counted out:
+        the state may come from anyone.
 
         Raises
         ------
@@ -86,7 +89,9 @@ class Source:
         """
         if set(state) != set(self.get_state()):
             raise ValueError("training was cut with another kind of data")
-        self._go_to(state)
+        if whole(state["epochs"], "epochs") > epochs:
+            raise ValueError(f"epochs is {state['epochs']}; its History has {epochs}")
+        self._go_to(state, epochs, most)
         for _ in range(whole(state["epochs"], "epochs") if self._hooks is not None else 0):
             self._tell("on_epoch_begin")
             self._tell("on_epoch_end")
@@ -98,7 +103,7 @@ class Source:
         if hasattr(self._hooks, hook):
             getattr(self._hooks, hook)()
 
-    def _go_to(self, state):
+    def _go_to(self, state, epochs, most):
         raise NotImplementedError
 
     def restored(self, outputs: Sequence[np.ndarray], by_step: bool) -> np.ndarray | list[np.ndarray]:
@@ -152,7 +157,7 @@ class _Numbered(Source):
         """Return the batch of some of what is counted."""
         raise NotImplementedError
 
-    def _go_to(self, state):
+    def _go_to(self, state, epochs, most):
         for what in ("{count} {unit}", "{size} {unit} a batch"):
             before, now = (what.format(**values) for values in (state, vars(self)))
             if before != now:
@@ -300,12 +305,22 @@ class Stream(Source):
     def _next(self):
         return self._ahead.pop() if self._ahead else next(self._iterator)
 
-    def _go_to(self, state):
+    def _go_to(self, state, epochs, most):
         self.passes, self.taken = whole(state["passes"], "passes"), whole(state["taken"], "taken")
-        for _ in range(self.passes):
-            self._ahead = []
+        left = math.inf if most is None else most
+        if self.passes > epochs + 1 or self.taken > left:  # an epoch begins one pass at most
+            raise ValueError(
+                f"training was cut in pass {self.passes + 1} after {self.taken} batches; "
+                f"{epochs} epochs" + (f", and {most} batches in all," if most is not None else "") + " have not so many"
+            )
+        for _ in range(self.passes):  # where batches were not counted out, training needs a pass that ends
+            self._ahead, left = [], left - len(self._ahead)
             for _ in self._iterator:
-                pass
+                left -= 1
+                if left < 0:
+                    raise ValueError(
+                        f"training was cut after {self.passes} passes; there is one of over {most} batches"
+                    )
             self._open()
         for n in range(self.taken):
             if not self._look():

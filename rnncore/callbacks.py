@@ -16,6 +16,7 @@ from . import saving
 from .configured import look_up
 from .description import described_training, plain
 from .layers.checks import finite, flag, fraction, positive, whole
+from .utils.files import remove_drafts
 
 
 class Callback:
@@ -415,8 +416,7 @@ class BackupAndRestore(Callback):
                 put_back()
                 raise
         self._batches, self._ended = 0, content is not None and self._all_done()
-        for draft in self.path.parent.glob(f".{self.path.stem}.*{self.path.suffix}"):
-            draft.unlink()  # of a run that was cut while it wrote
+        remove_drafts(self.path)  # of a run that was cut while it wrote
 
     def on_train_batch_end(self, batch, logs=None):
         self._batches += 1

@@ -145,9 +145,9 @@ def look_up(identifier: Any, table: Mapping[str, Any], kind: str, argument: str 
         raise TypeError(f"{argument or kind}: got {identifier!r}; expected the name of a {kind} or an object of it")
     if identifier in table:
         return table[identifier]
-    near = difflib.get_close_matches(identifier, table, n=1)
+    near = difflib.get_close_matches(identifier[:99], table, n=1)  # it may come from a file, and be millions long
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise ValueError(f"{argument or kind}: unknown {kind} {identifier!r}{hint}; known: {', '.join(sorted(table))}")
+    raise ValueError(f"{argument or kind}: unknown {kind} {identifier!r:.99}{hint}; known: {', '.join(sorted(table))}")
 
 
 def resolve(identifier: Any, table: Mapping[str, type], base: type, kind: str) -> Any:

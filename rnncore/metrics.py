@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import numbers
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -43,6 +44,8 @@ from .losses import (  # noqa: F401, Keras has these functions here, too
     sparse_categorical_crossentropy,
     squared_hinge,
 )
+
+THRESHOLDS = 100_000  # of a curve, unless they are given one by one
 
 
 class Metric(Configured):
@@ -467,7 +470,11 @@ class _Counts(Metric):
     remembers = ("true", "false")
 
     def reset_state(self) -> None:
-        self.true = self.false = np.zeros((len(self.limits) + 1, 1))
+        self.true = self.false = np.broadcast_to(0.0, (self.count_limits() + 1, 1))  # no memory before a batch
+
+    def count_limits(self) -> int:
+        """Return K."""
+        return len(self.limits)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         y_pred = losses.as_floats(y_pred)
@@ -503,8 +510,8 @@ class _Counts(Metric):
 
 def _limits(thresholds: float | Sequence[float] | None, default: float) -> np.ndarray:
     """Return one or several thresholds as an array, or raise ValueError."""
-    limits = np.atleast_1d(default if thresholds is None else thresholds).astype(float)
-    if thresholds is not None and not ((limits >= 0) & (limits <= 1)).all():
+    limits = np.atleast_1d(np.asarray(default if thresholds is None else thresholds, float))
+    if thresholds is not None and not (limits.ndim == 1 and ((limits >= 0) & (limits <= 1)).all()):
         raise ValueError(f"thresholds is {thresholds!r}; expected numbers from 0 to 1")
     return limits
 
@@ -712,7 +719,7 @@ class AUC(_Counts):
     Parameters
     ----------
     num_thresholds : int
-        At least 2, spread evenly over [0, 1]; the outer ones lie 1e-7 outside.
+        From 2 to 100,000, spread evenly over [0, 1]; the outer ones lie 1e-7 outside.
     curve : {"ROC", "PR"}
         Recall over the share of false labels predicted positive, or precision over recall.
     summation_method : {"interpolation", "minoring", "majoring"}
@@ -750,18 +757,29 @@ class AUC(_Counts):
         label_weights: Sequence[float] | None = None,
         from_logits: bool = False,
     ):
-        if num_thresholds < 2:
-            raise ValueError(f"num_thresholds is {num_thresholds!r}; expected a whole number of at least 2")
+        if not isinstance(num_thresholds, numbers.Integral) or not 2 <= num_thresholds <= THRESHOLDS:
+            raise ValueError(
+                f"num_thresholds is {num_thresholds!r}; expected a whole number of at least 2, at most {THRESHOLDS:,}"
+            )
         self._points = look_up(curve, _CURVES, "curve")
         self._heights = look_up(summation_method, _HEIGHTS, "summation_method")
-        self.num_thresholds, self.thresholds = num_thresholds, None if thresholds is None else sorted(thresholds)
-        inner = np.arange(1, num_thresholds - 1) / (num_thresholds - 1) if thresholds is None else self.thresholds
-        self.limits = np.array([-losses.EPSILON, *inner, 1 + losses.EPSILON])
+        self.num_thresholds = num_thresholds
+        self.thresholds = None if thresholds is None else sorted(map(float, thresholds))
         super().__init__(name)
         self.curve, self.summation_method = curve, summation_method
         self.multi_label, self.num_labels = bool(multi_label), num_labels
         self.label_weights = None if label_weights is None else [float(weight) for weight in label_weights]
         self.from_logits = bool(from_logits)
+
+    @property
+    def limits(self) -> np.ndarray:
+        """The thresholds: made when they are asked for, so that a file with many such metrics takes no memory."""
+        steps = self.num_thresholds - 1
+        inner = np.arange(1, steps) / steps if self.thresholds is None else self.thresholds
+        return np.concatenate([[-losses.EPSILON], inner, [1 + losses.EPSILON]])
+
+    def count_limits(self):
+        return self.num_thresholds if self.thresholds is None else len(self.thresholds) + 2
 
     def counted(self, y_true, y_pred, weights):
         y_pred = np.clip(sigmoid(y_pred) if self.from_logits else y_pred, 0, 1)

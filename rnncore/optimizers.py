@@ -56,6 +56,7 @@ from . import config, schedules
 from .configured import Configured, described, resolve, snake_case
 from .kernels import threads, updates
 from .kernels.threads import Job
+from .layers.checks import check_finite
 from .sparse import RowGradient
 
 # ``from rnncore.optimizers.schedules import …``, as Keras has it, though this is one file.
@@ -323,8 +324,8 @@ class Optimizer(Configured):
         Raises
         ------
         ValueError
-            There are no slots yet, or names, shapes or dtypes are not those of this optimizer's. Nothing has
-            changed then.
+            There are no slots yet, or names, shapes or dtypes are not those of this optimizer's, or something is not
+            finite. Nothing has changed then.
         """
         if not self.built:
             raise ValueError(f"state: {self.name} has no slots yet; call build(arrays) first")
@@ -336,6 +337,9 @@ class Optimizer(Configured):
             new = np.asarray(state[key])
             if new.shape != mine.shape or new.dtype != mine.dtype:
                 raise ValueError(f"state[{key!r}] is {new.dtype} {new.shape}; expected {mine.dtype} {mine.shape}")
+            check_finite(new, f"state[{key!r}]")
+        if state["iterations"] < 0:
+            raise ValueError(f"state['iterations'] is {int(state['iterations'])}; expected at least 0")
         if "learning_rate" in expected:
             self.learning_rate = float(state["learning_rate"])
         self._calls = int(state["iterations"])

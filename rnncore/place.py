@@ -156,10 +156,12 @@ class Place:
             It was another number of samples, or another batch size, or something is no such state.
         """
         under_way = state["metrics"] is not None
-        self.source.set_state(state["source"], under_way)
-        if state["validation"] is not None and self.validation is not None:
-            self.validation.set_state(state["validation"], False)
         self.epoch, self.batch = whole(state["epoch"], "epoch"), whole(state["batch"], "batch")
+        done = len(state["callbacks"]["History"][-1]["epoch"])  # an entry an epoch: no more than the file has bytes
+        self.source.set_state(state["source"], under_way, done, self.steps and done * self.steps + self.batch)
+        if state["validation"] is not None and self.validation is not None:
+            steps = self.validation_steps and done * self.validation_steps
+            self.validation.set_state(state["validation"], False, done, steps)
         if under_way:
             self.running = Running(self.model, self.source.ragged, self.apart)
             for metric, own in zip(self.running.metrics(), state["metrics"], strict=True):

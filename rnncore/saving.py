@@ -20,15 +20,18 @@ import numpy as np
 from .configured import custom_object_scope, revived
 from .description import refuse_another
 from .layers.base import Layer, expected_weights
+from .layers.checks import check_finite
 from .layers.recurrent import RNN
+from .lock import locked
 from .utils import archive
 
 VERSION = 1
-OBJECT_LIMIT = 2000  # classes named in a file
+OBJECT_LIMIT = 2000  # classes, and metrics by name, in a file
 
 _WORD = (1 << 64) - 1
 
 
+@locked  # weights are not copied: no other thread may take a step meanwhile
 def save_model(model: Any, path: str | os.PathLike, overwrite: bool = True) -> None:
     """Write a model into one file: its configuration, how it is compiled, and all that training has made of it.
 
@@ -46,6 +49,10 @@ def save_model(model: Any, path: str | os.PathLike, overwrite: bool = True) -> N
         There is such a file, and `overwrite` is False.
     TypeError
         The configuration holds something that cannot be written in plain values, as a function.
+
+    Notes
+    -----
+    Weights that are not finite are written as they are, for a look at a model that diverged; see `load_model`.
     """
     _write(path, overwrite, "model", {**described_model(model), "state": model_state(model)})
 
@@ -65,12 +72,14 @@ def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None
     Raises
     ------
     ValueError
-        The file is damaged, or no model's, or names a class that is not known; the message says which and why.
+        The file is damaged, or no model's, or names a class that is not known; the message says which and why. Or a
+        weight, a state or an array of the optimizer is not finite, which `set_weights` and `fit` refuse, too:
+        ``numpy.load(path)`` shows the arrays of such a file.
     FileNotFoundError
     """
     content = _read(path, "model")
     with _refusing(path), custom_object_scope(custom_objects):
-        _check_number_of_objects(content["model"])
+        _check_number_of_objects([content["model"], content["compile"]])
         state = content["state"]
         with expected_weights(_arrays(state["weights"])):
             model = revived(content["model"], Layer)
@@ -84,6 +93,7 @@ def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None
     return model
 
 
+@locked
 def save_weights(model: Any, path: str | os.PathLike, overwrite: bool = True) -> None:
     """Write the weights of a built model into one file; arguments and errors as those of `save_model`."""
     if not model.built:
@@ -98,16 +108,24 @@ def load_weights(model: Any, path: str | os.PathLike) -> None:
     Raises
     ------
     ValueError
-        The file is damaged, or its weights do not fit; the model has not changed then.
+        The file is damaged, or its weights do not fit, or are not finite; the model has not changed then.
     FileNotFoundError
     """
     content = _read(path, "weights", "model")
     with _refusing(path):
         weights = _arrays(content["weights"] if content["kind"] == "weights" else content["state"]["weights"])
-        if not model.built:
-            with expected_weights(weights):
-                model.build(tuple(content["input_shape"]))
-        _put(weight_names(model), model.weights, weights)
+        unbuilt = [part for part in model.walk() if not part.built]
+        try:
+            if not model.built:
+                with expected_weights(weights):
+                    model.build(tuple(content["input_shape"]))
+            _check_fit(weight_names(model), model.weights, weights)
+        except BaseException:  # no model of zeros is left behind
+            for part in unbuilt:
+                part.built, part.weight_names = False, []
+            raise
+        for mine, theirs in zip(model.weights, weights, strict=True):
+            mine[...] = theirs
 
 
 def save_checkpoint(model: Any, path: str | os.PathLike, training: Mapping[str, Any]) -> None:
@@ -220,10 +238,13 @@ def set_model_state(model: Any, state: Mapping[str, Any]) -> None:
         raise ValueError(f"it has states of {len(state['states'])} recurrent layers; the model has {len(layers)}")
     for layer, states in zip(layers, state["states"], strict=True):
         _check_states(layer, states)
+    weights = _arrays(state["weights"])
+    _check_fit(weight_names(model), model.weights, weights)
     if state["optimizer"] is not None and model.optimizer is not None:
         model.optimizer.build(_at(model, state.get("optimized")))
         model.optimizer.set_state(state["optimizer"])
-    _put(weight_names(model), model.weights, _arrays(state["weights"]))  # nothing is refused after it
+    for mine, theirs in zip(model.weights, weights, strict=True):  # only when all is known to fit
+        mine[...] = theirs
     for layer, states in zip(layers, state["states"], strict=True):
         layer.kept_states = states
     for generator, row in zip(generators, state["generators"], strict=True):
@@ -295,10 +316,12 @@ def _check_states(layer: RNN, states: Any) -> None:
     expected = [((len(cell.state_size), row, cell.units), layer.dtype) for cell in layer.cells for row in rows]
     if [(array.shape, array.dtype.name) for array in states] != expected:
         raise ValueError(f"the states of layer {layer.name!r} do not fit it")
+    for array in states:
+        check_finite(array, f"a state of layer {layer.name!r}")
 
 
-def _put(names: Sequence[str], own: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> None:
-    """Copy arrays into others of the same shapes: all, or none."""
+def _check_fit(names: Sequence[str], own: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> None:
+    """Raise ValueError if the weights `given` are not finite ones of the same shapes as the model's `own`."""
     if len(given) != len(own):
         raise ValueError(f"it has {len(given)} weights; the model has {len(own)}")
     for name, mine, theirs in zip(names, own, given, strict=True):
@@ -306,8 +329,7 @@ def _put(names: Sequence[str], own: Sequence[np.ndarray], given: Sequence[np.nda
             raise ValueError(
                 f"its weight for {name} is {theirs.dtype} {theirs.shape}; expected {mine.dtype} {mine.shape}"
             )
-    for mine, theirs in zip(own, given, strict=True):
-        mine[...] = theirs
+        check_finite(theirs, f"its weight for {name}", mine.dtype)
 
 
 def _arrays(values: Any) -> list[np.ndarray]:
@@ -357,6 +379,7 @@ def _check_number_of_objects(content: Any) -> None:
             count += "class_name" in value
             ahead += value.values()
         elif isinstance(value, list):
+            count += sum(isinstance(item, str) for item in value)
             ahead += value
     if count > OBJECT_LIMIT:
         raise ValueError(f"it describes {count:,} objects; at most {OBJECT_LIMIT:,} are allowed")

@@ -11,6 +11,7 @@ References
 from __future__ import annotations
 
 import inspect
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -102,6 +103,9 @@ class PiecewiseConstantDecay(LearningRateSchedule):
             raise ValueError(
                 f"there are {len(boundaries)} boundaries and {len(values)} values; expected one value more"
             )
+        for argument, given in (("boundaries", boundaries), ("values", values)):
+            if not all(isinstance(number, numbers.Real) for number in given):
+                raise ValueError(f"{argument} is {list(given)!r:.200}; expected numbers")
         if list(boundaries) != sorted(boundaries):
             raise ValueError(f"boundaries is {list(boundaries)}; expected ascending steps")
         self.boundaries, self.values, self.name = list(boundaries), list(values), name

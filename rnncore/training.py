@@ -6,6 +6,7 @@ import math
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
@@ -693,16 +694,15 @@ def _states_apart(model: Trainer) -> Iterator[None]:
 
 def _names(metrics, weighted_metrics):
     """Return what the loss and the metrics are called in logs."""
-    names = ["loss"]
+    names, numbers = {"loss": None}, Counter()
     for metric, prefix in [*((m, "") for m in metrics), *((m, "weighted_") for m in weighted_metrics)]:
         name = metric if isinstance(metric, str) else metric_classes.get(metric).name
         name = first = prefix + name if name in names else name
-        number = 0
         while name in names:
-            number += 1
-            name = f"{first}_{number}"
-        names.append(name)
-    return names
+            numbers[first] += 1
+            name = f"{first}_{numbers[first]}"
+        names[name] = None
+    return list(names)
 
 
 def _checked_callbacks(callbacks):

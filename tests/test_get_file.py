@@ -1,6 +1,8 @@
 """Files fetched as Keras does: once, whole, and what was asked for."""
 
 import hashlib
+import http.server
+import threading
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,28 @@ def test_errors(source, arguments, error, message, tmp_path):
     with pytest.raises(error, match=message):
         get_file(**arguments)
     assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+
+
+class BrokenOff(http.server.BaseHTTPRequestHandler):
+    """Announces ten bytes and gives three."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "10")
+        self.end_headers()
+        self.wfile.write(b"one")
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_an_answer_that_breaks_off_is_not_kept(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with http.server.HTTPServer(("127.0.0.1", 0), BrokenOff) as server:
+        threading.Thread(target=server.handle_request).start()
+        with pytest.raises(ConnectionError, match="broke off after 3 of 10 bytes"):
+            get_file("text.txt", f"http://127.0.0.1:{server.server_port}/text.txt")
+    assert [*(tmp_path / "home").rglob("*")] == [tmp_path / "home" / "datasets"]
 
 
 @pytest.mark.keras

@@ -226,6 +226,34 @@ def test_word_index_in_disorder(content, tmp_path):
         imdb.get_word_index(path)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" + b"[]," * (8 << 20) + b"[]]",
+        b"[" + b"[]," * (1 << 20) + b"[]]",
+        b'{"a": {' * 500_000,
+        b'{"' + b'\\"' * 2_000_000,
+        b'{"' + b'\\"' * 1_900_000 + b'": 1, "b": 1}',
+        b"{" + b'"a":1,' * 600_000 + b'"b":1}',
+        b"{" + b",".join(b'"%x":1' % n for n in range(350_000)) + b"}",
+    ],
+    ids=["larger", "lists", "nested", "open", "quotes", "one word", "words"],
+)
+def test_hostile_word_index(content, tmp_path):
+    path = tmp_path / "words.json"
+    path.write_bytes(content)
+    tracemalloc.start()
+    start = time.monotonic()
+    try:
+        with pytest.raises(ValueError, match=rf"^{path}: "):
+            imdb.get_word_index(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6
+    assert time.monotonic() - start < 20
+
+
 def test_no_word_index_beside_an_explicit_file(tmp_path, monkeypatch):
     monkeypatch.setenv("RNNCORE_IMDB", str(write_archive(tmp_path / "imdb.npz", word_index=None)))
     with pytest.raises(ValueError, match=r"no imdb_word_index\.json beside"):

@@ -329,6 +329,65 @@ def test_a_class_is_found_by_its_name_only_if_it_is_the_packages():
         revived({"class_name": "os.system", "config": {}})
 
 
+# --- what is not finite ----------------------------------------------------------------------------------------------
+
+
+SPOILT = {  # of a file's state: (the array, the value, what is said)
+    "a weight": (lambda s: s["weights"][1], np.nan, r"its weight for lstm.*/kernel is not finite in 1 of 24 entries"),
+    "a slot": (lambda s: s["optimizer"]["momentum/1"], -np.inf, r"'momentum/1'\] is not finite in 1 of 24 entries"),
+    "iterations": (lambda s: s["optimizer"]["iterations"], -1, r"'iterations'\] is -1; expected at least 0"),
+    "a state": (lambda s: s["states"][0][0], np.nan, r"a state of layer 'lstm.*' is not finite in 1 of \d+ entries"),
+}
+
+
+@pytest.mark.parametrize(("array", "value", "message"), SPOILT.values(), ids=SPOILT)
+def test_what_is_not_finite_does_not_come_in(array, value, message, tmp_path):
+    model = Sequential([Embedding(11, 3), LSTM(2, stateful=True), Dense(1, "sigmoid")])
+    model.compile("adam", "binary_crossentropy")
+    trained(model).save(tmp_path / "a")
+    content = archive.read(tmp_path / "a")
+    array(content["state"]).flat[0] = value
+    archive.write(tmp_path / "a", content)
+    with pytest.raises(ValueError, match=f"a: .*{message}"):
+        load_model(tmp_path / "a")
+
+
+def test_a_model_that_diverged_is_written_and_not_read(tmp_path):
+    model, other = trained(small_model()), trained(small_model())
+    before = other.get_weights()
+    model.layers[-1].kernel[:] = np.nan
+    model.save(tmp_path / "m.npz")
+    model.save_weights(tmp_path / "w")
+    for name in ("m.npz", "w"):
+        with pytest.raises(ValueError, match=rf"{name}: its weight for .*/kernel is not finite in 2 of 2 entries: nan"):
+            other.load_weights(tmp_path / name)
+    assert same_bits(other.get_weights(), before)
+    with np.load(tmp_path / "m.npz", allow_pickle=False) as file:  # the way out
+        assert np.isnan(file["state/weights/4"]).all()
+
+
+def test_a_weight_too_large_for_the_models_dtype(tmp_path):
+    model, other = (Sequential([Input((3,)), Dense(1, dtype=dtype)]) for dtype in ("float64", "float32"))
+    model.layers[0].kernel[1] = 1e300
+    model.save_weights(tmp_path / "w")
+    with pytest.raises(ValueError, match=r"w: its weight for .*/kernel is not finite in 1 of 3 entries: 1e\+300"):
+        other.load_weights(tmp_path / "w")
+
+
+@pytest.mark.parametrize("spoil", [lambda w: w.append(w[-1]), lambda w: w[1].fill(np.nan)])
+def test_refused_weights_leave_an_unbuilt_model_unbuilt(spoil, tmp_path):
+    trained(small_model()).save_weights(tmp_path / "w")
+    content = archive.read(tmp_path / "w")
+    spoil(content["weights"])
+    archive.write(tmp_path / "w", content)
+    model = small_model()
+    with pytest.raises(ValueError, match="w: it"):
+        model.load_weights(tmp_path / "w")
+    assert not model.built and model.weights == []
+    trained(model)
+    assert all(weight.any() for weight in model.weights)  # and not filled with the zeros of a file's
+
+
 # --- hostile files ----------------------------------------------------------------------------------------------------
 
 
@@ -369,6 +428,15 @@ def changed(text, *keys, to):
         inside = inside[key]
     inside[keys[-1]] = to
     return json.dumps(content).encode()
+
+
+def schedule(boundaries):
+    config = {"boundaries": boundaries, "values": [0.1] * (len(boundaries) + 1)}
+    return {"class_name": "PiecewiseConstantDecay", "config": config}
+
+
+def auc(points, **options):
+    return {"class_name": "AUC", "config": {"num_thresholds": points, **options}}
 
 
 LAYER = ("model", "config", "layers")
@@ -423,6 +491,29 @@ HOSTILE_TEXTS = {  # name: (what the text becomes, what is said)
     "brackets in a string": (lambda t: b'{"a": "' + b"[" * 1000 + b'"}', "nothing tells of"),
     "a string that does not end": (lambda t: b'{"a": "' + b"\\" * 3_000_001, "damaged"),
     "long number": (lambda t: b'{"a": ' + b"9" * 1_000_000 + b"}", "damaged"),
+    "escaped quotes": (lambda t: b'{"a": "' + b'\\"' * 2_000_000, "Unterminated string"),
+    "escaped quotes in a long string": (lambda t: b'{"a": "' + b'\\"' * 2_000_000 + b'"}', "nothing tells of"),
+    "quotes": (lambda t: b'"' * 4_000_000, "Extra data"),
+    "many lists": (lambda t: b'{"a": [' + b"[]," * 2_000_000 + b"0]}", "objects and lists"),
+    "brackets in UTF-16": (lambda t: ('{"a": ' + "[" * 1000 + "]" * 1000 + "}").encode("utf-16-le"), "damaged"),
+    "many metrics": (lambda t: changed(t, "compile", "metrics", to=["mae"] * 5000), "objects; at most 2,000"),
+    "some thousand metrics": (lambda t: changed(t, "compile", "metrics", to=["mae"] * 1900), None),
+    "a curve of many points": (lambda t: changed(t, "compile", "metrics", to=[auc(3e7)]), "num_thresholds is 3"),
+    "a curve of more points": (lambda t: changed(t, "compile", "metrics", to=[auc(10**10)]), "num_thresholds is 1"),
+    "many curves": (lambda t: changed(t, "compile", "metrics", to=[auc(10**5)] * 1900), None),
+    "thresholds that are text": (
+        lambda t: changed(t, "compile", "metrics", to=[auc(9, thresholds=["x" * 2_000_000, *[0] * 500_000])]),
+        "could not convert",
+    ),
+    "a schedule of text": (
+        lambda t: changed(t, "compile", "optimizer", "config", "learning_rate", to=schedule(["", "x"])),
+        "boundaries is ['', 'x']; expected numbers",
+    ),
+    "a shape of many axes": (
+        lambda t: changed(t, *LAYER, 0, to={"class_name": "Reshape", "config": {"target_shape": [9] * 100_000}}),
+        "target_shape has 100000 entries",
+    ),
+    "a long name of a loss": (lambda t: changed(t, "compile", "loss", to="x" * 4_000_000), "unknown loss"),
     "long text": (lambda t: b'{"a": "' + b" " * archive.TEXT_LIMIT + b'"}', "larger than"),
 }
 

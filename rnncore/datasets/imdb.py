@@ -47,6 +47,7 @@ from ..utils.files import keras_home, replaced
 ARCHIVE, WORD_INDEX = "imdb.npz", "imdb_word_index.json"
 MEMBERS = ("x_train", "y_train", "x_test", "y_test")
 SIZE_LIMIT = 24 << 20  # bytes of a file or of one member; the largest published one has 17.5 million
+INDEX_LIMIT = 4 << 20  # bytes of a word index; the published one has 1.6 million
 
 PUBLISHED_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"  # the address Keras uses
 PUBLISHED = {  # SHA-256
@@ -499,9 +500,9 @@ def _build(npz: Path, index: Path) -> None:
         known = ([*(ranks[word] for word in words if word in ranks), 0] for words, _ in reviews)
         arrays[f"x_{part}"] = np.fromiter(chain.from_iterable(known), dtype="<i4")
         arrays[f"y_{part}"] = np.array([label for _, label in reviews], dtype="<i8")
-    with replaced(npz) as draft, open(draft, "wb") as file:
+    with replaced(npz) as file:
         np.savez(file, **arrays)
-    with replaced(index) as draft, open(draft, "wb") as file:
+    with replaced(index) as file:
         file.write(json.dumps({word.decode(): rank for word, rank in ranks.items()}).encode())
 
 
@@ -541,7 +542,7 @@ def _is_as_known(npz: Path, index: Path) -> bool:
     try:
         return (
             _digest(npz) == MOVIE_REVIEWS[ARCHIVE]
-            and hashlib.sha256(_limited(index)).hexdigest() == MOVIE_REVIEWS[WORD_INDEX]
+            and hashlib.sha256(_limited(index, INDEX_LIMIT)).hexdigest() == MOVIE_REVIEWS[WORD_INDEX]
         )
     except (OSError, ValueError):
         return False
@@ -552,25 +553,30 @@ def _is_as_known(npz: Path, index: Path) -> bool:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _limited(path: str | os.PathLike) -> bytes:
-    """Return a file's bytes, at most `SIZE_LIMIT`."""
+def _limited(path: str | os.PathLike, limit: int = SIZE_LIMIT) -> bytes:
+    """Return a file's bytes, at most `limit`."""
     if not os.path.isfile(path):  # a pipe or a device would be read for ever
         raise FileNotFoundError(f"no file {path}")
     with open(path, "rb") as file:
-        content = file.read(SIZE_LIMIT + 1)
-    if len(content) > SIZE_LIMIT:
-        raise ValueError(f"{path}: larger than {SIZE_LIMIT} bytes")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"{path}: larger than {limit} bytes")
     return content
 
 
+_WORD = rb'\s*+"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*+:\s*+[0-9]{1,9}\s*+'
+_INDEX = re.compile(rb"\s*+\{(?:%b(?:,%b)*+)?+\}\s*+" % (_WORD, _WORD), re.DOTALL)
+
+
 def _read_word_index(path: Path) -> dict[str, int]:
-    try:
-        ranks = json.loads(_limited(path))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: no JSON file of words and ranks: {error}") from error
-    if not isinstance(ranks, dict) or not all(type(rank) is int for rank in ranks.values()):
+    content = _limited(path, INDEX_LIMIT)
+    if not _INDEX.fullmatch(content):  # looked at before an object is made of anything in it
         raise ValueError(f"{path}: expected one JSON object of words and whole numbers")
-    if sorted(ranks.values()) != list(range(1, len(ranks) + 1)):
+    try:
+        ranks = json.loads(content.decode())
+    except ValueError as error:
+        raise ValueError(f"{path}: no JSON file of words and ranks: {error}") from error
+    if not np.array_equal(np.sort([*ranks.values()]), np.arange(1, len(ranks) + 1)):
         raise ValueError(f"{path}: the ranks of its {len(ranks)} words are not 1 to {len(ranks)}, each once")
     return ranks
 

@@ -97,6 +97,14 @@ def not_finite(array: np.ndarray | RowGradient, dtype: Any = None) -> tuple[int,
     return tuple(int(n) for n in np.argwhere(bad)[0])
 
 
+def check_finite(array: np.ndarray, label: str, dtype: Any = None) -> None:
+    """Raise ValueError if entries are NaN, infinite or too large for `dtype`: it says how many, and the first one."""
+    where = not_finite(array, dtype)
+    if where is not None:
+        bad = np.count_nonzero(~(np.abs(array) <= np.finfo(array.dtype if dtype is None else dtype).max))
+        raise ValueError(f"{label} is not finite in {bad:,} of {array.size:,} entries: {array[where]} at {where}")
+
+
 def checked_mask(mask: Any, shape: tuple[int, ...], owner: str) -> np.ndarray | None:
     """Return the mask as a bool array of `shape`, or None."""
     if mask is None:

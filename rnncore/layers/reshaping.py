@@ -61,6 +61,8 @@ class Reshape(_Reshaping):
 
     def __init__(self, target_shape: Sequence[int], name: str | None = None, dtype: str | None = None):
         super().__init__(name, dtype)
+        if len(target_shape) > 63:  # with the batch NumPy has no more axes
+            raise ValueError(f"{self.name}: target_shape has {len(target_shape)} entries; expected at most 63")
         self.target_shape = [
             -1 if size == -1 else positive(size, f"{self.name}: target_shape[{n}]")
             for n, size in enumerate(target_shape)

@@ -132,6 +132,6 @@ def _figure(columns: int, rows: int = 1):
 
 
 def _written(figure, path) -> Path:
-    with replaced(path) as draft:
-        figure.savefig(draft)
+    with replaced(path) as file:
+        figure.savefig(file, format=Path(path).suffix[1:] or None)
     return Path(path)

@@ -27,9 +27,13 @@ from .files import replaced
 TEXT = "model.json"
 TEXT_LIMIT = 8 << 20  # bytes
 DEPTH_LIMIT = 64  # of the text: objects in objects
+CONTAINER_LIMIT = 1 << 18  # objects and lists in the text: each takes a hundred times the memory of its two brackets
 DIRECTORY_LIMIT = 4 << 20  # bytes of the zip's directory, some 50,000 members
 DTYPES = ("<f4", "<f8", "<i4", "<i8", "<u8")
 
+_NEXT_BRACKET = re.compile(  # behind strings and all else; a string that does not end is passed over but once
+    rb'(?:[^"\[{\]}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"?)*+([\[{\]}]?)', re.DOTALL
+)
 _NAME = re.compile(r"\w[\w.-]{0,99}(/\w[\w.-]{0,99}){0,15}\.npy")
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same content, the same bytes
 
@@ -54,7 +58,7 @@ def write(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
     text = json.dumps(_taken_apart(content, (), arrays)).encode()
     if len(text) > TEXT_LIMIT:
         raise ValueError(f"{path}: the values beside the arrays are {len(text):,} bytes; at most {TEXT_LIMIT:,} fit")
-    with replaced(path) as draft, zipfile.ZipFile(draft, "w") as archive:
+    with replaced(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo(TEXT, _DATE), text)
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(name, _DATE), "w", force_zip64=array.nbytes >= 1 << 31) as member:
@@ -152,13 +156,17 @@ def _read(file: io.FileIO, size: int) -> dict[str, Any]:
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
-    """Return the values of the text."""
-    depth = 0
-    for bracket in re.finditer(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', text):  # strings are passed over
-        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(bracket[0], 0)
+    """Return the values of the text, in time and memory that grow with its length."""
+    depth = containers = 0
+    for found in _NEXT_BRACKET.finditer(text):
+        opened = found[1] in (b"[", b"{")
+        depth += opened or -1
+        containers += opened
         if depth > DEPTH_LIMIT:
             raise ValueError(f"{TEXT} is nested more than {DEPTH_LIMIT} deep")
-    content = json.loads(text)
+        if containers > CONTAINER_LIMIT:
+            raise ValueError(f"{TEXT} has more than {CONTAINER_LIMIT:,} objects and lists")
+    content = json.loads(text.decode("ascii"))  # as it is written; bytes might be UTF-16, whose brackets are others
     if not isinstance(content, dict):
         raise ValueError(f"{TEXT} holds no object")
     return content
@@ -169,11 +177,9 @@ def _put_together(content: dict[str, Any], archive: zipfile.ZipFile, members: di
 
     def arrays(value: Any, keys: tuple[str, ...]) -> Any:
         if isinstance(value, list):
-            return [arrays(item, (*keys, str(n))) for n, item in enumerate(value)]
-        if not isinstance(value, dict):
-            return value
+            return [arrays(v, (*keys, str(n))) if isinstance(v, (list, dict)) else v for n, v in enumerate(value)]
         if set(value) != {"npy", "dtype", "shape"}:
-            return {key: arrays(item, (*keys, key)) for key, item in value.items()}
+            return {k: arrays(v, (*keys, k)) if isinstance(v, (list, dict)) else v for k, v in value.items()}
         name = f"{'/'.join(keys)}.npy"
         if value["npy"] != name or not _NAME.fullmatch(name):
             raise ValueError(f"the name of an array is {value['npy']!r:.100}; expected {name!r:.100}")
