@@ -6,11 +6,11 @@ import json
 import os
 import random
 import resource
-import shutil
 import subprocess
 import sys
 import warnings
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +22,18 @@ from rnncore import config
 from rnncore.callbacks import BackupAndRestore, Callback, EarlyStopping
 from rnncore.datasets import imdb
 from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Embedding, Reshape
+from rnncore.layers.base import reset_names
 from rnncore.metrics import AUC, Precision
 from rnncore.models import Sequential, load_model
 from rnncore.optimizers import Adam, schedules
 
 LIMIT = 3 << 30  # bytes of address space: whatever goes wrong, the machine lives on
-GROWTH = 400 << 20  # bytes that a thousand files may add to the process: a single one has at most 2 million
+GROWTH = 400 << 20  # bytes that the files may add to the process that reads them: each has a few million at most
 SECONDS = 20  # for one file, on a machine that does other things too
 
 
 def new_model():
+    reset_names()  # a checkpoint is of a model of these names
     layers = [
         Embedding(11, 4, mask_zero=True),
         Bidirectional(LSTM(3, return_sequences=True, dropout=0.1)),
@@ -62,18 +64,18 @@ def fit(model, *callbacks, epochs=2):
 
 
 class Restoring(Callback):
-    """Reads checkpoints as a `fit` that goes on does, and then leaves it."""
+    """Begins a `fit`, as it must be to go on from a checkpoint, does `work` with what reads one, and leaves it."""
 
     class Done(Exception):
         pass
 
-    def __init__(self, path, work):
-        self.backup, self.work = BackupAndRestore(path.parent), work
-        self.backup.path = path
+    def __init__(self, work):
+        self.work = work
 
-    def read(self):
-        self.backup.model, self.backup.params = self.model, {"epochs": 2}
-        self.backup.on_train_begin()
+    def read(self, path):
+        backup = BackupAndRestore(path.parent)
+        backup.path, backup.model, backup.params = path, self.model, {"epochs": 2}
+        backup.on_train_begin()
 
     def on_train_begin(self, logs=None):
         self.work(self.read)
@@ -81,7 +83,7 @@ class Restoring(Callback):
 
 
 def write_good_files(folder):
-    """Write a file of each kind, and return what reads it, by name."""
+    """Write a file of each of `READERS`, and a checkpoint."""
     model = new_model()
     fit(model, BackupAndRestore(folder, 2, delete_checkpoint=False))
     model.save(folder / "model")
@@ -96,12 +98,14 @@ def write_good_files(folder):
         arrays[f"y_{part}"] = np.arange(20) % 2
     with open(folder / "reviews", "wb") as file:
         np.savez(file, **arrays)
-    return {
-        "model": load_model,
-        "weights": lambda path: new_model().load_weights(path),
-        "index": imdb.get_word_index,
-        "reviews": imdb.read,
-    }
+
+
+READERS = {
+    "model": load_model,
+    "weights": lambda path: new_model().load_weights(path),
+    "index": imdb.get_word_index,
+    "reviews": imdb.read,
+}
 
 
 # --- what is done to them ---------------------------------------------------------------------------------------------
@@ -242,51 +246,59 @@ def hostile(path, rng):
 # --- what becomes of them ---------------------------------------------------------------------------------------------
 
 
-def refusal(read):
-    """Return what a ValueError says; None if there is none."""
-    try:
-        read()
-    except ValueError as error:
-        return str(error)
-
-
-def fuzz(folder, seed, count):
-    """Read `count` of them, and say how many were refused and how many loaded."""
+def serve():
+    """Read the files whose kinds and paths come in, and say of each whether it was refused: the other process."""
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
     warnings.simplefilter("ignore")
     config.set_backend("numpy")
-    folder, rng = Path(folder), random.Random(seed)
-    readers, told = write_good_files(folder), {"refused": 0, "loaded": 0}
 
-    def read_hostile(name, read, path, times):
-        shutil.copy(folder / name, path)
-        read()  # what a good one takes is taken
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-        for _ in range(times):
-            path.write_bytes(hostile(folder / name, rng))
+    def work(read_checkpoint):
+        readers, before = {**READERS, "checkpoint": read_checkpoint}, 0
+        for line in sys.stdin:
+            kind, path = line[:-1].split(" ", 1)
             faulthandler.dump_traceback_later(SECONDS, exit=True)
-            message = refusal(read)
-            told["loaded" if message is None else "refused"] += 1
-            assert message is None or (message.startswith(f"{path}: ") and len(message) < 2000), message
+            try:
+                readers[kind](Path(path))
+                told = "loaded"
+            except ValueError as error:
+                told = f"refused {str(error)[:2000]!r}"
             faulthandler.cancel_dump_traceback_later()
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - before
-        assert grown < GROWTH, f"{name}: {grown >> 20} MB"
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+            before = before if "bad" in path else peak  # what a good one takes is taken
+            print(told if peak - before < GROWTH else f"{(peak - before) >> 20} MB", flush=True)
 
-    for name, read in readers.items():
-        path = folder / f"bad {name}"
-        read_hostile(name, lambda read=read, path=path: read(path), path, count // 5)
-    path = folder / "bad checkpoint"
-    restoring = Restoring(path, lambda read: read_hostile("checkpoint", read, path, count // 5))
     with pytest.raises(Restoring.Done):
-        fit(new_model(), restoring)
-    print(told)
-    assert told["refused"] > told["loaded"] > 0
+        fit(new_model(), Restoring(work))
+
+
+@pytest.fixture
+def server():
+    here = Path(__file__).parent
+    paths = os.pathsep.join((str(here), str(Path(rnncore.__file__).parent.parent)))
+    command = [sys.executable, "-c", "import test_hostile_files; test_hostile_files.serve()"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": paths}, **pipes) as process:
+        yield process
+        process.kill()
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_fuzz(tmp_path, count):
-    here = Path(__file__).parent
-    code = f"import test_hostile_files; test_hostile_files.fuzz({str(tmp_path)!r}, {RUN_SEED}, {count})"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(here), str(Path(rnncore.__file__).parent.parent)))}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=3000)
-    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-6000:]
+def test_fuzz(tmp_path, server, settings, count):
+    config.set_backend("numpy")
+    rng, told = random.Random(RUN_SEED), Counter()
+    write_good_files(tmp_path)
+
+    def answer(kind, path):
+        server.stdin.write(f"{kind} {path}\n")
+        server.stdin.flush()
+        return server.stdout.readline() or server.stderr.read()[-5000:]
+
+    kinds = (*READERS, "checkpoint")
+    assert [answer(kind, tmp_path / kind) for kind in kinds] == ["loaded\n"] * len(kinds)
+    for n in range(count):
+        kind, path = kinds[n % len(kinds)], tmp_path / f"bad {kinds[n % len(kinds)]}"
+        path.write_bytes(hostile(tmp_path / kind, rng))
+        found = answer(kind, path)
+        assert found == "loaded\n" or found.startswith((f"refused '{path}: ", f'refused "{path}: ')), found
+        told[found.split()[0]] += 1
+    assert told["refused"] > told["loaded"] > 0

@@ -502,7 +502,7 @@ HOSTILE_TEXTS = {  # name: (what the text becomes, what is said)
     "a curve of more points": (lambda t: changed(t, "compile", "metrics", to=[auc(10**10)]), "num_thresholds is 1"),
     "many curves": (lambda t: changed(t, "compile", "metrics", to=[auc(10**5)] * 1900), None),
     "thresholds that are text": (
-        lambda t: changed(t, "compile", "metrics", to=[auc(9, thresholds=["x" * 2_000_000, *[0] * 500_000])]),
+        lambda t: changed(t, "compile", "metrics", to=[auc(9, thresholds=["x" * 200_000, *[0] * 50_000])]),
         "could not convert",
     ),
     "a schedule of text": (
