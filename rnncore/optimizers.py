@@ -53,9 +53,10 @@ from typing import Any
 import numpy as np
 
 from . import config, schedules
+from .compiler import pool
+from .compiler.pool import Job
 from .configured import Configured, described, resolve, snake_case
-from .kernels import threads, updates
-from .kernels.threads import Job
+from .kernels import updates
 from .layers.checks import check_finite
 from .sparse import RowGradient
 
@@ -277,7 +278,7 @@ class Optimizer(Configured):
                 for i, gradient in enumerate(gradients)
                 if gradient is not None
             )
-            threads.run(*chain.from_iterable(steps_of_each))
+            pool.run(*chain.from_iterable(steps_of_each))
             for i, gradient in enumerate(gradients):
                 if isinstance(gradient, RowGradient) and (gradient.table is None or self.use_ema):
                     self._settle(i)
@@ -435,7 +436,7 @@ class Optimizer(Configured):
         adding = gradient.summing(updates.MOMENTS.get(rule.moment, updates.square))
         touched = *adding.out, numbers, gradient.unique
         if not compiled:
-            threads.run(adding)
+            pool.run(adding)
             _step_rows(rule, array, slots, *touched, every)
             return []
         if every:
