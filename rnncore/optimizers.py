@@ -138,7 +138,7 @@ class Optimizer(Configured):
         self._arrays: list[np.ndarray] | None = None
         self._slots: list[dict[str, np.ndarray]] = []
         self._kept: list[dict[str, np.ndarray]] = []  # the base's own: "average", "gradient_accumulator"
-        self._late: dict[int, updates.LateRows] = {}  # by array
+        self._deferred: dict[int, updates.DeferredUpdates] = {}  # by array
         self._settings: list[Any] | None = None  # of the last step
 
     @property
@@ -215,7 +215,7 @@ class Optimizer(Configured):
         """
         arrays = list(arrays)
         _check_usable(arrays)
-        self._settle()
+        self._flush()
         kept = {"average": self.use_ema, "gradient_accumulator": self.gradient_accumulation_steps}
         kept = {name: 0.0 for name, use in kept.items() if use}
         self._slots, self._kept = (
@@ -225,7 +225,7 @@ class Optimizer(Configured):
         dtype = arrays[0].dtype if arrays else np.dtype(float)
         for name, start in self.counters().items():
             setattr(self, name, dtype.type(start))
-        self._arrays, self._late = arrays, {}
+        self._arrays, self._deferred = arrays, {}
 
     def apply_gradients(
         self, gradients_and_arrays: Iterable[tuple[np.ndarray | RowGradient | None, np.ndarray]]
@@ -268,9 +268,9 @@ class Optimizer(Configured):
             self.advance(t)
             rule = updates.rule(self.update, frozenset(self.slots()))
             settings = [rule, *(v for name, v in vars(self).items() if type(v) is float and name[0] != "_")]
-            if settings != self._settings:  # late rows are owed steps of one kind
-                self._settle()
-                self._settings, self._late = settings, {}
+            if settings != self._settings:  # deferred updates are of one kind
+                self._flush()
+                self._settings, self._deferred = settings, {}
             gradients = self._clipped(gradients)
             numbers_of = {dtype: self._numbers(rule, lr, t, dtype) for dtype in {array.dtype for array in arrays}}
             steps_of_each = (
@@ -281,7 +281,7 @@ class Optimizer(Configured):
             pool.run(*chain.from_iterable(steps_of_each))
             for i, gradient in enumerate(gradients):
                 if isinstance(gradient, RowGradient) and (gradient.table is None or self.use_ema):
-                    self._settle(i)
+                    self._flush(i)
             for kept in self._kept if steps else ():
                 kept["gradient_accumulator"][...] = 0
         if self.use_ema:
@@ -310,7 +310,7 @@ class Optimizer(Configured):
             a schedule or function, which the step determines), the class's counters, and a ``"{slot}/{i}"`` for
             each slot of array i, moving average and accumulator included, of that array's shape and dtype.
         """
-        self._settle()
+        self._flush()
         rate = {} if callable(self._learning_rate) else {"learning_rate": np.array(self.learning_rate, np.float64)}
         return {
             "iterations": np.array(self._calls, np.int64),
@@ -427,7 +427,7 @@ class Optimizer(Configured):
         compiled = config.backend() == "numba" and array.flags.c_contiguous and updates.kernels(rule) is not None
         every = self.weight_decay or not self.ignores_zeros
         if not compiled or not isinstance(gradient, RowGradient):
-            self._settle(i)
+            self._flush(i)
         if not isinstance(gradient, RowGradient):
             if compiled:
                 return [updates.step_whole(rule, array, gradient, slots, numbers)]
@@ -440,25 +440,27 @@ class Optimizer(Configured):
             _step_rows(rule, array, slots, *touched, every)
             return []
         if every:
-            return [adding, self._late_rows(i, gradient.table, rule, slots).step(*touched)]
+            return [adding, self._deferred_updates(i, gradient.table, rule, slots).step(*touched)]
         return [adding, updates.step_rows(rule, array, slots, *touched)]
 
-    def _late_rows(self, i, table, rule, slots) -> updates.LateRows:
-        """Return what makes up for the updates of array `i`, of which `table`, if there is one, knows."""
-        if i not in self._late:
-            self._late[i] = updates.LateRows(rule, self._arrays[i], slots, self.fades and not self.weight_decay)
-        late = self._late[i]
-        if table is not None and table.late is not late:
-            if table.late is not None:  # another optimizer's
-                table.late.settle()
-            table.late = late
-        return late
+    def _deferred_updates(self, i, table, rule, slots) -> updates.DeferredUpdates:
+        """Return the deferred updates of array `i`, which `table`, if there is one, has too."""
+        if i not in self._deferred:
+            self._deferred[i] = updates.DeferredUpdates(
+                rule, self._arrays[i], slots, self.fades and not self.weight_decay
+            )
+        deferred = self._deferred[i]
+        if table is not None and table.deferred is not deferred:
+            if table.deferred is not None:  # another optimizer's
+                table.deferred.flush()
+            table.deferred = deferred
+        return deferred
 
-    def _settle(self, *indices: int) -> None:
-        """Make up for late updates of these arrays; by default of all."""
-        for i in indices or self._late:
-            if i in self._late:
-                self._late[i].settle()
+    def _flush(self, *indices: int) -> None:
+        """Take the pending updates of these arrays; by default of all."""
+        for i in indices or self._deferred:
+            if i in self._deferred:
+                self._deferred[i].flush()
 
 
 def _sgd(w, g, lr):

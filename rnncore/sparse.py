@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -84,12 +83,12 @@ class RowGradient:
         The gradient of each look-up; those of one id add up.
     shape : tuple (V, D)
         The shape of the dense table. ``np.asarray(gradient)`` builds that table.
-    table : object with an attribute ``late``, optional
-        Whose table it is, if an optimizer may leave other rows' updates for later: it puts there what knows how they
-        are made up for (see `kernels.updates.LateRows`), and the owner sees to it before it reads a row.
+    table : object with an attribute ``deferred``, optional
+        Whose table it is, if an optimizer may defer the updates of other rows: it puts a `DeferredUpdates` there, and
+        the owner flushes it before it reads a row.
     """
 
-    def __init__(self, ids: np.ndarray, rows: np.ndarray, shape: tuple[int, int], table: Any = None):
+    def __init__(self, ids: np.ndarray, rows: np.ndarray, shape: tuple[int, ...], table: Any = None):
         self.ids, self.rows, self.shape, self.table = ids, rows, tuple(shape), table
 
     @property
@@ -106,7 +105,7 @@ class RowGradient:
         """The ids, ascending, each once."""
         return self.groups.ids
 
-    def summing(self, moment: FunctionType = square) -> Job:
+    def summing(self, moment: Callable = square) -> Job:
         """Return what gives the gradients of the rows `unique`, look-ups of one id added up, and a moment's likewise.
 
         The moment is added up over look-ups: the sum of the squares, say, not the sum's square. So do Keras's
@@ -131,7 +130,8 @@ class RowGradient:
         """Return the sum with another gradient of the same table."""
         if self.ids is other.ids or np.array_equal(self.ids, other.ids):  # the same look-ups
             return RowGradient(self.ids, self.rows + other.rows, self.shape)
-        return RowGradient(*map(np.concatenate, ((self.ids, other.ids), (self.rows, other.rows))), self.shape)
+        ids, rows = np.concatenate([self.ids, other.ids]), np.concatenate([self.rows, other.rows])
+        return RowGradient(ids, rows, self.shape)
 
     def looked_up(self, ids: np.ndarray, shape: tuple[int, int]) -> RowGradient:
         """Return the gradient of the table from which each row of this one was looked up, as `ids` says."""

@@ -175,10 +175,10 @@ MUTATIONS = [
     ),
     Mutation(
         "off by one",
-        "kernels/time_loop.py",
+        "bptt/compiled_loop.py",
         "now, before, after = t, t, t + 1\n",
         "now, before, after = t, t, t\n",
-        'test_kernels.py::test_compiled_equals_numpy -k "lstm and none and whole"',
+        "bptt/test_runs.py::test_compiled_equals_numpy -k lstm",
         "numba",
     ),
     # --- transposed --------------------------------------------------------------------------------------------
@@ -234,10 +234,10 @@ MUTATIONS = [
     ),
     Mutation(
         "bias forgotten",
-        "kernels/hoisted.py",
+        "bptt/hoisted.py",
         "copy_row(target[i], bias[g])",
         "clear_row(target[i])",
-        "test_products.py::test_compiled_equals_numpy -k all-dense-0",
+        "bptt/test_runs.py::test_compiled_equals_numpy -k lstm",
         "numba",
     ),
     # --- what dropout keeps is not scaled ----------------------------------------------------------------------
@@ -264,10 +264,10 @@ MUTATIONS = [
     ),
     Mutation(
         "dropout scale forgotten",
-        "kernels/dropped.py",
-        "factor if i < own else beside_factor",
-        "factor",
-        "test_products.py::test_compiled_equals_numpy -k all-dense-1",
+        "bptt/dropped.py",
+        "multiply_by(out[i, column + begin : column + end], factor)",
+        "multiply_by(out[i, column + begin : column + end], 1)",
+        "bptt/test_runs.py::test_compiled_equals_numpy -k both",
         "numba",
     ),
     # --- a slot, or a moment, in another's place ---------------------------------------------------------------
@@ -290,7 +290,7 @@ MUTATIONS = [
         "kernels/lookups.py",
         "zip(sums, (rows, moment(rows)), strict=True)",
         "zip(sums, (rows, rows), strict=True)",
-        "test_lookups.py",
+        "kernels/test_lookups.py",
     ),
     Mutation(
         "wrong slot",

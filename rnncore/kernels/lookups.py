@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from .. import config
 from ..compiler import pool
 from ..compiler.pool import Job, done
-from .updates import HANDS, LateRows, square
+from .updates import SHARDS, DeferredUpdates, square
 
 BITS = 11  # of an id that one pass of the sort goes by
 DIGITS = 1 << BITS
@@ -59,18 +58,18 @@ def grouped(ids: np.ndarray) -> Groups:
     return Groups(distinct.astype(np.int64), np.argsort(ids, kind="stable"), first, place)
 
 
-def taken(table: np.ndarray, ids: np.ndarray, late: LateRows | None = None) -> np.ndarray:
-    """Return the rows `ids` (U,) of a table (V, D), after what makes up for their updates that are late."""
-    owed = [] if late is None else late.owed(ids)
+def taken(table: np.ndarray, ids: np.ndarray, deferred: DeferredUpdates | None = None) -> np.ndarray:
+    """Return the rows `ids` (U,) of a table (V, D), after their pending updates."""
+    pending = [] if deferred is None else deferred.pending(ids)
     if config.backend() != "numba" or not table.flags.c_contiguous:
-        pool.run(*owed)
+        pool.run(*pending)
         return table[ids]
     out = np.empty((len(ids), table.shape[1]), table.dtype)
-    pool.run(*owed, Job(_take(), (table, ids, out), HANDS, 4 * out.size))
+    pool.run(*pending, Job(_take(), (table, ids, out), SHARDS, 4 * out.size))
     return out
 
 
-def summing(rows: np.ndarray, groups: Groups, moment: FunctionType = square) -> Job:
+def summing(rows: np.ndarray, groups: Groups, moment: Callable = square) -> Job:
     """Return what gives the sums of the rows (N, D) of each id, (U, D), and those of a moment of each.
 
     They are added in the order of the look-ups, whatever the threads.
@@ -80,7 +79,7 @@ def summing(rows: np.ndarray, groups: Groups, moment: FunctionType = square) -> 
     sums = tuple(make((len(groups.ids), rows.shape[1]), rows.dtype) for _ in range(2))
     if compiled:
         arrays = (np.ascontiguousarray(rows), groups.order, groups.first, *sums)
-        return Job(_sum(moment), arrays, HANDS, 4 * rows.size, sums)
+        return Job(_sum(moment), arrays, SHARDS, 4 * rows.size, sums)
     for total, part in zip(sums, (rows, moment(rows)), strict=True):
         np.add.at(total, groups.place, part)
     return done(sums)
@@ -125,7 +124,7 @@ def _groups(ids, orders, places, found):
 
 def _taken(table, ids, out, begin, end):
     for u in range(ids.shape[0]):
-        if begin <= ids[u] % HANDS < end:
+        if begin <= ids[u] % SHARDS < end:
             source, target = table[ids[u]], out[u]
             for n in range(target.shape[0]):
                 target[n] = source[n]
@@ -133,9 +132,9 @@ def _taken(table, ids, out, begin, end):
 
 @cache
 def _take() -> Callable:
-    from ..compiler.workers import shared
+    from ..compiler.workers import parallel_kernel
 
-    return shared(_taken, "lookups.taken")
+    return parallel_kernel(_taken, "lookups.taken")
 
 
 @cache
@@ -146,20 +145,20 @@ def _group() -> Callable:
 
 
 @cache
-def _sum(moment: FunctionType) -> Callable:
-    """Return the compiled sums over hands."""
+def _sum(moment: Callable) -> Callable:
+    """Return the compiled sums."""
     from ..compiler.cache import fingerprint
     from ..compiler.jit import EXACT, from_source, inlined
-    from ..compiler.workers import shared
+    from ..compiler.workers import parallel_kernel
 
-    names = {"moment": inlined(moment), "HANDS": HANDS}
-    return shared(from_source(_SUM, names, "add"), f"lookups.add.{fingerprint([moment], [_SUM])}", EXACT)
+    names = {"moment": inlined(moment), "SHARDS": SHARDS}
+    return parallel_kernel(from_source(_SUM, names, "add"), f"lookups.add.{fingerprint([moment], [_SUM])}", EXACT)
 
 
 _SUM = """
 def add(rows, order, first, sums, moments, begin, end):
-    for hand in range(begin, end):
-        for u in range(hand, sums.shape[0], HANDS):
+    for shard in range(begin, end):
+        for u in range(shard, sums.shape[0], SHARDS):
             total, taken = sums[u], moments[u]
             row = rows[order[first[u]]]
             for n in range(row.shape[0]):

@@ -10,18 +10,18 @@ from .. import config
 from ..compiler import pool
 from ..compiler.pool import Job
 
-HANDS = 64  # ranges that the threads share
+SHARDS = 64  # ranges of entries that the threads share
 MANY = 4096  # entries from which compiled code pays
 
 
 def all_finite(*arrays: np.ndarray) -> bool:
     """Whether no entry of some arrays that are not empty is NaN or infinite."""
-    compiled, found, jobs = config.backend() == "numba", np.ones((len(arrays), HANDS), bool), []
+    compiled, found, jobs = config.backend() == "numba", np.ones((len(arrays), SHARDS), bool), []
     for array, own in zip(arrays, found, strict=True):
         if array.size < MANY or array.dtype.kind == "c":
             own[0] = np.isfinite(array).all()
         elif compiled and array.flags.c_contiguous:
-            jobs.append(Job(_kernel(), (array.reshape(-1), own), HANDS, 3 * array.size))
+            jobs.append(Job(_kernel(), (array.reshape(-1), own), SHARDS, 3 * array.size))
         else:
             own[0] = np.isfinite(array.min()) and np.isfinite(array.max())  # NaN is neither
     pool.run(*jobs)
@@ -30,16 +30,16 @@ def all_finite(*arrays: np.ndarray) -> bool:
 
 def _all_finite(flat, found, begin, end):
     size = flat.shape[0]
-    for hand in range(begin, end):
+    for shard in range(begin, end):
         finite = True
-        for n in range(np.uint64(hand * size // HANDS), np.uint64((hand + 1) * size // HANDS)):
+        for n in range(np.uint64(shard * size // SHARDS), np.uint64((shard + 1) * size // SHARDS)):
             finite &= flat[n] - flat[n] == 0
-        found[hand] = finite
+        found[shard] = finite
 
 
 @cache
 def _kernel():
     from ..compiler.jit import EXACT
-    from ..compiler.workers import shared
+    from ..compiler.workers import parallel_kernel
 
-    return shared(_all_finite, "scan.all_finite", EXACT)
+    return parallel_kernel(_all_finite, "scan.all_finite", EXACT)

@@ -45,9 +45,9 @@ class Embedding(Layer):
     ----------
     embeddings : ndarray of shape (V, D)
         Its gradient is a `RowGradient`: the touched rows only. While the model is trained, ask for it again where you
-        need it: rows that got no gradient are brought up to date then.
-    late : LateRows or None
-        What knows how, put here by an optimizer: see `kernels.updates`.
+        need it: rows that got no gradient get their pending updates then.
+    deferred : DeferredUpdates or None
+        These updates, put here by an optimizer: see `kernels.updates`.
     """
 
     input_ranks = (1, 64)
@@ -75,7 +75,7 @@ class Embedding(Layer):
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = flag(mask_zero, f"{self.name}: mask_zero")
         self.dense_gradient = flag(dense_gradient, f"{self.name}: dense_gradient")
-        self.late = None
+        self.deferred = None
 
     @property
     def padding(self):
@@ -88,13 +88,13 @@ class Embedding(Layer):
     @property
     @locked
     def embeddings(self):
-        if self.late is not None:
-            self.late.settle()
+        if self.deferred is not None:
+            self.deferred.flush()
         return self._table
 
     @embeddings.setter
     def embeddings(self, table):
-        self.late, self._table = None, table
+        self.deferred, self._table = None, table
 
     def stored(self, name):
         return self._table if name == "embeddings" else super().stored(name)
@@ -121,13 +121,13 @@ class Embedding(Layer):
     def call(self, x, mask=None, training=False):
         self._ids = x
         few = x.size < MANY or self.activity_regularizer is not None
-        if few and self.late is None:
+        if few and self.deferred is None:
             return self._table[x]
         groups = grouped(x.reshape(-1))
         if few:
-            self.late.settle(groups.ids)
+            self.deferred.flush(groups.ids)
             return self._table[x]
-        return LookUps(taken(self._table, groups.ids, self.late), groups, x.shape, self.dense_gradient)
+        return LookUps(taken(self._table, groups.ids, self.deferred), groups, x.shape, self.dense_gradient)
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
