@@ -39,7 +39,7 @@ class LookUps:
     """
 
     def __init__(self, rows: np.ndarray, groups: lookups.Groups, shape: tuple[int, ...], summed: bool = False):
-        self.groups, self.rows, self.place, self.summed = groups, rows, groups.place.reshape(shape), summed
+        self.groups, self.rows, self.place, self.summed = groups, rows, groups.inverse.reshape(shape), summed
 
     @cached_property
     def every(self) -> np.ndarray:
@@ -47,7 +47,7 @@ class LookUps:
 
     @cached_property
     def first(self) -> np.ndarray:
-        return self.groups.order[self.groups.first[:-1]]
+        return self.groups.order[self.groups.starts[:-1]]
 
     @property
     def shape(self) -> tuple[int, ...]:

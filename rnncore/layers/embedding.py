@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import constraints, initializers, regularizers
-from ..kernels.lookups import grouped, taken
+from ..kernels.lookups import grouped
 from ..lock import locked
 from ..sparse import LookUps, RowGradient
 from .base import Layer
@@ -124,10 +124,9 @@ class Embedding(Layer):
         if few and self.deferred is None:
             return self._table[x]
         groups = grouped(x.reshape(-1))
-        if few:
+        if self.deferred is not None:
             self.deferred.flush(groups.ids)
-            return self._table[x]
-        return LookUps(taken(self._table, groups.ids, self.deferred), groups, x.shape, self.dense_gradient)
+        return self._table[x] if few else LookUps(self._table[groups.ids], groups, x.shape, self.dense_gradient)
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
