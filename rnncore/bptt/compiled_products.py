@@ -81,11 +81,6 @@ def row_gradients(inputs, dz, transposed, valid) -> Job:
     return Job(hoisted.row_gradients, arrays, len(out), 2 * len(out) * transposed.size, out)
 
 
-def added(total, other) -> Job:
-    """``total += other``, both flat."""
-    return Job(hoisted.added, (total, other), len(total), 20 * len(total), total)
-
-
 def _count(array, valid):
     """Return how many positions of an array (G, N, …) are computed."""
     return array.shape[1] if valid is None else len(valid)

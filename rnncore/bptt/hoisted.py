@@ -191,11 +191,7 @@ def _row_gradients(index, dz, transposed, valid, positions, out, begin, end):
         first += count
 
 
-def _added(total, other, begin, end):
-    add_row(total[begin:end], other[begin:end])
-
-
-split, transposed, project, weight_gradients, input_gradients, row_gradients, added = (
+split, transposed, project, weight_gradients, input_gradients, row_gradients = (
     parallel_kernel(function, function.__name__[1:])
-    for function in (_split, _transposed, _project, _weight_gradients, _input_gradients, _row_gradients, _added)
+    for function in (_split, _transposed, _project, _weight_gradients, _input_gradients, _row_gradients)
 )
