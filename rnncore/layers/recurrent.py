@@ -155,7 +155,7 @@ class RNN(Layer):
             last = cell is self.cells[-1] and not self.return_sequences
             kept = "all" if training or keeps() else "last" if last else "states"
             initial = _rows(initial, order, 1)
-            states, h = cell.run(Sequence(inputs, initial, steps, mask), training, order, kept)
+            states, h = cell.run(Sequence(inputs, initial, steps, mask), training, order, kept, outputs=not last)
             ends.append(_rows(states, _inverse(order), 1))
             inputs = None if last else Inputs(h.reshape(-1, cell.units))
         if self.stateful:

@@ -192,7 +192,12 @@ class RecurrentCell(Layer):
     # --- a sequence --------------------------------------------------------------------------------------------
 
     def run(
-        self, sequence: Sequence, training: bool, order: np.ndarray | None = None, kept: str = "all"
+        self,
+        sequence: Sequence,
+        training: bool,
+        order: np.ndarray | None = None,
+        kept: str = "all",
+        outputs: bool = False,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Take every step of a sequence; what is dropped is drawn here.
 
@@ -205,13 +210,15 @@ class RecurrentCell(Layer):
             Which row of the batch each row is: what is dropped of a row does not depend on where it stands.
         kept : {"all", "states", "last"}
             See `Run`; "all" leaves the run for `run_backward`.
+        outputs : bool
+            Whether the outputs of all steps are returned.
 
         Returns
         -------
         states : ndarray of shape (S, B, H)
             After the last step.
         h : ndarray of shape (T, B, H) or None
-            The first state after each step, if more than the last ones are kept: the cell's own memory, perhaps.
+            The first state after each step: the cell's own memory, perhaps.
         """
         self._run = None  # its arrays are used again
         rows, features = sequence.initial.shape[1], sequence.inputs.rows.shape[1]
@@ -220,7 +227,7 @@ class RecurrentCell(Layer):
         sequence, weights = sequence._replace(drop_x=drops[0], drop_h=drops[1]), self._equation_weights()
         run = run_class(self._cell, self.dtype)(self._plan, weights, sequence, kept, training, self._workspace)
         self._run = run if kept == "all" else None
-        return run.last_states, None if kept == "last" else run.outputs()
+        return run.last_states, run.outputs() if outputs else None
 
     @property
     def last_run(self) -> Run:
