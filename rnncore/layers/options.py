@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import activations, constraints, initializers, regularizers
+from ..cells import Cell
 from .checks import finite, flag, fraction, positive, seed_or_none
 
 REQUIRED = inspect.Parameter.empty
-ABSENT = object()  # in a class's changes: it has no such option
+ABSENT = object()  # only cells whose `defaults` name the option have it
 
 
 class Option(NamedTuple):
@@ -53,7 +54,7 @@ OPTIONS = {  # in Keras's order
     "kernel_initializer": Option("glorot_uniform", *_INITIALIZER),
     "recurrent_initializer": Option("orthogonal", *_INITIALIZER),
     "bias_initializer": Option("zeros", *_INITIALIZER),
-    "unit_forget_bias": Option(ABSENT, "bool | float", _flag_or_number, "cell"),  # for cells that name a default
+    "unit_forget_bias": Option(ABSENT, "bool | float", _flag_or_number, "cell"),
     "kernel_regularizer": Option(None, *_REGULARIZER),
     "recurrent_regularizer": Option(None, *_REGULARIZER),
     "bias_regularizer": Option(None, *_REGULARIZER),
@@ -69,7 +70,7 @@ OPTIONS = {  # in Keras's order
     "go_backwards": Option(False, "bool", flag, "layer"),
     "stateful": Option(False, "bool", flag, "layer"),
     "unroll": Option(False, "bool", flag, "layer"),
-    "reset_after": Option(ABSENT, "bool", flag, "cell"),  # likewise
+    "reset_after": Option(ABSENT, "bool", flag, "cell"),
     "use_cudnn": Option("auto", "bool | str", _as_given, "layer"),
     "zero_output_for_mask": Option(False, "bool", flag, "layer"),
     "bptt_steps": Option(None, "int | None", _positive_or_none, "layer"),
@@ -79,31 +80,27 @@ OPTIONS = {  # in Keras's order
 }
 
 
+# Where Keras's order is not that of its other layers: class -> (option, the one that it stands behind).
+_MOVED = {"SimpleRNN": ("seed", "unroll"), "GRUCell": ("reset_after", "recurrent_dropout")}
+
+
 def options_of(*owners: str) -> dict[str, Option]:
     """Return the options that one of `owners` takes."""
     return {name: option for name, option in OPTIONS.items() if option.owner in (*owners, "both")}
 
 
-def signature_of(
-    options: Mapping[str, Option], changes: Mapping[str, Any], moves: Mapping[str, str] | None = None
-) -> inspect.Signature:
-    """Return the signature of a constructor.
-
-    `changes` are the defaults of a class that differ (ABSENT: has not); `moves` say behind which other argument one
-    stands, where Keras's order is not that of its other layers.
-    """
-    names = list(options)
-    for name, other in (moves or {}).items():
+def signature_of(cls: type, cell: Cell, *owners: str) -> inspect.Signature:
+    """Return the signature of the constructor of a class for `cell`: the options of `owners` that the cell has."""
+    defaults = {name: cell.defaults.get(name, option.default) for name, option in options_of(*owners).items()}
+    names = [name for name, default in defaults.items() if default is not ABSENT]
+    if not cell.gated:
+        names.remove("recurrent_activation")
+    for name, other in (_MOVED[base.__name__] for base in cls.__mro__ if base.__name__ in _MOVED):
         names.remove(name)
         names.insert(names.index(other) + 1, name)
-    defaults = {name: changes.get(name, options[name].default) for name in names}
     keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return inspect.Signature(
-        [
-            inspect.Parameter(name, keyword, default=default, annotation=options[name].kind)
-            for name, default in defaults.items()
-            if default is not ABSENT
-        ]
+        [inspect.Parameter(name, keyword, default=defaults[name], annotation=OPTIONS[name].kind) for name in names]
     )
 
 

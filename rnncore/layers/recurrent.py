@@ -8,27 +8,20 @@ the layer says what the output shows there. Sizes: T steps, B rows, D inputs, H 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
 from collections.abc import Sequence as SequenceOf
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..bptt.inputs import Inputs, Sequence
-from ..configured import resolve
+from ..cells import Cell
+from ..configured import revived
 from ..lock import locked
 from ..sparse import LookUps, RowGradient
 from .base import Layer, keeps
-from .options import OPTIONS, REQUIRED, Option, bound, options_of, signature_of, with_options
-from .rnn_cells import (
-    CELLS,
-    CarryRNNCell,
-    GRUCell,
-    LSTMCell,
-    RecurrentCell,
-    SimpleRNNCell,
-    StackedRNNCells,
-)
+from .options import OPTIONS, bound, options_of, signature_of, with_options
+from .rnn_cells import RecurrentCell, StackedRNNCells
 
 
 class RNN(Layer):
@@ -79,8 +72,25 @@ class RNN(Layer):
     input_ranks = (3, 3)
     takes_look_ups = True
 
-    def __init__(self, cell: Any, *args: Any, **kwargs: Any):
-        self._set_up(bound(type(self), (cell, *args), kwargs))
+    def __init__(
+        self,
+        cell: Any,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        bptt_steps: int | None = None,
+        use_cudnn: bool | str = "auto",
+        activity_regularizer: Any = None,
+        name: str | None = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+    ):
+        options = dict(locals())
+        del options["self"]
+        self._set_up(options)
 
     def _set_up(self, options: dict[str, Any]) -> None:
         """Take the options of the layer; what is left of them makes the cell."""
@@ -96,11 +106,9 @@ class RNN(Layer):
 
     def make_cell(self, options: dict[str, Any]) -> Layer:
         """Return the cell, from the constructor's arguments that are not the layer's own."""
-        cell = options["cell"]
-        if isinstance(cell, (list, tuple)):
+        cell = revived(options["cell"])
+        if isinstance(cell, list):
             cell = StackedRNNCells(cell)
-        elif isinstance(cell, Mapping):
-            cell = resolve(cell, CELLS, Layer, "cell")
         if not isinstance(cell, (RecurrentCell, StackedRNNCells)):
             raise TypeError(
                 f"{self.name}: cell is {cell!r}; expected a RecurrentCell, StackedRNNCells or a list of cells"
@@ -347,9 +355,6 @@ def _inverse(order: np.ndarray | None) -> np.ndarray | None:
     return None if order is None else np.argsort(order)
 
 
-RNN.__signature__ = signature_of({"cell": Option(REQUIRED, "RecurrentCell", None, "cell"), **options_of("layer")}, {})
-
-
 class CellRNN(RNN):
     """Base of the layers that make their own cell: they take its options and the layer's.
 
@@ -357,11 +362,11 @@ class CellRNN(RNN):
     """
 
     cell_class: ClassVar[type[RecurrentCell]]
-    moves: ClassVar[dict[str, str]] = {}
+    __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        cls.__signature__ = signature_of(OPTIONS, cls.cell_class.changes, cls.moves)
+        cls.__signature__ = signature_of(cls, cls.cell_class.equations, "cell", "layer")
         cls.__doc__ = with_options(with_options(cls.__doc__, cls.cell_class.__doc__), RNN.__doc__)
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -377,26 +382,17 @@ class CellRNN(RNN):
         return getattr(self.cell, name)
 
 
-class SimpleRNN(CellRNN):
-    """The plain recurrent layer, ``h_t = tanh(x_t W + h_{t-1} U + b)``: see cells/simple_rnn.py."""
+def layer_of(equations: Cell, module: str | None = None) -> type[CellRNN]:
+    """Return the layer of a cell of your own, a class; its `cell_class` is the public cell, which takes one step.
 
-    cell_class = SimpleRNNCell
-    moves = {"seed": "unroll"}
-
-
-class LSTM(CellRNN):
-    """Long short-term memory, with the gates i, f, k, o and the carry line c: see cells/lstm.py."""
-
-    cell_class = LSTMCell
-
-
-class GRU(CellRNN):
-    """The gated recurrent unit, with the gates z, r and the candidate k: see cells/gru.py."""
-
-    cell_class = GRUCell
-
-
-class CarryRNN(CellRNN):
-    """The lecture's own carry formulation, a SimpleRNN with a carry line beside it: see cells/carry_rnn.py."""
-
-    cell_class = CarryRNNCell
+    Parameters
+    ----------
+    equations : Cell
+        Its `name` is the layer's.
+    module : str, optional
+        Where the classes can be found by their names; default: where `step` stands.
+    """
+    where = {"__doc__": equations.about, "__module__": module or equations.stages[0].step.__module__}
+    cell: Any = type(f"{equations.name}Cell", (RecurrentCell,), {"equations": equations, **where})
+    layer: Any = type(equations.name, (CellRNN,), {"cell_class": cell, **where})
+    return layer
