@@ -52,8 +52,7 @@ def step_backward(dh, dc, i, f, k, h, c_prev, z_i, z_f, z_k, z_o):
 
 CARRY_RNN = Cell(
     "CarryRNN",
-    "The lecture's carry formulation, a SimpleRNN with a carry line and one more weight, carry_kernel (H, H): see "
-    "cells/carry_rnn.py.",
+    "The lecture's carry formulation, a SimpleRNN with a carry line beside it: see cells/carry_rnn.py.",
     gates=("i", "f", "k", "o"),
     states=("h", "c"),
     stages=(Stage(step, step_backward, "i f k h c"),),

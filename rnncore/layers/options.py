@@ -9,7 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import activations, constraints, initializers, regularizers
+from ..activations import Activation
 from ..cells import Cell
+from ..constraints import Constraint
+from ..initializers import Initializer
+from ..regularizers import Regularizer
 from .checks import finite, flag, fraction, positive, seed_or_none
 
 REQUIRED = inspect.Parameter.empty
@@ -20,7 +24,7 @@ class Option(NamedTuple):
     """An argument: its default, its type, what turns a given value into the one kept, and who takes it."""
 
     default: Any
-    kind: str
+    kind: Any
     checked: Callable[[Any, str], Any] | None  # (value, label) -> value; None: the base Layer checks it
     owner: str  # "cell", "layer" or "both"
 
@@ -41,42 +45,42 @@ def _flag_or_number(value, label):
     return value if isinstance(value, (bool, np.bool_)) else finite(value, label)
 
 
-_ACTIVATION = "str | Activation | None", _named(activations.get), "cell"
-_INITIALIZER = "str | Initializer", _named(initializers.get), "cell"
-_REGULARIZER = "str | Regularizer | None", _named(regularizers.get), "cell"
-_CONSTRAINT = "str | Constraint | None", _named(constraints.get), "cell"
+_ACTIVATION = str | Activation | None, _named(activations.get), "cell"
+_INITIALIZER = str | Initializer, _named(initializers.get), "cell"
+_REGULARIZER = str | Regularizer | None, _named(regularizers.get), "cell"
+_CONSTRAINT = str | Constraint | None, _named(constraints.get), "cell"
 
 OPTIONS = {  # in Keras's order
-    "units": Option(REQUIRED, "int", positive, "cell"),
+    "units": Option(REQUIRED, int, positive, "cell"),
     "activation": Option("tanh", *_ACTIVATION),
     "recurrent_activation": Option("sigmoid", *_ACTIVATION),
-    "use_bias": Option(True, "bool", flag, "cell"),
+    "use_bias": Option(True, bool, flag, "cell"),
     "kernel_initializer": Option("glorot_uniform", *_INITIALIZER),
     "recurrent_initializer": Option("orthogonal", *_INITIALIZER),
     "bias_initializer": Option("zeros", *_INITIALIZER),
-    "unit_forget_bias": Option(ABSENT, "bool | float", _flag_or_number, "cell"),
+    "unit_forget_bias": Option(ABSENT, bool | float, _flag_or_number, "cell"),
     "kernel_regularizer": Option(None, *_REGULARIZER),
     "recurrent_regularizer": Option(None, *_REGULARIZER),
     "bias_regularizer": Option(None, *_REGULARIZER),
-    "activity_regularizer": Option(None, "str | Regularizer | None", None, "layer"),
+    "activity_regularizer": Option(None, str | Regularizer | None, None, "layer"),
     "kernel_constraint": Option(None, *_CONSTRAINT),
     "recurrent_constraint": Option(None, *_CONSTRAINT),
     "bias_constraint": Option(None, *_CONSTRAINT),
-    "dropout": Option(0.0, "float", fraction, "cell"),
-    "recurrent_dropout": Option(0.0, "float", fraction, "cell"),
-    "seed": Option(None, "int | None", seed_or_none, "cell"),
-    "return_sequences": Option(False, "bool", flag, "layer"),
-    "return_state": Option(False, "bool", flag, "layer"),
-    "go_backwards": Option(False, "bool", flag, "layer"),
-    "stateful": Option(False, "bool", flag, "layer"),
-    "unroll": Option(False, "bool", flag, "layer"),
-    "reset_after": Option(ABSENT, "bool", flag, "cell"),
-    "use_cudnn": Option("auto", "bool | str", _as_given, "layer"),
-    "zero_output_for_mask": Option(False, "bool", flag, "layer"),
-    "bptt_steps": Option(None, "int | None", _positive_or_none, "layer"),
-    "name": Option(None, "str | None", None, "both"),
-    "dtype": Option(None, "str | None", None, "both"),
-    "trainable": Option(True, "bool", None, "both"),
+    "dropout": Option(0.0, float, fraction, "cell"),
+    "recurrent_dropout": Option(0.0, float, fraction, "cell"),
+    "seed": Option(None, int | None, seed_or_none, "cell"),
+    "return_sequences": Option(False, bool, flag, "layer"),
+    "return_state": Option(False, bool, flag, "layer"),
+    "go_backwards": Option(False, bool, flag, "layer"),
+    "stateful": Option(False, bool, flag, "layer"),
+    "unroll": Option(False, bool, flag, "layer"),
+    "reset_after": Option(ABSENT, bool, flag, "cell"),
+    "use_cudnn": Option("auto", bool | str, _as_given, "layer"),
+    "zero_output_for_mask": Option(False, bool, flag, "layer"),
+    "bptt_steps": Option(None, int | None, _positive_or_none, "layer"),
+    "name": Option(None, str | None, None, "both"),
+    "dtype": Option(None, str | None, None, "both"),
+    "trainable": Option(True, bool, None, "both"),
 }
 
 
