@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ class Option(NamedTuple):
 
     default: Any
     kind: Any
-    checked: Callable[[Any, str], Any] | None  # (value, label) -> value; None: the base Layer checks it
+    checked: Any  # (value, label) -> value; None: the base Layer checks it
     owner: str  # "cell", "layer" or "both"
 
 

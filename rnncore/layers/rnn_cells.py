@@ -69,6 +69,9 @@ class RecurrentCell(Layer):
     units: int
     activation: Activation
     use_bias: bool
+    kernel: np.ndarray
+    recurrent_kernel: np.ndarray
+    bias: np.ndarray
     dropout: float
     recurrent_dropout: float
     seed: int | None
@@ -125,7 +128,9 @@ class RecurrentCell(Layer):
 
     # --- one step ----------------------------------------------------------------------------------------------
 
-    def __call__(self, x: Any, states: Any = None, training: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
+    def __call__(  # type: ignore[override]
+        self, x: Any, states: Any = None, training: bool = False
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Take one step.
 
         Parameters
@@ -295,7 +300,9 @@ class StackedRNNCells(Layer):
             cell.ensure_built(input_shape)
             input_shape = (input_shape[0], cell.units)
 
-    def __call__(self, x: Any, states: Any = None, training: bool = False) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+    def __call__(  # type: ignore[override]
+        self, x: Any, states: Any = None, training: bool = False
+    ) -> tuple[np.ndarray, list[list[np.ndarray]]]:
         """Take one step; as `RecurrentCell`, with a list of states a cell."""
         x = self.checked_input(x)
         self.ensure_built(x.shape)
