@@ -49,10 +49,12 @@ class Mutation(NamedTuple):
 
 LECTURE = "bptt/test_lecture.py -k numpy"  # layers against the lecture, which has the same cells
 DERIVATIVE = "bptt/test_lecture.py -k derivative"
-CELLS = "test_gradients.py::test_cells_by_themselves_and_run -k numpy"
-LAYERS = "test_gradients.py::test_other_layers test_layers.py::test_dense test_layers.py::test_dropout"
-SMALL_LAYERS = "test_small_layers.py"
-PADDING = "test_padding.py::test_outputs_at_every_step test_padding.py::test_gradients -k numpy"
+CELLS = "layers/test_gradients.py::test_cells_by_themselves_and_run -k numpy"
+LAYERS = (
+    "layers/test_gradients.py::test_other_layers layers/test_layers.py::test_dense layers/test_layers.py::test_dropout"
+)
+SMALL_LAYERS = "layers/test_small_layers.py"
+PADDING = "layers/test_padding.py::test_outputs_at_every_step layers/test_padding.py::test_gradients -k numpy"
 LOSSES = "test_losses.py"
 OPTIMIZERS = "test_optimizers.py -k by_hand"
 
@@ -113,7 +115,7 @@ MUTATIONS = [
         "layers/rnn_cells.py",
         'spec.gates.index("f")',
         'spec.gates.index("i")',
-        "test_layers.py::test_starting_weights",
+        "layers/test_layers.py::test_starting_weights",
     ),
     # --- a mask ignored ----------------------------------------------------------------------------------------
     Mutation(
@@ -149,7 +151,7 @@ MUTATIONS = [
         "layers/embedding.py",
         "return x != 0 if self.mask_zero else None",
         "return None",
-        "test_layers.py::test_masks_that_go_on",
+        "layers/test_layers.py::test_masks_that_go_on",
     ),
     # --- one too many, one too few -----------------------------------------------------------------------------
     Mutation(
@@ -172,7 +174,7 @@ MUTATIONS = [
         "bptt/numpy_loop.py",
         "(T - t) % bptt_steps == 0",
         "(T - t) % bptt_steps == 1",
-        "test_recurrent.py::test_bptt_steps_cuts_where_the_reference_does -k numpy",
+        "layers/test_recurrent.py::test_bptt_steps_cuts_where_the_reference_does -k numpy",
     ),
     Mutation(
         "off by one",
@@ -335,7 +337,7 @@ MUTATIONS = [
         "bptt/numpy_loop.py",
         "np.add.at(out, index, dx)",
         "out[index] = dx",
-        "test_dense_gradient.py::test_the_dense_gradient_is_the_same -k numpy",
+        "layers/test_dense_gradient.py::test_the_dense_gradient_is_the_same -k numpy",
     ),
     Mutation(
         "wrong reduction",

@@ -10,8 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from cases import RUN_SEED
-from test_layers import LAYERS
+from cases import LAYERS, RUN_SEED
 
 import rnncore
 from rnncore import losses, metrics, optimizers, regularizers

@@ -156,24 +156,20 @@ SMOOTH = sorted(  # without jumps, and not so steep that a difference loses its 
     if name not in ("hard_shrink", "sparse_plus", "sparse_sigmoid", "exponential", "squareplus")
 )
 GRID = [*one_at_a_time(), *combined(300, np.random.default_rng(SEED))]
-SLICE = [*random.Random(RUN_SEED).sample(GRID, 60), *combined(20, np.random.default_rng(RUN_SEED))]
+SAMPLE = {*random.Random(RUN_SEED).sample(range(len(GRID)), 30)}  # the quick run's
+CHECKS = [
+    *(
+        pytest.param(check, marks=() if n in SAMPLE else (pytest.mark.slow, pytest.mark.grid))
+        for n, check in enumerate(GRID)
+    ),
+    *combined(10, np.random.default_rng(RUN_SEED)),
+]
 
 
-def assert_right(check):
+@pytest.mark.parametrize("check", CHECKS, ids=name_of)
+def test_the_grid(check):
     report = check.run()
     assert report.worst < (1e-12 if check.method == "complex" else 1e-7), f"{check}\n{report}"
-
-
-@pytest.mark.parametrize("check", few_at_first(SLICE, 40), ids=name_of)
-def test_a_slice_of_the_grid(check):
-    assert_right(check)
-
-
-@pytest.mark.slow
-@pytest.mark.grid
-@pytest.mark.parametrize("check", GRID, ids=name_of)
-def test_the_whole_grid(check):
-    assert_right(check)
 
 
 @pytest.mark.parametrize("layer", LAYERS)

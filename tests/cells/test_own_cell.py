@@ -6,16 +6,10 @@ import numpy as np
 import pytest
 from cases import PATTERNS, SEED, few_at_first, masks, randomize
 
-from examples.own_cell import MGUCell
+from examples.own_cell import MGU, MGUCell
 from rnncore import cells, config, gradcheck, study
 from rnncore.bptt.compiled_loop import loop
-from rnncore.layers import RNN, Bidirectional, CellRNN, SimpleRNNCell
-
-
-class MGU(CellRNN):
-    """The layer that makes its own cell."""
-
-    cell_class = MGUCell
+from rnncore.layers import RNN, Bidirectional, SimpleRNNCell
 
 
 @pytest.mark.parametrize("pattern", few_at_first(PATTERNS[::-1], 1))
