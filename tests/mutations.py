@@ -53,8 +53,8 @@ CELLS = "test_gradients.py::test_cells_by_themselves_and_run -k numpy"
 LAYERS = "test_gradients.py::test_other_layers test_layers.py::test_dense test_layers.py::test_dropout"
 SMALL_LAYERS = "test_small_layers.py"
 PADDING = "test_padding.py::test_outputs_at_every_step test_padding.py::test_gradients -k numpy"
-LOSSES = "test_losses.py"
-OPTIMIZERS = "test_optimizers.py -k by_hand"
+LOSSES = "losses/test_losses.py"
+OPTIMIZERS = "optimizers/test_optimizers.py -k by_hand"
 
 MUTATIONS = [
     # --- a sign ------------------------------------------------------------------------------------------------
@@ -74,14 +74,14 @@ MUTATIONS = [
     ),
     Mutation(
         "sign",
-        "losses.py",
+        "losses/__init__.py",
         "np.maximum(z, 0) - y * z",
         "np.maximum(z, 0) + y * z",
         LOSSES,
     ),
     Mutation(
         "sign",
-        "optimizers.py",
+        "optimizers/__init__.py",
         "return w + (mu * momentum - lr * g), momentum",
         "return w + (mu * momentum + lr * g), momentum",
         OPTIMIZERS,
@@ -132,7 +132,7 @@ MUTATIONS = [
     ),
     Mutation(
         "mask ignored",
-        "losses.py",
+        "losses/__init__.py",
         "kept = np.where(kept, weight, dtype.type(0))",
         "kept = np.full(kept.shape, weight)",
         LOSSES,
@@ -154,7 +154,7 @@ MUTATIONS = [
     # --- one too many, one too few -----------------------------------------------------------------------------
     Mutation(
         "off by one",
-        "optimizers.py",
+        "optimizers/__init__.py",
         "alpha = lr * np.sqrt(1 - exact(self.beta_2) ** t) /",
         "alpha = lr * np.sqrt(1 - exact(self.beta_2) ** (t + 1)) /",
         OPTIMIZERS,
@@ -273,14 +273,14 @@ MUTATIONS = [
     # --- a slot, or a moment, in another's place ---------------------------------------------------------------
     Mutation(
         "wrong slot",
-        "optimizers.py",
+        "optimizers/__init__.py",
         "(np.sqrt(velocity) + epsilon), momentum, velocity",
         "(np.sqrt(velocity) + epsilon), velocity, momentum",
         OPTIMIZERS,
     ),
     Mutation(
         "wrong slot",
-        "optimizers.py",
+        "optimizers/__init__.py",
         "np.sqrt(variance + epsilon), velocity, average_gradient\n",
         "np.sqrt(variance + epsilon), average_gradient, velocity\n",
         OPTIMIZERS,
@@ -316,7 +316,7 @@ MUTATIONS = [
     ),
     Mutation(
         "wrong axis",
-        "losses.py",
+        "losses/__init__.py",
         "return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))",
         "return z - np.log(np.exp(z).sum(axis=0, keepdims=True))",
         LOSSES,
@@ -324,7 +324,7 @@ MUTATIONS = [
     # --- another reduction -------------------------------------------------------------------------------------
     Mutation(
         "wrong reduction",
-        "losses.py",
+        "losses/__init__.py",
         "size if weights is None else float(weights.sum())",
         "size",
         LOSSES,
@@ -346,7 +346,7 @@ MUTATIONS = [
     ),
     Mutation(
         "wrong reduction",
-        "optimizers.py",
+        "optimizers/__init__.py",
         'kept["gradient_accumulator"] / self.gradient_accumulation_steps',
         'kept["gradient_accumulator"]',
         OPTIMIZERS,

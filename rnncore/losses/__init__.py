@@ -32,10 +32,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .activations import sigmoid, softmax
-from .config import floatx
-from .configured import Configured, look_up, resolve, snake_case
-from .layers.checks import plain
+from ..activations import sigmoid, softmax
+from ..config import floatx
+from ..configured import Configured, look_up, resolve, snake_case
+from ..layers.checks import plain
 
 # Probabilities are kept this far from 0 and 1 before their logarithm is taken (keras.config.epsilon()).
 EPSILON = 1e-7

@@ -45,22 +45,19 @@ import inspect
 import math
 import numbers
 import operator
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from . import config, schedules
-from .configured import Configured, described, resolve, snake_case
-from .kernels import threads, updates
-from .kernels.threads import Job
-from .layers.checks import check_finite
-from .sparse import RowGradient
-
-# ``from rnncore.optimizers.schedules import …``, as Keras has it, though this is one file.
-sys.modules[f"{__name__}.schedules"] = schedules
+from .. import config
+from ..configured import Configured, described, resolve, snake_case
+from ..kernels import threads, updates
+from ..kernels.threads import Job
+from ..layers.checks import check_finite
+from ..sparse import RowGradient
+from . import schedules
 
 # Entries updated at a time: a block of the weight, its slots and temporaries fits a core's second-level cache.
 BLOCK = 32768
