@@ -81,9 +81,9 @@ MUTATIONS = [
     ),
     Mutation(
         "sign",
-        "optimizers/__init__.py",
-        "return w + (mu * momentum - lr * g), momentum",
-        "return w + (mu * momentum + lr * g), momentum",
+        "optimizers/rules.py",
+        "return w + pushed(momentum, g, lr, mu), momentum",
+        "return w + pushed(momentum, -g, lr, mu), momentum",
         OPTIMIZERS,
     ),
     # --- a gate in another's place -----------------------------------------------------------------------------
@@ -154,7 +154,7 @@ MUTATIONS = [
     # --- one too many, one too few -----------------------------------------------------------------------------
     Mutation(
         "off by one",
-        "optimizers/__init__.py",
+        "optimizers/classes.py",
         "alpha = lr * np.sqrt(1 - exact(self.beta_2) ** t) /",
         "alpha = lr * np.sqrt(1 - exact(self.beta_2) ** (t + 1)) /",
         OPTIMIZERS,
@@ -273,16 +273,16 @@ MUTATIONS = [
     # --- a slot, or a moment, in another's place ---------------------------------------------------------------
     Mutation(
         "wrong slot",
-        "optimizers/__init__.py",
+        "optimizers/rules.py",
         "(np.sqrt(velocity) + epsilon), momentum, velocity",
         "(np.sqrt(velocity) + epsilon), velocity, momentum",
         OPTIMIZERS,
     ),
     Mutation(
         "wrong slot",
-        "optimizers/__init__.py",
-        "np.sqrt(variance + epsilon), velocity, average_gradient\n",
-        "np.sqrt(variance + epsilon), average_gradient, velocity\n",
+        "optimizers/rules.py",
+        "lr * g / np.sqrt(variance + epsilon), velocity, average_gradient\n",
+        "lr * g / np.sqrt(variance + epsilon), average_gradient, velocity\n",
         OPTIMIZERS,
     ),
     Mutation(
@@ -346,7 +346,7 @@ MUTATIONS = [
     ),
     Mutation(
         "wrong reduction",
-        "optimizers/__init__.py",
+        "optimizers/base.py",
         'kept["gradient_accumulator"] / self.gradient_accumulation_steps',
         'kept["gradient_accumulator"]',
         OPTIMIZERS,

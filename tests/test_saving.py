@@ -127,9 +127,7 @@ def test_numpy_reads_the_file(tmp_path):
     ]
 
 
-OPTIMIZERS = [
-    cls.__name__ for cls in optimizers.Optimizer.__subclasses__() if cls.__module__.startswith(optimizers.__name__)
-]
+OPTIMIZERS = [cls.__name__ for cls in optimizers._CLASSES if cls.__module__.startswith(optimizers.__name__)]
 NO_METRICS = (metrics.Mean, metrics.Sum, metrics.MeanMetricWrapper)  # of values, or of a function
 METRICS = {
     cls.__name__: cls

@@ -9,6 +9,7 @@ from optimizer_cases import CASES, IDS, make
 
 from rnncore import Input, Sequential, config, constraints, layers, optimizers
 from rnncore.callbacks import Callback
+from rnncore.kernels import updates
 from rnncore.models import load_model
 from rnncore.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop, get
 from rnncore.sparse import RowGradient
@@ -138,9 +139,9 @@ def test_moving_average_by_hand():
 def test_accumulation_by_hand():
     # Calls 1 and 2 change nothing, call 3 takes the mean of 3, 6 and 0, clipped to 2.5: 1 - 0.1 * 2.5
     optimizer, w = SGD(0.1, gradient_accumulation_steps=3, clipvalue=2.5), np.array([1.0])
-    for g, weight, updates in ((3, 1, 0), (6, 1, 0), (0, 0.75, 1), (1, 0.75, 1), (1, 0.75, 1), (1, 0.65, 2)):
+    for g, weight, taken in ((3, 1, 0), (6, 1, 0), (0, 0.75, 1), (1, 0.75, 1), (1, 0.75, 1), (1, 0.65, 2)):
         optimizer.apply_gradients([(np.array([g]), w)])
-        assert (w[0], optimizer.iterations) == pytest.approx((weight, updates))
+        assert (w[0], optimizer.iterations) == pytest.approx((weight, taken))
 
 
 def test_fit_ends_with_the_averages():
@@ -209,7 +210,7 @@ def test_parts_do_not_matter(name, options, monkeypatch):
     blocks = whole.copy()
     results = []
     for size, array in ((10**9, whole), (17, blocks), (17, strided)):
-        monkeypatch.setattr(optimizers, "BLOCK", size)
+        monkeypatch.setattr(updates, "BLOCK", size)
         optimizer = make(name, **options)
         for (gradient,) in steps(3, [array]):
             optimizer.apply_gradients([(gradient, array[:])])  # a new view each time
