@@ -74,7 +74,7 @@ MUTATIONS = [
     ),
     Mutation(
         "sign",
-        "losses/__init__.py",
+        "losses/formulas.py",
         "np.maximum(z, 0) - y * z",
         "np.maximum(z, 0) + y * z",
         LOSSES,
@@ -132,7 +132,7 @@ MUTATIONS = [
     ),
     Mutation(
         "mask ignored",
-        "losses/__init__.py",
+        "losses/shapes.py",
         "kept = np.where(kept, weight, dtype.type(0))",
         "kept = np.full(kept.shape, weight)",
         LOSSES,
@@ -316,17 +316,17 @@ MUTATIONS = [
     ),
     Mutation(
         "wrong axis",
-        "losses/__init__.py",
-        "return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))",
-        "return z - np.log(np.exp(z).sum(axis=0, keepdims=True))",
+        "activations.py",
+        "return z - np.log(np.sum(np.exp(z), axis=-1, keepdims=True))",
+        "return z - np.log(np.sum(np.exp(z), axis=0, keepdims=True))",
         LOSSES,
     ),
     # --- another reduction -------------------------------------------------------------------------------------
     Mutation(
         "wrong reduction",
-        "losses/__init__.py",
-        "size if weights is None else float(weights.sum())",
-        "size",
+        "losses/classes.py",
+        "divisor = float(weights.sum())",
+        "divisor = math.prod(shape)",
         LOSSES,
     ),
     Mutation(
