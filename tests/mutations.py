@@ -55,8 +55,8 @@ LAYERS = (
 )
 SMALL_LAYERS = "layers/test_small_layers.py"
 PADDING = "layers/test_padding.py::test_outputs_at_every_step layers/test_padding.py::test_gradients -k numpy"
-LOSSES = "test_losses.py"
-OPTIMIZERS = "test_optimizers.py -k by_hand"
+LOSSES = "losses/test_losses.py"
+OPTIMIZERS = "optimizers/test_optimizers.py -k by_hand"
 
 MUTATIONS = [
     # --- a sign ------------------------------------------------------------------------------------------------
@@ -76,16 +76,16 @@ MUTATIONS = [
     ),
     Mutation(
         "sign",
-        "losses.py",
+        "losses/formulas.py",
         "np.maximum(z, 0) - y * z",
         "np.maximum(z, 0) + y * z",
         LOSSES,
     ),
     Mutation(
         "sign",
-        "optimizers.py",
-        "return w + (mu * momentum - lr * g), momentum",
-        "return w + (mu * momentum + lr * g), momentum",
+        "optimizers/rules.py",
+        "return w + pushed(momentum, g, lr, mu), momentum",
+        "return w + pushed(momentum, -g, lr, mu), momentum",
         OPTIMIZERS,
     ),
     # --- a gate in another's place -----------------------------------------------------------------------------
@@ -134,7 +134,7 @@ MUTATIONS = [
     ),
     Mutation(
         "mask ignored",
-        "losses.py",
+        "losses/shapes.py",
         "kept = np.where(kept, weight, dtype.type(0))",
         "kept = np.full(kept.shape, weight)",
         LOSSES,
@@ -156,7 +156,7 @@ MUTATIONS = [
     # --- one too many, one too few -----------------------------------------------------------------------------
     Mutation(
         "off by one",
-        "optimizers.py",
+        "optimizers/classes.py",
         "alpha = lr * np.sqrt(1 - exact(self.beta_2) ** t) /",
         "alpha = lr * np.sqrt(1 - exact(self.beta_2) ** (t + 1)) /",
         OPTIMIZERS,
@@ -261,8 +261,8 @@ MUTATIONS = [
     Mutation(
         "dropout scale forgotten",
         "bptt/numpy_loop.py",
-        "dx = sum(_dropped(dblocks[g] @ kernels[g].T, sequence.drop_x, g) for g in gates)",
-        "dx = sum(dblocks[g] @ kernels[g].T for g in gates)",
+        "(_dropped(dblocks[g] @ kernels[g].T, sequence.drop_x, g) for g in gates)",
+        "(dblocks[g] @ kernels[g].T for g in gates)",
         CELLS,
     ),
     Mutation(
@@ -276,16 +276,16 @@ MUTATIONS = [
     # --- a slot, or a moment, in another's place ---------------------------------------------------------------
     Mutation(
         "wrong slot",
-        "optimizers.py",
+        "optimizers/rules.py",
         "(np.sqrt(velocity) + epsilon), momentum, velocity",
         "(np.sqrt(velocity) + epsilon), velocity, momentum",
         OPTIMIZERS,
     ),
     Mutation(
         "wrong slot",
-        "optimizers.py",
-        "np.sqrt(variance + epsilon), velocity, average_gradient\n",
-        "np.sqrt(variance + epsilon), average_gradient, velocity\n",
+        "optimizers/rules.py",
+        "lr * g / np.sqrt(variance + epsilon), velocity, average_gradient\n",
+        "lr * g / np.sqrt(variance + epsilon), average_gradient, velocity\n",
         OPTIMIZERS,
     ),
     Mutation(
@@ -319,17 +319,17 @@ MUTATIONS = [
     ),
     Mutation(
         "wrong axis",
-        "losses.py",
-        "return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))",
-        "return z - np.log(np.exp(z).sum(axis=0, keepdims=True))",
+        "activations.py",
+        "return z - np.log(np.sum(np.exp(z), axis=-1, keepdims=True))",
+        "return z - np.log(np.sum(np.exp(z), axis=0, keepdims=True))",
         LOSSES,
     ),
     # --- another reduction -------------------------------------------------------------------------------------
     Mutation(
         "wrong reduction",
-        "losses.py",
-        "size if weights is None else float(weights.sum())",
-        "size",
+        "losses/classes.py",
+        "divisor = float(weights.sum())",
+        "divisor = math.prod(shape)",
         LOSSES,
     ),
     Mutation(
@@ -349,7 +349,7 @@ MUTATIONS = [
     ),
     Mutation(
         "wrong reduction",
-        "optimizers.py",
+        "optimizers/base.py",
         'kept["gradient_accumulator"] / self.gradient_accumulation_steps',
         'kept["gradient_accumulator"]',
         OPTIMIZERS,

@@ -28,7 +28,7 @@ from rnncore.layers import GRU, LSTM, Dense, Dropout, Embedding, GaussianNoise, 
 from rnncore.layers.base import reset_names
 from rnncore.models import Sequential, load_model
 from rnncore.optimizers import SGD
-from rnncore.schedules import ExponentialDecay
+from rnncore.optimizers.schedules import ExponentialDecay
 from rnncore.utils import PyDataset
 
 COUNT, SIZE = 22, 4

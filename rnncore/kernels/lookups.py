@@ -76,8 +76,8 @@ def summing(rows: np.ndarray, groups: Groups, moment: FunctionType = square) -> 
     They are added in the order of the look-ups, whatever the threads.
     """
     compiled = config.backend() == "numba" and rows.dtype.kind == "f"
-    make = np.empty if compiled else np.zeros
-    sums = tuple(make((len(groups.ids), rows.shape[1]), rows.dtype) for _ in range(2))
+    make, shape = np.empty if compiled else np.zeros, (len(groups.ids), rows.shape[1])
+    sums = make(shape, rows.dtype), make(shape, rows.dtype)
     if compiled:
         arrays = (np.ascontiguousarray(rows), groups.order, groups.first, *sums)
         return Job(_sum(moment), arrays, HANDS, 4 * rows.size, sums)

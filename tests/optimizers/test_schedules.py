@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+
+from rnncore import Input, Sequential, layers
+from rnncore.models import load_model
+from rnncore.optimizers import SGD, Adam, Nadam, get, schedules
 from rnncore.optimizers.schedules import (
     CosineDecay,
     CosineDecayRestarts,
@@ -11,10 +15,6 @@ from rnncore.optimizers.schedules import (
     PiecewiseConstantDecay,
     PolynomialDecay,
 )
-
-from rnncore import Input, Sequential, layers
-from rnncore.models import load_model
-from rnncore.optimizers import SGD, Adam, Nadam, get, schedules
 
 CASES = [
     ("ExponentialDecay", (0.1, 7, 0.5), {}),

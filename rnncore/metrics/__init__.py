@@ -23,12 +23,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import losses
-from .activations import sigmoid
-from .config import floatx
-from .configured import Configured, look_up, resolve, snake_case
-from .layers.checks import plain
-from .losses import (  # noqa: F401, Keras has these functions here, too
+from .. import losses
+from ..activations import sigmoid
+from ..config import floatx
+from ..configured import Configured, look_up, resolve, snake_case
+from ..layers.checks import plain
+from ..losses import (  # noqa: F401, Keras has these functions here, too
     binary_crossentropy,
     categorical_crossentropy,
     categorical_hinge,

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .configured import Configured, resolve
+from ..configured import Configured, resolve
 
 
 class LearningRateSchedule(Configured):

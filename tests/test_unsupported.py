@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rnncore
-from rnncore.absent import ABSENT, EVERYWHERE
+from rnncore.unsupported import EVERYWHERE, UNSUPPORTED
 
 SENTENCES = {
     "rnncore.layers.Conv1D": "rnncore.layers has no Conv1D; the nearest thing: a recurrent layer over the steps",
@@ -54,7 +54,7 @@ def of_keras(module):
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize("module", ABSENT)
+@pytest.mark.parametrize("module", UNSUPPORTED)
 def test_every_name_of_keras(module):
     theirs = of_keras(module)
     ours, unknown = importlib.import_module(module), []
@@ -69,13 +69,13 @@ def test_every_name_of_keras(module):
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize("module", ABSENT)
+@pytest.mark.parametrize("module", UNSUPPORTED)
 def test_nothing_that_keras_has_not_is_in_the_table(module):
     from fnmatch import filter as matching
 
     theirs = of_keras(module)
     others = {"text*", "GateRecorder", "GradientFlow"}  # of Keras 2, of the study
-    for patterns in ABSENT[module]:
+    for patterns in UNSUPPORTED[module]:
         assert all(matching(dir(theirs), pattern) for pattern in set(patterns.split()) - others), patterns
 
 

@@ -5,39 +5,15 @@ import math
 import numpy as np
 import pytest
 from cases import few_at_first
+from optimizer_cases import CASES, IDS, make
 
 from rnncore import Input, Sequential, config, constraints, layers, optimizers
 from rnncore.callbacks import Callback
+from rnncore.kernels import updates
 from rnncore.models import load_model
 from rnncore.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop, get
 from rnncore.sparse import RowGradient
 
-# Every optimizer with every option that changes its arithmetic.
-CASES = [
-    ("SGD", {}),
-    ("SGD", {"momentum": 0.9}),
-    ("SGD", {"momentum": 0.9, "nesterov": True}),
-    ("SGD", {"learning_rate": 0.5, "weight_decay": 0.1}),
-    ("RMSprop", {}),
-    ("RMSprop", {"rho": 0.7, "momentum": 0.5, "epsilon": 1e-3}),
-    ("RMSprop", {"centered": True, "momentum": 0.9}),
-    ("Adam", {}),
-    ("Adam", {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
-    ("Adam", {"amsgrad": True}),
-    ("Adam", {"weight_decay": 0.5}),
-    ("AdamW", {}),
-    ("AdamW", {"learning_rate": 0.1, "weight_decay": 0.3}),
-    ("Adagrad", {}),
-    ("Adagrad", {"learning_rate": 0.1, "initial_accumulator_value": 0.0, "epsilon": 1e-4}),
-    ("Adadelta", {}),
-    ("Adadelta", {"learning_rate": 1.0, "rho": 0.8, "epsilon": 1e-4}),
-    ("Adamax", {}),
-    ("Adamax", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
-    ("Nadam", {}),
-    ("Nadam", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
-    ("Lion", {}),
-    ("Lion", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9}),
-]
 CLIPS = [{}, {"clipnorm": 0.7}, {"clipvalue": 0.3}, {"global_clipnorm": 1.1}]
 # What the base does around every optimizer's update.
 COMMON = [
@@ -50,11 +26,6 @@ COMMON = [
     {"gradient_accumulation_steps": 4, "use_ema": True, "ema_overwrite_frequency": 2, "global_clipnorm": 0.3},
 ]
 COMMON_IDS = ["-".join(common) or "plain" for common in COMMON]
-IDS = [f"{name}-{'-'.join(options)}" for name, options in CASES]
-
-
-def make(name, **options):
-    return getattr(optimizers, name)(**options)
 
 
 def arrays(dtype="float32", seed=0):
@@ -168,9 +139,9 @@ def test_moving_average_by_hand():
 def test_accumulation_by_hand():
     # Calls 1 and 2 change nothing, call 3 takes the mean of 3, 6 and 0, clipped to 2.5: 1 - 0.1 * 2.5
     optimizer, w = SGD(0.1, gradient_accumulation_steps=3, clipvalue=2.5), np.array([1.0])
-    for g, weight, updates in ((3, 1, 0), (6, 1, 0), (0, 0.75, 1), (1, 0.75, 1), (1, 0.75, 1), (1, 0.65, 2)):
+    for g, weight, taken in ((3, 1, 0), (6, 1, 0), (0, 0.75, 1), (1, 0.75, 1), (1, 0.75, 1), (1, 0.65, 2)):
         optimizer.apply_gradients([(np.array([g]), w)])
-        assert (w[0], optimizer.iterations) == pytest.approx((weight, updates))
+        assert (w[0], optimizer.iterations) == pytest.approx((weight, taken))
 
 
 def test_fit_ends_with_the_averages():
@@ -239,7 +210,7 @@ def test_parts_do_not_matter(name, options, monkeypatch):
     blocks = whole.copy()
     results = []
     for size, array in ((10**9, whole), (17, blocks), (17, strided)):
-        monkeypatch.setattr(optimizers, "BLOCK", size)
+        monkeypatch.setattr(updates, "BLOCK", size)
         optimizer = make(name, **options)
         for (gradient,) in steps(3, [array]):
             optimizer.apply_gradients([(gradient, array[:])])  # a new view each time

@@ -18,7 +18,7 @@ EVERYWHERE = {
     "serialize deserialize": _CONFIG,
     "legacy": "the names without it",
 }
-ABSENT = {  # module -> names, as patterns -> the nearest thing
+UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
     "rnncore": {
         "applications": "models.load_model for a model of your own; trained ones for images there are none",
         "backend": "rnncore.config for floatx, seed and threads, utils.clear_session, and NumPy for the rest",
@@ -120,7 +120,7 @@ ABSENT = {  # module -> names, as patterns -> the nearest thing
 
 def announce() -> None:
     """Let `refuse` answer for what the modules have not."""
-    for module in ABSENT:
+    for module in UNSUPPORTED:
         sys.modules[module].__getattr__ = partial(refuse, module)
 
 
@@ -134,7 +134,7 @@ def refuse(module: str, name: str) -> NoReturn:
     AttributeError
         Anywhere else.
     """
-    table = {**ABSENT[module], **EVERYWHERE}
+    table = {**UNSUPPORTED[module], **EVERYWHERE}
     nearest = None if name.startswith("_") else next((table[n] for n in table if _among(name, n)), None)
     sentence = f"{module} has no {name}" + ("" if nearest is None else f"; the nearest thing: {nearest}")
     caller = sys._getframe(1)

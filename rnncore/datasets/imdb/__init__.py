@@ -42,7 +42,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from ..utils.files import keras_home, replaced
+from ...utils.files import keras_home, replaced
 
 ARCHIVE, WORD_INDEX = "imdb.npz", "imdb_word_index.json"
 MEMBERS = ("x_train", "y_train", "x_test", "y_test")
