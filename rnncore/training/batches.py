@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..layers.checks import whole
 from .data import UNMASKED, Batch, Table, checked
-from .layers.checks import whole
 
 NEAR = 50  # batches whose rows are shuffled, then sorted by length together
 EMPTY = "x gives no batch; expected at least one"

@@ -14,19 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from . import batches, config, data, losses, optimizers
-from . import metrics as metric_classes
-from .callbacks import Callback, History
-from .configured import described, revived
+from .. import config, losses, optimizers
+from .. import metrics as metric_classes
+from ..configured import described, revived
+from ..layers.base import Layer, nothing_kept
+from ..layers.checks import flag, fraction, not_finite, positive, whole
+from ..layers.core import Activated
+from ..lock import engine_lock, locked
+from ..utils.interrupt import deferred_interrupt
+from ..utils.progress import Progress, compiling_told
+from . import batches, data
+from .callback import Callback, History
 from .divergence import check_gradients, check_loss
-from .layers.base import Layer, nothing_kept
-from .layers.checks import flag, fraction, not_finite, positive, whole
-from .layers.core import Activated
-from .lock import engine_lock, locked
-from .place import Place, Running
-from .saving import stateful_layers
-from .utils.interrupt import deferred_interrupt
-from .utils.progress import Progress, compiling_told
+from .state import Place, Running
 
 ROWS = 16  # in which a sample is looked at before training: for a single one other code would be compiled
 
@@ -681,7 +681,7 @@ class Trainer(Layer):
 @contextmanager
 def _states_apart(model: Trainer) -> Iterator[None]:
     """Let stateful layers begin anew in the block, and have their states again after it."""
-    layers = stateful_layers(model)
+    layers = model.stateful_layers()
     kept = [layer.kept_states for layer in layers]
     for layer in layers:
         layer.kept_states = None

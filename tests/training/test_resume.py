@@ -23,12 +23,12 @@ from rnncore.callbacks import (
     ModelCheckpoint,
     ReduceLROnPlateau,
 )
-from rnncore.description import plain
 from rnncore.layers import GRU, LSTM, Dense, Dropout, Embedding, GaussianNoise, Input
 from rnncore.layers.base import reset_names
 from rnncore.models import Sequential, load_model
 from rnncore.optimizers import SGD
 from rnncore.optimizers.schedules import ExponentialDecay
+from rnncore.training.description import plain
 from rnncore.utils import PyDataset
 
 COUNT, SIZE = 22, 4
@@ -305,7 +305,7 @@ def looked_at(model, callbacks):
         *model.get_weights(),
         *model.optimizer.get_state().values(),
         *(repr(generator.bit_generator.state) for generator in model.generators()),
-        *(repr(layer.states) for layer in saving.stateful_layers(model)),
+        *(repr(layer.states) for layer in model.stateful_layers()),
         *(part.trainable for part in model.walk()),
         model.place,
         model.history,
@@ -627,7 +627,7 @@ def test_other_data_are_refused(first, second, message, tmp_path, monkeypatch):
 
 SCRIPT = """
 import os, signal, sys, zipfile
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], os.path.dirname(sys.argv[1])]
 from test_resume import KINDS, data, new_model
 from rnncore import config
 from rnncore.callbacks import BackupAndRestore, EarlyStopping, ModelCheckpoint

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernels.scan import all_finite
-from .layers.base import Layer
-from .layers.checks import not_finite
-from .layers.core import Activated
-from .sparse import RowGradient
+from ..kernels.scan import all_finite
+from ..layers.base import Layer
+from ..layers.checks import not_finite
+from ..layers.core import Activated
+from ..sparse import RowGradient
 
 
 def check_loss(model: Layer, value: float, where: str) -> None:

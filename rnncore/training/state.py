@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from . import metrics as metric_classes
+from .. import metrics as metric_classes
+from ..layers.checks import flag, whole
 from .batches import Source
-from .callbacks import Callback
-from .layers.checks import flag, whole
+from .callback import Callback
 
 
 class Running:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from . import losses
-from .layers.checks import finite, inspected, plain, whole
+from .. import losses
+from ..layers.checks import finite, inspected, plain, whole
 
 Batch = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]  # x, y, sample_weight
 
