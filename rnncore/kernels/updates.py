@@ -28,8 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import threads
-from .threads import Job
+from ..compiler import pool
+from ..compiler.pool import Job
 
 HANDS = 64  # that rows are dealt into for the threads: how much work a word's row is goes by its rank
 LONGEST = 1024  # steps that a row may be behind
@@ -100,8 +100,9 @@ class Kernels(NamedTuple):
 @cache
 def kernels(rule: Rule) -> Kernels | None:
     """Return the compiled loops; None for an update that stands outside the package, which is left to NumPy."""
-    from .._crew import shared
-    from .._jit import EXACT, called_functions, fingerprint, from_source, inlined
+    from ..compiler.cache import called_functions, fingerprint
+    from ..compiler.jit import EXACT, from_source, inlined
+    from ..compiler.workers import shared
     from . import elementwise
 
     moment = MOMENTS.get(rule.moment)
@@ -291,6 +292,6 @@ class LateRows:
     def settle(self, ids: np.ndarray | None = None) -> None:
         """Bring the rows `ids`, each there once, up to date; by default all."""
         if self.steps:
-            threads.run(*self.owed(np.arange(len(self.w)) if ids is None else ids))
+            pool.run(*self.owed(np.arange(len(self.w)) if ids is None else ids))
         if ids is None:
             self.steps, self.done[:] = 0, 0

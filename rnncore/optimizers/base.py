@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import config
+from ..compiler import pool
 from ..configured import Configured, described, snake_case
-from ..kernels import threads, updates
+from ..kernels import updates
 from ..layers.checks import check_finite
 from ..sparse import RowGradient
 from . import schedules
@@ -299,7 +300,7 @@ class Optimizer(Configured):
                 if self._deferred:
                     self._deferred.flush(i)
                 by_numpy(*step)
-        threads.run(*jobs)
+        pool.run(*jobs)
         if self._deferred:  # what nobody would ask for before reading the table is not left
             for i, gradient in enumerate(gradients):
                 if isinstance(gradient, RowGradient) and (gradient.table is None or self.use_ema):

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import lookups, threads, updates
-from ..kernels.threads import Job
+from ..compiler import pool
+from ..compiler.pool import Job
+from ..kernels import lookups, updates
 from ..sparse import RowGradient
 from .deferred import Deferred
 
@@ -36,7 +37,7 @@ def by_numpy(
     moment: Any = updates.MOMENTS.get(rule.moment or "", updates.square)
     adding = lookups.summing(gradient.rows, gradient.groups, moment)
     if adding.function is not None:
-        threads.run(adding)
+        pool.run(adding)
     touched = list(map(itemgetter(ids), tables))
     sums, moments = adding.out
     rule.step(touched[0], sums, moments, touched[1:], numbers)

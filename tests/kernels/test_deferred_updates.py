@@ -6,7 +6,8 @@ from cases import few_at_first
 from optimizer_cases import CASES, IDS, make
 
 from rnncore import Sequential, config
-from rnncore.kernels import threads, updates
+from rnncore.compiler import pool
+from rnncore.kernels import updates
 from rnncore.layers import LSTM, Dense, Embedding
 from rnncore.models import load_model
 from rnncore.optimizers import SGD, Adam, Nadam
@@ -126,7 +127,7 @@ def test_reads_change_no_bit():
 
 
 def test_threads_change_no_bit(monkeypatch):
-    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(pool, "_WORTH_A_THREAD", 1)
     results = []
     for count in (1, 2, 3):
         config.set_threads(count)

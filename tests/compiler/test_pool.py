@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from rnncore import config
-from rnncore._crew import SLOTS, shared
-from rnncore.kernels import threads
-from rnncore.kernels.threads import Job
+from rnncore.compiler import pool
+from rnncore.compiler.pool import Job
+from rnncore.compiler.workers import SLOTS, shared
 
 ROWS = 41
 
@@ -39,7 +39,7 @@ mark, ask_too_much, double = shared(_mark), shared(_ask_too_much), shared(_doubl
 
 @pytest.fixture(autouse=True)
 def always_shared(monkeypatch):
-    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(pool, "_WORTH_A_THREAD", 1)
     config.set_threads(2)
 
 
@@ -60,7 +60,7 @@ def test_jobs_are_cut_by_their_work():
 def test_every_row_is_done_once(count):
     config.set_threads(count)
     for columns in (1, 3):
-        ((counts, marks),) = threads.run(marking(columns - 1, 0.5, columns))
+        ((counts, marks),) = pool.run(marking(columns - 1, 0.5, columns))
         assert counts.sum(axis=0).tolist() == [0] * (columns - 1) + [ROWS] and counts.max() == 1
         assert np.unique(marks).tolist() == [0.5 * (4 * (ROWS * n // (4 * count))) for n in range(count)]
 
@@ -69,18 +69,18 @@ def test_a_part_without_rows_is_left_out():
     config.set_threads(3)
     job = marking(rows=8)._replace(ends=np.array([90, 92, 94, 96, 97, 98, 99, 100]))
     assert [job.edge(n, 3) for n in range(4)] == [0, 0, 0, 8]
-    ((counts, _),) = threads.run(job)
+    ((counts, _),) = pool.run(job)
     assert counts[:, 0].tolist() == [1] * 8 + [0] * (ROWS - 8)
 
 
 def test_more_jobs_than_a_helper_may_be_behind():
-    for found, _ in threads.run(*(marking() for _ in range(3 * SLOTS))):
+    for found, _ in pool.run(*(marking() for _ in range(3 * SLOTS))):
         assert (found == 1).all()
 
 
 def test_a_job_goes_by_what_one_before_left_in_its_rows():
     first = marking()
-    threads.run(first, Job(double, (first.out[0],), ROWS, 10**9))
+    pool.run(first, Job(double, (first.out[0],), ROWS, 10**9))
     assert (first.out[0] == 2).all()
 
 
@@ -90,27 +90,27 @@ def test_parts_go_through_their_stages(parts, count):
     config.set_threads(count)
     jobs = [marking() for _ in range(parts)]
     stages = [[[job], [Job(double, (job.out[0],), ROWS, 10**9)], []] for job in jobs]
-    threads.run_apart(*stages)
+    pool.run_apart(*stages)
     assert all((job.out[0] == 2).all() for job in jobs)
     if count == parts:
         assert all((job.out[1] == 0).all() for job in jobs)  # each in one piece
-        assert threads._crew().jobs == ()
+        assert pool._crew().jobs == ()
 
 
 def test_a_part_that_fails_is_told_of():
     first = marking()
     with pytest.raises(MemoryError, match="a thread found no memory"):
-        threads.run_apart([[first]], [[Job(ask_too_much, (np.ones(8), 0), 8, 10**9)]])
+        pool.run_apart([[first]], [[Job(ask_too_much, (np.ones(8), 0), 8, 10**9)]])
     assert (first.out[0] == 1).all()
     second = marking()
     with pytest.raises(TypeError):
-        threads.run_apart([[Job(mark, ("nothing that compiles",), 8, 10**9)]], [[second]])
-    assert (second.out[0] == 1).all() and threads._crew().jobs == ()
+        pool.run_apart([[Job(mark, ("nothing that compiles",), 8, 10**9)]], [[second]])
+    assert (second.out[0] == 1).all() and pool._crew().jobs == ()
 
 
 def test_helpers_sleep_and_wake():
     for n in range(200):
-        ((counts, _),) = threads.run(marking())
+        ((counts, _),) = pool.run(marking())
         assert (counts == 1).all()
         if n % 50 == 0:
             time.sleep(0.01)  # long enough to fall asleep
@@ -119,23 +119,23 @@ def test_helpers_sleep_and_wake():
 def test_a_helper_without_memory_is_told_of():
     out = np.ones(8)
     with pytest.raises(MemoryError, match="a thread found no memory"):
-        threads.run(Job(ask_too_much, (out, 1), 8, 10**9))
-    ((counts, _),) = threads.run(marking())
+        pool.run(Job(ask_too_much, (out, 1), 8, 10**9))
+    ((counts, _),) = pool.run(marking())
     assert (counts == 1).all()
 
 
 def test_an_error_here_lets_helpers_finish():
     first = marking()
     with pytest.raises(TypeError):
-        threads.run(first, Job(mark, ("nothing that compiles",), 8, 10**9))
+        pool.run(first, Job(mark, ("nothing that compiles",), 8, 10**9))
     assert (first.out[0] == 1).all()
-    ((counts, _),) = threads.run(marking())
+    ((counts, _),) = pool.run(marking())
     assert (counts == 1).all()
 
 
 def test_an_interrupt_waits_for_helpers(monkeypatch):
     first, waited = marking(), []
-    meant = threads.Helper.wait
+    meant = pool.Helper.wait
 
     def interrupted(helper, number):
         waited.append(number)
@@ -143,37 +143,37 @@ def test_an_interrupt_waits_for_helpers(monkeypatch):
             raise KeyboardInterrupt
         meant(helper, number)
 
-    monkeypatch.setattr(threads.Helper, "wait", interrupted)
+    monkeypatch.setattr(pool.Helper, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        threads.run(first)
+        pool.run(first)
     assert len(waited) == 3 and (first.out[0] == 1).all()
-    assert threads._crew().jobs == () and not threads._crew().helpers[0]._wanted
-    ((counts, _),) = threads.run(marking())
+    assert pool._crew().jobs == () and not pool._crew().helpers[0]._wanted
+    ((counts, _),) = pool.run(marking())
     assert (counts == 1).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_what_was_begun_is_there_when_asked_for(count):
     config.set_threads(count)
-    waiting = [threads.begin(marking(), marking()) for _ in range(3 * SLOTS)]
-    threads.run(marking())
-    for wait in [*waiting, threads.begin(marking())]:
+    waiting = [pool.begin(marking(), marking()) for _ in range(3 * SLOTS)]
+    pool.run(marking())
+    for wait in [*waiting, pool.begin(marking())]:
         for counts, marks in wait():
             assert (counts == 1).all() and (marks == 0).all()  # in one piece
     if count > 1:
-        assert len(threads._crew().jobs) <= 1
+        assert len(pool._crew().jobs) <= 1
         with pytest.raises(MemoryError, match="a thread found no memory"):
-            threads.begin(Job(ask_too_much, (np.ones(8), 0), 8, 10**9))()
+            pool.begin(Job(ask_too_much, (np.ones(8), 0), 8, 10**9))()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: there are threads
 def test_a_process_that_is_forked_off_has_its_own_helpers():
-    wait = threads.begin(marking())
+    wait = pool.begin(marking())
     child, code = os.fork(), 1
     if child == 0:
         try:
-            code = not all((counts == 1).all() for counts, _ in [*wait(), *threads.run(marking(), marking())])
+            code = not all((counts == 1).all() for counts, _ in [*wait(), *pool.run(marking(), marking())])
         finally:
             os._exit(code)
     _, status = os.waitpid(child, 0)
@@ -184,7 +184,7 @@ FORKED = """
 import os, signal, sys, threading, time
 import numpy as np
 from rnncore import config
-from rnncore.kernels.threads import Job, run
+from rnncore.compiler.pool import Job, run
 
 config.set_threads(2)
 begun = threading.Event()
@@ -197,11 +197,11 @@ def small(x):
 
 def other():
     begun.set()
-    from rnncore._jit import kernel
+    from rnncore.compiler.jit import kernel
     kernel(large)(np.ones(3))
 
 if sys.argv[1] == "compile":
-    import rnncore._crew
+    import rnncore.compiler.workers
 threading.Thread(target=other).start()
 begun.wait()
 for _ in range(4):
@@ -209,7 +209,7 @@ for _ in range(4):
     child = os.fork()
     if child == 0:
         signal.alarm(60)
-        from rnncore._jit import kernel
+        from rnncore.compiler.jit import kernel
         os._exit(kernel(small)(np.ones(3)) != 3.0)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0, status
@@ -236,16 +236,16 @@ def test_fewer_threads_than_asked_for(started, monkeypatch):
             raise RuntimeError("can't start new thread")
         start(thread)
 
-    monkeypatch.setattr(threads, "_crews", {})
+    monkeypatch.setattr(pool, "_crews", {})
     monkeypatch.setattr(config, "_said", set())
     monkeypatch.setattr(Thread, "start", limited)
     config.set_threads(3)
     with pytest.warns(UserWarning, match=f"^{started + 1} of 3 threads are used, to the same results: can't start"):
-        results = threads.run(marking(), marking())
+        results = pool.run(marking(), marking())
     config.set_threads(4)
-    results += threads.run(marking()) + threads.begin(marking())()
+    results += pool.run(marking()) + pool.begin(marking())()
     apart = [marking() for _ in range(4)]
-    threads.run_apart(*([[job]] for job in apart))
+    pool.run_apart(*([[job]] for job in apart))
     for counts, _ in [*results, *(job.out for job in apart)]:
         assert (counts == 1).all()
 
@@ -253,15 +253,15 @@ def test_fewer_threads_than_asked_for(started, monkeypatch):
 def test_the_number_of_threads_may_change_in_between(monkeypatch):
     for count in (2, 1):
         config.set_threads(count)
-        fewer = threads._crew()
+        fewer = pool._crew()
         config.set_threads(4)
-        assert len(threads._crew().helpers) > len(fewer.helpers)
+        assert len(pool._crew().helpers) > len(fewer.helpers)
         with monkeypatch.context() as patched:
-            patched.setattr(threads, "_crew", lambda fewer=fewer: fewer)
-            ((counts, _),) = threads.run(marking())
-            ((begun, _),) = threads.begin(marking())()
+            patched.setattr(pool, "_crew", lambda fewer=fewer: fewer)
+            ((counts, _),) = pool.run(marking())
+            ((begun, _),) = pool.begin(marking())()
             apart = [marking() for _ in range(config.threads())]
-            threads.run_apart(*([[job]] for job in apart))
+            pool.run_apart(*([[job]] for job in apart))
         assert (counts == 1).all() and (begun == 1).all() and all((job.out[0] == 1).all() for job in apart)
 
 
@@ -270,7 +270,7 @@ def test_several_threads_of_a_user_at_once():
 
     def compute(n):
         for _ in range(50):
-            found[n] += [counts for counts, _ in threads.run(marking(), marking())]
+            found[n] += [counts for counts, _ in pool.run(marking(), marking())]
 
     others = [Thread(target=compute, args=(n,)) for n in range(4)]
     for other in others:
@@ -287,6 +287,6 @@ def test_more_arguments_than_there_is_room_for_are_refused():
     exec(f"def many({names}, begin, end):\n    pass", space)
     arrays = tuple(np.zeros((1, 1, 1, 1)) for _ in range(26))
     with pytest.raises(Exception, match="there is room for 2048"):
-        threads.run(Job(shared(space["many"]), arrays, 8, 10**9))
-    ((counts, _),) = threads.run(marking())
+        pool.run(Job(shared(space["many"]), arrays, 8, 10**9))
+    ((counts, _),) = pool.run(marking())
     assert (counts == 1).all()

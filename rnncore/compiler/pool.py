@@ -31,7 +31,7 @@ class Job(NamedTuple):
     Attributes
     ----------
     function : callable
-        What `_crew.shared` returned, of ``(*arrays, begin, end, …)``.
+        What `workers.shared` returned, of ``(*arrays, begin, end, …)``.
     arrays : tuple
     rows : int
     work : int
@@ -64,14 +64,15 @@ def done(out: Any) -> Job:
 
 
 class Helper:
-    """A thread that makes the calls in its mail (see `_crew`): busily for a moment, as in training the next one comes
-    soon, then it sleeps. To wake it takes longer than many a job.
+    """A thread that makes the calls in its mail (see workers.py): busily for a moment, then it sleeps.
+
+    In training the next call comes soon, and to wake a thread takes longer than many a job.
     """
 
     def __init__(self, mail: np.ndarray):
-        from .. import _crew
+        from . import workers
 
-        self._code, self._mail = _crew, mail
+        self._code, self._mail = workers, mail
         self._wanted, self._asleep, self._bell = False, False, threading.Event()
         threading.Thread(target=self._work, name="rnncore", daemon=True).start()
 
@@ -127,10 +128,10 @@ class Crew:
     """Helpers, and what they are at; fewer than asked for where the system has no more threads."""
 
     def __init__(self, count: int):
-        from .. import _crew
+        from . import workers
 
-        _crew.help_out(np.zeros(_crew.MAIL, np.int64), 0)  # compiled here, where an error is told of
-        self.mails, self.helpers = np.zeros((count, _crew.MAIL), np.int64), []
+        workers.help_out(np.zeros(workers.MAIL, np.int64), 0)  # compiled here, where an error is told of
+        self.mails, self.helpers = np.zeros((count, workers.MAIL), np.int64), []
         for mail in self.mails:
             try:
                 self.helpers.append(Helper(mail))
@@ -234,10 +235,10 @@ def _before_fork() -> None:
     """
     engine_lock.acquire()
     _finish()
-    while "rnncore._jit" in sys.modules:
+    while "rnncore.compiler.jit" in sys.modules:
         for name in _under_way():
             import_module(name)  # waits for the thread that imports it
-        from .._jit import compiler_lock
+        from .jit import compiler_lock
 
         compiler_lock.acquire()
         if not _under_way():

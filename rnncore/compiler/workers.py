@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from ._jit import FLAGS, from_source, inlined, kernel, part
+from .jit import FLAGS, from_source, inlined, kernel, part
 
 GIVEN, DONE, FAILED, FIRST = 0, 8, 16, 24  # places in a mail; a cache line for each, as two threads look there
 SLOTS, SLOT = 16, 256  # calls that a helper may be behind; words of one
@@ -87,7 +87,7 @@ def shared(function: Callable, name: str | None = None, flags: dict = FLAGS) -> 
     function : function
         It returns nothing. Arguments are arrays and numbers.
     name, flags
-        As of `_jit.kernel`.
+        As of `jit.kernel`.
 
     Returns
     -------

@@ -1,16 +1,11 @@
-"""Files that nobody else can have written, and compiled kernels in them: owners, modes, links, flipped bits."""
+"""Files that nobody else can have written: owners, modes, links, flipped bits."""
 
 import os
 import stat
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from cases import RUN_SEED
 
-import rnncore
-from rnncore.utils import own_files
+from rnncore.compiler import trusted_files
 
 posix = pytest.mark.skipif(os.name != "posix", reason="owners and modes have no meaning on this system")
 CONTENT = bytes(range(0, 256, 8))
@@ -24,7 +19,7 @@ def mode(path):
 def folder(tmp_path):
     """Return a folder of ours, two below one of ours, with a file in it."""
     made = tmp_path / "above" / "folder"
-    own_files.write(made, "file", CONTENT)
+    trusted_files.write(made, "file", CONTENT)
     return made
 
 
@@ -49,19 +44,19 @@ def give_away(path, monkeypatch):
 def test_modes_do_not_go_by_the_umask(umask, tmp_path):
     before = os.umask(umask)
     try:
-        own_files.write(tmp_path / "a" / "b", "file", CONTENT)
+        trusted_files.write(tmp_path / "a" / "b", "file", CONTENT)
     finally:
         os.umask(before)
     assert [mode(tmp_path / each) for each in ("a", "a/b", "a/b/file")] == [0o700, 0o700, 0o600]
-    assert own_files.read(tmp_path / "a" / "b", "file") == CONTENT
+    assert trusted_files.read(tmp_path / "a" / "b", "file") == CONTENT
 
 
 def test_what_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
-        own_files.read(tmp_path / "none", "file")
+        trusted_files.read(tmp_path / "none", "file")
     assert not (tmp_path / "none").exists()  # reading makes nothing
     with pytest.raises(FileNotFoundError):
-        own_files.read(tmp_path, "file")
+        trusted_files.read(tmp_path, "file")
 
 
 @posix
@@ -75,34 +70,34 @@ def test_what_others_may_have_written_is_refused(fault, which, folder, monkeypat
         path.chmod(mode(path) | {"group": 0o020, "others": 0o002}[fault])
     message = f"{path} (belongs to another user|may be written by other users)"
     with pytest.raises(PermissionError, match=message):
-        own_files.read(folder, "file")
+        trusted_files.read(folder, "file")
     if which == "file":  # it is written anew
-        own_files.write(folder, "file", b"new")
-        assert own_files.read(folder, "file") == b"new" and mode(path) == 0o600
+        trusted_files.write(folder, "file", b"new")
+        assert trusted_files.read(folder, "file") == b"new" and mode(path) == 0o600
     else:
         with pytest.raises(PermissionError, match=message):
-            own_files.write(folder, "file", b"new")
+            trusted_files.write(folder, "file", b"new")
         assert [each.name for each in folder.iterdir()] == ["file"]
 
 
 @posix
 def test_a_sticky_folder_may_be_above_but_not_hold_files(folder):
     folder.parent.chmod(0o1777)
-    assert own_files.read(folder, "file") == CONTENT
+    assert trusted_files.read(folder, "file") == CONTENT
     folder.chmod(0o1777)
     with pytest.raises(PermissionError):
-        own_files.read(folder, "file")
+        trusted_files.read(folder, "file")
 
 
 @posix
 def test_links_are_followed_before_anything_is_checked(folder, tmp_path):
     (tmp_path / "link").symlink_to(folder)
-    assert own_files.read(tmp_path / "link", "file") == CONTENT
+    assert trusted_files.read(tmp_path / "link", "file") == CONTENT
     folder.parent.chmod(0o777)  # not above the link
     with pytest.raises(PermissionError, match="above may be written"):
-        own_files.read(tmp_path / "link", "file")
+        trusted_files.read(tmp_path / "link", "file")
     with pytest.raises(PermissionError, match="above may be written"):
-        own_files.write(tmp_path / "link", "file", b"")
+        trusted_files.write(tmp_path / "link", "file", b"")
 
 
 @posix
@@ -113,13 +108,13 @@ def test_what_is_no_file_is_refused_at_once(kind, folder, tmp_path):
         folder / "file"
     )
     with pytest.raises(OSError, match=r"no file of at most|symbolic link|a directory"):
-        own_files.read(folder, "file")
+        trusted_files.read(folder, "file")
 
 
 def test_a_file_that_is_too_large_is_not_read(folder):
-    os.truncate(folder / "file", own_files.LARGEST + 1)
+    os.truncate(folder / "file", trusted_files.LARGEST + 1)
     with pytest.raises(OSError, match="no file of at most"):
-        own_files.read(folder, "file")
+        trusted_files.read(folder, "file")
 
 
 def test_every_flipped_bit_and_every_cut_is_found(folder):
@@ -132,14 +127,14 @@ def test_every_flipped_bit_and_every_cut_is_found(folder):
     for content in damaged:
         (folder / "file").write_bytes(content)
         with pytest.raises(ValueError, match="damaged"):
-            own_files.read(folder, "file")
+            trusted_files.read(folder, "file")
 
 
 def test_a_file_does_not_stand_for_another(folder):
     (folder / "other").write_bytes((folder / "file").read_bytes())
     (folder / "other").chmod(0o600)
     with pytest.raises(ValueError, match="damaged"):
-        own_files.read(folder, "other")
+        trusted_files.read(folder, "other")
 
 
 def test_a_write_that_fails_leaves_what_was_there(folder, monkeypatch):
@@ -148,79 +143,6 @@ def test_a_write_that_fails_leaves_what_was_there(folder, monkeypatch):
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        own_files.write(folder, "file", b"new")
+        trusted_files.write(folder, "file", b"new")
     assert [each.name for each in folder.iterdir()] == ["file"]
-    assert own_files.read(folder, "file") == CONTENT
-
-
-# --- kernels in them ------------------------------------------------------------------------------------------------
-
-KERNEL = """
-import os, random, sys, warnings
-import numpy as np
-from rnncore import config
-from rnncore._jit import cache_folder, kernel
-
-def total(x):
-    s = 0.0
-    for n in range(x.size):
-        s += x[n]
-    return s
-
-def from_disk():
-    made = kernel(total, "total")
-    assert made(np.arange(5.0)) == 10.0
-    return sum(made.stats.cache_hits.values())
-"""
-
-FLIPS = """
-assert (from_disk(), from_disk()) == (0, 1)
-(file,) = cache_folder().iterdir()
-random.seed(int(sys.argv[1]))
-for _ in range(int(sys.argv[2])):
-    content = bytearray(file.read_bytes())
-    content[random.randrange(len(content))] ^= 1 << random.randrange(8)
-    file.write_bytes(content)
-    assert (from_disk(), from_disk()) == (0, 1)
-    assert list(cache_folder().iterdir()) == [file]
-"""
-
-TOLD = """
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    print([from_disk() for _ in range(3)], *(str(each.message) for each in caught), sep="\\n")
-"""
-
-
-def run(script, *arguments, **environment):
-    """Return the lines that a process with the kernel above writes."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", KERNEL + script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=os.environ | {"PYTHONPATH": str(Path(rnncore.__file__).parent.parent)} | environment,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-@pytest.mark.parametrize("flips", [4, pytest.param(500, marks=pytest.mark.slow)])
-def test_a_damaged_kernel_is_compiled_anew(flips, tmp_path):
-    run(FLIPS, RUN_SEED, flips, RNNCORE_CACHE_DIR=str(tmp_path / "cache"))
-
-
-@posix
-@pytest.mark.parametrize("fault", ["others", "in the way"])
-def test_kernels_that_cannot_be_kept_are_told_of_once(fault, tmp_path):
-    cache = tmp_path / "cache"
-    assert run(TOLD, RNNCORE_CACHE_DIR=str(cache)) == ["[0, 1, 1]"]
-    if fault == "others":
-        cache.chmod(0o770)
-        reason = f"{cache} may be written by other users (mode 770)"
-    else:
-        (cache / "file").touch()
-        cache, reason = cache / "file" / "below", f"{cache / 'file'} is no folder"
-    hits, *told = run(TOLD, RNNCORE_CACHE_DIR=str(cache))
-    assert hits == "[0, 0, 0]"
-    assert len(told) == 1 and reason in told[0] and "RNNCORE_CACHE_DIR" in told[0]
+    assert trusted_files.read(folder, "file") == CONTENT

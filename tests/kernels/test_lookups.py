@@ -6,7 +6,8 @@ from cases import SEED
 
 from rnncore import Sequential, config
 from rnncore.bptt.inputs import Inputs
-from rnncore.kernels import lookups, threads
+from rnncore.compiler import pool
+from rnncore.kernels import lookups
 from rnncore.kernels.lookups import grouped, taken
 from rnncore.kernels.updates import size, square
 from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Embedding, SimpleRNN, embedding
@@ -44,12 +45,12 @@ def test_groups(ids):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("ids", IDS.values(), ids=IDS)
 def test_sums(ids, dtype, moment, monkeypatch):
-    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(pool, "_WORTH_A_THREAD", 1)
     rows = RNG.normal(size=(len(ids), 5)).astype(dtype)
     config.set_threads(2)
-    (compiled,) = threads.run(lookups.summing(rows, lookups.grouped(ids), moment))
+    (compiled,) = pool.run(lookups.summing(rows, lookups.grouped(ids), moment))
     config.set_backend("numpy")
-    (plain,) = threads.run(lookups.summing(rows, lookups.grouped(ids), moment))
+    (plain,) = pool.run(lookups.summing(rows, lookups.grouped(ids), moment))
     for ours, theirs, part in zip(compiled, plain, (rows, moment(rows)), strict=True):
         assert ours.dtype == dtype and np.array_equal(ours, theirs)
         by_hand = [part[ids == id_].sum(axis=0) for id_ in np.unique(ids)]
@@ -60,7 +61,7 @@ def test_row_gradient():
     ids, rows = np.array([4, 1, 4]), np.array([[1.0, 2], [3, 4], [-2, 7]])
     gradient = RowGradient(ids, rows, (6, 2))
     assert gradient.unique.tolist() == [1, 4] and gradient.sums().tolist() == [[3, 4], [-1, 9]]
-    assert threads.run(gradient.summing(size))[0][1].tolist() == [[3, 4], [3, 9]]
+    assert pool.run(gradient.summing(size))[0][1].tolist() == [[3, 4], [3, 9]]
     assert np.asarray(gradient).tolist() == [[0, 0], [3, 4], [0, 0], [0, 0], [-1, 9], [0, 0]]
 
 
