@@ -293,7 +293,7 @@ MUTATIONS = [
         "kernels/lookups.py",
         "zip(sums, (rows, moment(rows)), strict=True)",
         "zip(sums, (rows, rows), strict=True)",
-        "test_lookups.py",
+        "kernels/test_lookups.py",
     ),
     Mutation(
         "wrong slot",
