@@ -1,4 +1,4 @@
-"""A cell of one's own: the minimal gated unit, which rnncore has not got, in forty lines.
+"""A cell of one's own: the minimal gated unit, which rnncore has not got, in thirty lines.
 
     python -m examples.own_cell            about half a minute, most of it compiling
     python -m examples.own_cell --quick    one epoch
@@ -26,7 +26,7 @@ from examples.vanishing_gradient import task
 from rnncore import Sequential, config, gradcheck
 from rnncore.activations import d_sigmoid, d_tanh, sigmoid, tanh
 from rnncore.cells import Cell, Stage
-from rnncore.layers import GRU, RNN, Dense, RecurrentCell
+from rnncore.layers import GRU, Dense, layer_of
 
 
 def step(z_f, x_k, u_k, h_prev):
@@ -52,10 +52,16 @@ def step_backward(dh, f, k, u_k, h_prev, z_f, x_k):
     return dz_f, dx_k, du_k, dh_prev
 
 
-class MGUCell(RecurrentCell):
-    """The minimal gated unit: gates f and k, one state."""
-
-    equations = Cell("mgu", gates=("f", "k"), states=("h",), stages=(Stage(step, step_backward, "f k h"),))
+MGU = layer_of(
+    Cell(
+        "MGU",
+        "The minimal gated unit: gates f and k, one state.",
+        gates=("f", "k"),
+        states=("h",),
+        stages=(Stage(step, step_backward, "f k h"),),
+    )
+)
+MGUCell = MGU.cell_class  # one step by itself
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,12 +74,12 @@ def main(arguments: list[str] | None = None) -> int:
     x, mask = rng.standard_normal((3, 5, 2)), np.array([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [1, 1, 0, 1, 0]])
     for backend in config.BACKENDS:
         config.set_backend(backend)
-        layer = RNN(MGUCell(4, recurrent_dropout=0.2), return_sequences=True)
+        layer = MGU(4, recurrent_dropout=0.2, return_sequences=True)
         print(f"{backend}:\n{gradcheck.check_layer(layer, x, mask, training=True)}\n")
     config.set_backend("numba")
 
     x, y = task(1024 if options.quick else 4096, 30, rng)
-    for label, layer in {"MGU": RNN(MGUCell(32)), "GRU": GRU(32)}.items():
+    for label, layer in {"MGU": MGU(32), "GRU": GRU(32)}.items():
         model = Sequential([layer, Dense(1, activation="sigmoid")])
         model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
         history = model.fit(x, y, epochs=1 if options.quick else 8, validation_split=0.25, verbose=0).history

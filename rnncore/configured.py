@@ -101,7 +101,8 @@ def revived(value: Any, base: type = Configured) -> Any:
     known |= {name: cls for name, cls in _custom.get().items() if isinstance(cls, type)}
     if value["class_name"] not in known:
         raise ValueError(f"unknown class {value['class_name']!r:.99}; name classes of your own in custom_objects")
-    return known[value["class_name"]].from_config(value["config"])
+    cls: Any = known[value["class_name"]]
+    return cls.from_config(value["config"])
 
 
 def _own_activation(value: Any) -> Any:
@@ -110,6 +111,7 @@ def _own_activation(value: Any) -> Any:
 
 def subclasses(cls: type) -> Iterator[type]:
     """Yield all classes below `cls`."""
+    direct: type
     for direct in cls.__subclasses__():
         yield direct
         yield from subclasses(direct)

@@ -148,7 +148,7 @@ def check_layer(
             if dx is not None and x.dtype.kind == "f":
                 analytic["x"] = dx
             if states:
-                gradients = _flat(layer.state_gradients)
+                gradients = _flat(layer.state_gradients)  # type: ignore[attr-defined]  # it took states
                 analytic |= {f"initial_state[{n}]": gradient for n, gradient in enumerate(gradients)}
 
             with in_dtype(layer, method_dtype):

@@ -1,10 +1,12 @@
-"""Masks, sizes and options that the tests of recurrent layers share."""
+"""Layers, masks and seeds that several tests share."""
 
 import os
 import secrets
 
 import numpy as np
 import pytest
+
+from rnncore.layers import LSTM, Activation, Dense, Dropout, Embedding, Masking, SimpleRNN
 
 SEED = 20  # of tests that draw the same each time
 # Of those that draw anew: printed, and in the environment for processes that run tests side by side.
@@ -42,3 +44,34 @@ PATTERNS = ("none", "right", "left", "holes", "empty row")
 def randomize(layer, rng: np.random.Generator, scale: float = 0.6) -> None:
     """Give a built layer distinct random weights, biases included: equal ones would hide swapped gates."""
     layer.set_weights([scale * rng.standard_normal(w.shape) for w in layer.get_weights()])
+
+
+X = np.random.default_rng(5).standard_normal((3, 4, 2))
+IDS = np.array([[1, 0, 2, 2], [5, 5, 5, 5], [0, 0, 0, 4]])
+SEQUENCES = {"return_sequences": True}
+EVERYTHING = {
+    "dropout": 0.1,
+    "recurrent_dropout": 0.2,
+    "seed": 7,
+    "go_backwards": True,
+    "zero_output_for_mask": True,
+    "return_state": True,
+    "kernel_initializer": "he_normal",
+    **SEQUENCES,
+}
+
+LAYERS = {  # how to make it, an input, the shape of the output(s)
+    "embedding": (lambda **o: Embedding(6, 3, **o), IDS, (3, 4, 3)),
+    "embedding of ids": (lambda **o: Embedding(6, 3, mask_zero=True, **o), IDS[0], (4, 3)),
+    "masking": (lambda **o: Masking(0.5, **o), X, (3, 4, 2)),
+    "dense": (lambda **o: Dense(5, "tanh", **o), X[:, 0], (3, 5)),
+    "dense on sequences": (lambda **o: Dense(5, "softmax", use_bias=False, **o), X, (3, 4, 5)),
+    "activation": (lambda **o: Activation("relu", **o), X, (3, 4, 2)),
+    "dropout": (lambda **o: Dropout(0.4, (None, 1, None), seed=1, **o), X, (3, 4, 2)),
+    "rnn": (lambda **o: SimpleRNN(5, **o), X, (3, 5)),
+    "lstm": (lambda **o: LSTM(5, **o), X, (3, 5)),
+    "rnn, sequences": (lambda **o: SimpleRNN(5, use_bias=False, **SEQUENCES, **o), X, (3, 4, 5)),
+    "lstm, states": (lambda **o: LSTM(5, return_state=True, **o), X, [(3, 5)] * 3),
+    "rnn, all": (lambda **o: SimpleRNN(5, **EVERYTHING, **o), X, [(3, 4, 5), (3, 5)]),
+    "lstm, all": (lambda **o: LSTM(5, unit_forget_bias=False, **EVERYTHING, **o), X, [(3, 4, 5), (3, 5), (3, 5)]),
+}

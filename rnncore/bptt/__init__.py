@@ -14,7 +14,7 @@ from ..cells.cell import Cell
 from .run import Run
 
 
-def run_class(cell: Cell, dtype: np.dtype) -> type[Run]:
+def run_class(cell: Cell, dtype: str | np.dtype) -> type[Run]:
     """Return what runs a cell in `dtype` now: compiled, or NumPy where asked for or where the cell mixes units."""
     if cell.elementwise and config.compiles(dtype):
         from .compiled_run import CompiledRun

@@ -26,7 +26,7 @@ class Inputs(NamedTuple):
     """
 
     rows: np.ndarray
-    index: np.ndarray | None = None
+    index: np.ndarray | None = None  # type: ignore[assignment]  # not tuple's method
     drop: np.ndarray | None = None
     order: np.ndarray | None = None
 

@@ -104,7 +104,7 @@ def backward(
     # dx = sum over g of (dz_g @ kernel_g.T) * drop_g
     gates = range(len(plan.homes))
     columns = [_summed(_dropped(x, sequence.drop_x, g), dblocks[g]) for g in gates]
-    dx = sum(_dropped(dblocks[g] @ kernels[g].T, sequence.drop_x, g) for g in gates)
+    dx = sum((_dropped(dblocks[g] @ kernels[g].T, sequence.drop_x, g) for g in gates), np.zeros((), x.dtype))
     # drecurrent_n = sum over t of (source * drop_n).T @ dz_n
     found = []
     for (array, index, _), _, _, dtarget, n in plan.products:

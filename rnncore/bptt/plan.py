@@ -26,7 +26,7 @@ class Location(NamedTuple):
     """Where a value of step t lives: ``array[index, (t + offset) % slots]``."""
 
     array: str
-    index: int
+    index: int  # type: ignore[assignment]  # not tuple's method
     offset: int
 
 
@@ -120,7 +120,7 @@ class Plan:
     @cached_property
     def together(self) -> list[list[PlannedProduct]]:
         """The products in runs of one source whose weights, and gradients' blocks, lie side by side."""
-        runs = []
+        runs: list[list[PlannedProduct]] = []
         for product in self.products:
             last = runs[-1][-1] if runs else None
             follows = last and (last.source, last.dtarget + 1) == (product.source, product.dtarget)

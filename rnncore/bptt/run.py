@@ -32,7 +32,15 @@ class Run(ABC):
     dblocks: np.ndarray | None = None
     dstates: np.ndarray | None = None
 
-    def __init__(self, plan: Plan, weights: dict[str, np.ndarray], sequence: Sequence):
+    def __init__(
+        self,
+        plan: Plan,
+        weights: dict[str, np.ndarray],
+        sequence: Sequence,
+        kept: str = "all",
+        training: bool = False,
+        workspace: dict[str, np.ndarray] | None = None,
+    ):
         self.plan, self.weights, self.sequence, self.mask = plan, weights, sequence, sequence.mask
 
     @property
@@ -96,7 +104,7 @@ class Run(ABC):
         pairs = zip(self.plan.blocks, self._taken(blocks), strict=True)
         found = {name: block for name, block in pairs if name in returned}
         found |= dict(zip(cell.states, states[:, 1:], strict=True))
-        if dblocks is not None:
+        if dblocks is not None and dstates is not None:
             found |= {f"d{name}": own for name, own in zip(cell.states, dstates[:, 1:], strict=True)}
             found |= {f"dz_{gate}": own for gate, own in zip(cell.gates, self._taken(dblocks), strict=False)}
         return found

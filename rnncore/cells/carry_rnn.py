@@ -51,9 +51,11 @@ def step_backward(dh, dc, i, f, k, h, c_prev, z_i, z_f, z_k, z_o):
 
 
 CARRY_RNN = Cell(
-    "carry_rnn",
+    "CarryRNN",
+    "The lecture's carry formulation, a SimpleRNN with a carry line beside it: see cells/carry_rnn.py.",
     gates=("i", "f", "k", "o"),
     states=("h", "c"),
     stages=(Stage(step, step_backward, "i f k h c"),),
     extra={"carry_kernel": Product("c_prev", "o")},
+    defaults={"unit_forget_bias": True},
 )

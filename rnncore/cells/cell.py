@@ -1,7 +1,7 @@
 """What a cell is: pointwise steps with their derivatives, and which products feed them.
 
 A cell holds no arrays. It says, by the *names* of its functions' arguments, what a step reads and writes, and the
-time loops (kernels/time_loop.py) bring the arrays:
+time loops (rnncore/bptt) bring the arrays:
 
 ==========  ==============================================================================================
 ``z_g``     the pre-activation of gate g: ``x @ kernel + bias`` plus the recurrent product
@@ -24,6 +24,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from types import FunctionType
+from typing import Any
 
 from ..activations import Activation
 
@@ -76,6 +77,10 @@ class Cell:
     Attributes
     ----------
     name : str
+        The layer's, ``LSTM``; the public cell is then ``LSTMCell``.
+    about : str
+        What the cell is, in a sentence: the layer's docstring begins with it. A cell of the package that has it gets a
+        layer and a public cell in `rnncore.layers`.
     gates : tuple of str
         The column blocks of kernel, recurrent_kernel and bias, in order.
     states : tuple of str
@@ -86,6 +91,11 @@ class Cell:
         What a gate's block of recurrent_kernel multiplies, where it is not ``h_prev``.
     extra : mapping of weight name to Product
         Further (H, H) weights and what they multiply.
+    defaults : mapping of str to object
+        Options that not every cell has (``unit_forget_bias``, ``reset_after``), with their defaults, and other defaults
+        than those of the table in layers/options.py.
+    otherwise : mapping of str to Cell
+        The equations that take the place of these where the option of that name is False.
     split_bias : bool
         Whether the recurrent part has a bias of its own: bias is (2, G*H), the input's row first.
     keeps_inputs : bool
@@ -95,11 +105,15 @@ class Cell:
     """
 
     name: str
+    about: str = ""
+    _: dataclasses.KW_ONLY
     gates: tuple[str, ...]
     states: tuple[str, ...]
     stages: tuple[Stage, ...]
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Product] = dataclasses.field(default_factory=dict)
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    otherwise: Mapping[str, Cell] = dataclasses.field(default_factory=dict)
     split_bias: bool = False
     keeps_inputs: bool = False
     elementwise: bool = True
@@ -109,6 +123,11 @@ class Cell:
         """Every recurrent product of a step: those of recurrent_kernel, gate by gate, then the extra ones."""
         own = tuple(Product(self.sources.get(gate, f"{self.states[0]}_prev"), gate) for gate in self.gates)
         return own + tuple(self.extra.values())
+
+    @property
+    def gated(self) -> bool:
+        """Whether ``sigmoid`` stands in the equations, for which `recurrent_activation` chooses another function."""
+        return any("sigmoid" in stage.step.__code__.co_names for stage in self.stages)
 
     @cache  # noqa: B019 - cells are few, and one cell with the same activations is one compiled loop
     def with_activations(self, activation: Activation, recurrent_activation: Activation | None = None) -> Cell:
@@ -130,6 +149,6 @@ class Cell:
         )
 
 
-def _with_names(function: FunctionType, values: Mapping[str, object]) -> FunctionType:
+def _with_names(function: Any, values: Mapping[str, object]) -> FunctionType:
     """Return `function` with other values behind some of the global names it uses."""
     return FunctionType(function.__code__, {**function.__globals__, **values}, function.__name__)

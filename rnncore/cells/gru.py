@@ -25,19 +25,30 @@ from ..activations import d_sigmoid, d_tanh, sigmoid, tanh
 from .cell import Cell, Stage
 
 
-def step(z_z, z_r, x_k, u_k, h_prev):
-    z = sigmoid(z_z)
-    r = sigmoid(z_r)
-    k = tanh(x_k + r * u_k)
+def update(z, k, h_prev):
     h = z * h_prev + (k - z * k)
-    return z, r, k, h
+    return h
 
 
-def step_backward(dh, z, r, k, u_k, h_prev, z_z, z_r, x_k):
+def update_backward(dh, z, k, h_prev):
     # h = z * h_prev + (k - z * k)
     dz = dh * (h_prev - k)
     dk = dh - dh * z
     dh_prev = dh * z
+    return dz, dk, dh_prev
+
+
+def step(z_z, z_r, x_k, u_k, h_prev):
+    z = sigmoid(z_z)
+    r = sigmoid(z_r)
+    k = tanh(x_k + r * u_k)
+    h = update(z, k, h_prev)
+    return z, r, k, h
+
+
+def step_backward(dh, z, r, k, u_k, h_prev, z_z, z_r, x_k):
+    # h = update(z, k, h_prev)
+    dz, dk, dh_prev = update_backward(dh, z, k, h_prev)
     # k = tanh(x_k + r * u_k)
     dx_k = d_tanh(dk, k, x_k + r * u_k)
     du_k = dx_k * r
@@ -48,13 +59,7 @@ def step_backward(dh, z, r, k, u_k, h_prev, z_z, z_r, x_k):
     return dz_z, dz_r, dx_k, du_k, dh_prev
 
 
-GRU = Cell(
-    "gru",
-    gates=("z", "r", "k"),
-    states=("h",),
-    stages=(Stage(step, step_backward, "z r k h"),),
-    split_bias=True,
-)
+# Reset before the product: two stages, with the product of s between them.
 
 
 def reset(z_r, h_prev):
@@ -72,18 +77,16 @@ def reset_backward(ds, r, h_prev, z_r):
     return dz_r, dh_prev
 
 
-def update(z_z, z_k, h_prev):
+def candidate(z_z, z_k, h_prev):
     z = sigmoid(z_z)
     k = tanh(z_k)
-    h = z * h_prev + (k - z * k)
+    h = update(z, k, h_prev)
     return z, k, h
 
 
-def update_backward(dh, z, k, h_prev, z_z, z_k):
-    # h = z * h_prev + (k - z * k)
-    dz = dh * (h_prev - k)
-    dk = dh - dh * z
-    dh_prev = dh * z
+def candidate_backward(dh, z, k, h_prev, z_z, z_k):
+    # h = update(z, k, h_prev)
+    dz, dk, dh_prev = update_backward(dh, z, k, h_prev)
     # z, k = sigmoid(z_z), tanh(z_k)
     dz_z = d_sigmoid(dz, z, z_z)
     dz_k = d_tanh(dk, k, z_k)
@@ -91,9 +94,20 @@ def update_backward(dh, z, k, h_prev, z_z, z_k):
 
 
 GRU_RESET_BEFORE = Cell(
-    "gru_reset_before",
+    "GRU_reset_before",
     gates=("z", "r", "k"),
     states=("h",),
-    stages=(Stage(reset, reset_backward, "r s"), Stage(update, update_backward, "z k h")),
+    stages=(Stage(reset, reset_backward, "r s"), Stage(candidate, candidate_backward, "z k h")),
     sources={"k": "s"},
+)
+
+GRU = Cell(
+    "GRU",
+    "The gated recurrent unit, with the gates z, r and the candidate k: see cells/gru.py.",
+    gates=("z", "r", "k"),
+    states=("h",),
+    stages=(Stage(step, step_backward, "z r k h"),),
+    split_bias=True,
+    defaults={"reset_after": True},
+    otherwise={"reset_after": GRU_RESET_BEFORE},
 )

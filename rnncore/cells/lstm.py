@@ -56,8 +56,10 @@ def step_backward(dh, dc, i, f, k, o, c, c_prev, z_i, z_f, z_k, z_o):
 
 
 LSTM = Cell(
-    "lstm",
+    "LSTM",
+    "Long short-term memory, with the gates i, f, k, o and the carry line c: see cells/lstm.py.",
     gates=("i", "f", "k", "o"),
     states=("h", "c"),
     stages=(Stage(step, step_backward, "i f k o h c", completes="c"),),
+    defaults={"unit_forget_bias": True},
 )

@@ -29,4 +29,10 @@ def step_backward(dh, h, z_a):
     return dz_a
 
 
-SIMPLE_RNN = Cell("simple_rnn", gates=("a",), states=("h",), stages=(Stage(step, step_backward, "h"),))
+SIMPLE_RNN = Cell(
+    "SimpleRNN",
+    "The plain recurrent layer, ``h_t = tanh(x_t W + h_{t-1} U + b)``: see cells/simple_rnn.py.",
+    gates=("a",),
+    states=("h",),
+    stages=(Stage(step, step_backward, "h"),),
+)

@@ -69,7 +69,7 @@ def weights_from_torch(state: Mapping[str, Any], prefix: str = "") -> list[list[
             f"state has the names {unknown or sorted(state)}; expected weight_ih_l0, weight_hh_l0, bias_ih_l0, "
             f"bias_hh_l0 … only, after the prefix {prefix!r}"
         )
-    state, layers = dict(state), []
+    state, layers = dict(state), list[list[np.ndarray]]()
     while state:
         layer = []
         for suffix in (f"_l{len(layers)}", f"_l{len(layers)}_reverse"):
@@ -104,7 +104,7 @@ def weights_to_torch(layers: Sequence[Sequence[np.ndarray]]) -> dict[str, np.nda
     torch adds two biases where SimpleRNN and LSTM have one: it is put into the first, and the second is 0. Both
     are trained there, each with the gradient that our one has.
     """
-    state = {}
+    state: dict[str, np.ndarray] = {}
     for n, weights in enumerate(layers):
         weights = [np.asarray(weight) for weight in weights]
         if len(weights) not in (2, 3, 4, 6):

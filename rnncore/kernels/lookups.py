@@ -59,8 +59,8 @@ def summing(rows: np.ndarray, groups: Groups, moment: Callable = square) -> Job:
     They are added in the order of the look-ups, whatever the threads.
     """
     compiled = config.backend() == "numba" and rows.dtype.kind == "f"
-    make = np.empty if compiled else np.zeros
-    sums = tuple(make((len(groups.ids), rows.shape[1]), rows.dtype) for _ in range(2))
+    make, shape = np.empty if compiled else np.zeros, (len(groups.ids), rows.shape[1])
+    sums = make(shape, rows.dtype), make(shape, rows.dtype)
     if compiled:
         arrays = (np.ascontiguousarray(rows), groups.order, groups.starts, *sums)
         return Job(_sum(moment), arrays, SHARDS, 4 * rows.size, sums)

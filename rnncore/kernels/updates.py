@@ -33,6 +33,7 @@ from ..compiler.pool import Job
 SHARDS = 64  # of a table's rows, dealt out one by one: frequent words, whose rows are more work, have neighbouring ids
 LONGEST = 1024  # steps that a row's updates may be deferred
 CHECK = 16  # deferred steps between two looks at whether they still move a row's weights
+BLOCK = 32768  # entries that NumPy updates at a time: with slots and temporaries they fit a core's second-level cache
 FLOPS = 20  # of an entry's update: its square root and its division count for several
 
 
@@ -59,13 +60,19 @@ class Rule(NamedTuple):
     numbers: tuple[str, ...]  # the last is "decay", which the update itself does not take
 
     def step(self, w, g, moment, slots: Sequence[np.ndarray], numbers: np.ndarray) -> None:
-        """Change `w` and its slots in place, in NumPy; a moment of None is that of `g`."""
+        """Change `w` and its slots in place, in NumPy, a block of rows at a time; a moment of None is that of `g`."""
+        if w.size > BLOCK and len(w) > 1:
+            rows = max(1, BLOCK * len(w) // w.size)
+            for block in (slice(start, start + rows) for start in range(0, len(w), rows)):
+                own = None if moment is None else moment[block]
+                self.step(w[block], g[block], own, [slot[block] for slot in slots], numbers)
+            return
         given = dict(zip((*self.slots, *self.numbers), (*slots, *numbers), strict=True))
         decay = given["decay"]
         given |= {"w": w - w * decay if decay else w, "g": g}
         if self.moment:
             given[self.moment] = MOMENTS[self.moment](g) if moment is None else moment
-        results = self.update(*(given[name] for name in self.arguments))
+        results = self.update(*map(given.__getitem__, self.arguments))
         for array, result in zip((w, *slots), results if slots else [results], strict=True):
             array[...] = result
 

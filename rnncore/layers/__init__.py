@@ -1,35 +1,32 @@
 """What a user stacks."""
 
+from . import from_cells
 from .base import Layer
 from .chain import Input, InputLayer
 from .core import Activation, ActivityRegularization, Dense, Dropout, Identity
 from .embedding import Embedding
+from .from_cells import *  # noqa: F403 - a new cell is one file
 from .masking import Masking
 from .noise import GaussianDropout, GaussianNoise, SpatialDropout1D
 from .normalization import LayerNormalization
 from .pooling import GlobalAveragePooling1D, GlobalMaxPooling1D
-from .recurrent import GRU, LSTM, RNN, CarryRNN, CellRNN, SimpleRNN
+from .recurrent import RNN, CellRNN, layer_of
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
-from .rnn_cells import CarryRNNCell, GRUCell, LSTMCell, RecurrentCell, SimpleRNNCell, StackedRNNCells
+from .rnn_cells import RecurrentCell, StackedRNNCells
 from .wrappers import Bidirectional, TimeDistributed
 
 GlobalAvgPool1D, GlobalMaxPool1D = GlobalAveragePooling1D, GlobalMaxPooling1D  # Keras's short names
 
 __all__ = [
-    "GRU",
-    "LSTM",
     "RNN",
     "Activation",
     "ActivityRegularization",
     "Bidirectional",
-    "CarryRNN",
-    "CarryRNNCell",
     "CellRNN",
     "Dense",
     "Dropout",
     "Embedding",
     "Flatten",
-    "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
@@ -39,7 +36,6 @@ __all__ = [
     "Identity",
     "Input",
     "InputLayer",
-    "LSTMCell",
     "Layer",
     "LayerNormalization",
     "Masking",
@@ -47,9 +43,9 @@ __all__ = [
     "RecurrentCell",
     "RepeatVector",
     "Reshape",
-    "SimpleRNN",
-    "SimpleRNNCell",
     "SpatialDropout1D",
     "StackedRNNCells",
     "TimeDistributed",
+    "layer_of",
 ]
+__all__ += from_cells.__all__

@@ -227,5 +227,6 @@ class ActivityRegularization(Identity):
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, name: str | None = None, dtype: str | None = None):
-        super().__init__(name, dtype, activity_regularizer=regularizers.L1L2(l1, l2))
-        self.l1, self.l2 = self.activity_regularizer.l1, self.activity_regularizer.l2
+        penalty = regularizers.L1L2(l1, l2)
+        super().__init__(name, dtype, activity_regularizer=penalty)
+        self.l1, self.l2 = penalty.l1, penalty.l2

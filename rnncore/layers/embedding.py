@@ -113,9 +113,9 @@ class Embedding(Layer):
             raise ValueError(f"{self.name}: x holds the id {bad}; allowed: 0 to {self.input_dim - 1} (input_dim - 1)")
         return x
 
-    def __call__(self, x: Any, mask: Any = None, training: bool = False) -> np.ndarray:
+    def __call__(self, x: Any, mask: Any = None, training: bool = False, **inputs: Any) -> np.ndarray:
         """Look up ids, an array_like of int and any shape: (..., D)."""
-        y = super().__call__(x, mask, training)
+        y = super().__call__(x, mask, training, **inputs)
         return np.asarray(y) if isinstance(y, LookUps) else y
 
     def call(self, x, mask=None, training=False):

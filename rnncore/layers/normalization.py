@@ -60,10 +60,11 @@ class LayerNormalization(Layer):
         trainable: bool = True,
     ):
         super().__init__(name, dtype, trainable)
-        several = list(axis) if isinstance(axis, (list, tuple)) else [axis]
+        several: list[Any] = list(axis) if isinstance(axis, (list, tuple)) else [axis]
         if not several or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in several):
             raise ValueError(f"{self.name}: axis is {axis!r}; expected a whole number or several")
-        self.axis = [int(n) for n in several] if isinstance(axis, (list, tuple)) else int(axis)
+        whole = [int(n) for n in several]
+        self.axis = whole if isinstance(axis, (list, tuple)) else whole[0]
         self.epsilon = finite(epsilon, f"{self.name}: epsilon")
         if self.epsilon < 0:
             raise ValueError(f"{self.name}: epsilon is {epsilon!r}; expected a number of at least 0")

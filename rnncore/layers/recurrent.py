@@ -1,34 +1,27 @@
-"""Recurrent layers: what stands around a cell's time loop.
+"""Recurrent layers: sequences of a batch, in and out of a cell's time loop.
 
-Inside, time comes first, (T, B, …), in the order that the steps are taken, and the rows come by their length. x is not
-turned round for that: `_positions` says where in it each step of each row stands.
-Masks, too, are dealt with here and in the loop, and nowhere else: the loop carries the states over a masked step, and
-the layer says what the output shows there. Sizes: T steps, B rows, D inputs, H units.
+The loop takes arrays with time first, (T, B, …): steps in the order that they are taken, rows sorted by length where
+there is a mask. x is not transposed for that: an index says which position of x each step of each row reads. At a
+masked step the loop carries the states over, and the layer chooses the output. Sizes: T steps, B rows, D inputs, H
+units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
 from collections.abc import Sequence as SequenceOf
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..bptt.inputs import Inputs, Sequence
-from ..configured import resolve
+from ..cells import Cell
+from ..configured import revived
 from ..lock import locked
 from ..sparse import LookUps, RowGradient
 from .base import Layer, keeps
-from .options import OPTIONS, REQUIRED, Option, bound, options_of, signature_of, with_options
-from .rnn_cells import (
-    CELLS,
-    CarryRNNCell,
-    GRUCell,
-    LSTMCell,
-    RecurrentCell,
-    SimpleRNNCell,
-    StackedRNNCells,
-)
+from .options import OPTIONS, bound, options_of, signature_of, with_options
+from .rnn_cells import RecurrentCell, StackedRNNCells
 
 
 class RNN(Layer):
@@ -78,9 +71,32 @@ class RNN(Layer):
 
     input_ranks = (3, 3)
     takes_look_ups = True
+    return_sequences: bool
+    return_state: bool
+    go_backwards: bool
+    stateful: bool
+    zero_output_for_mask: bool
+    bptt_steps: int | None
 
-    def __init__(self, cell: Any, *args: Any, **kwargs: Any):
-        self._set_up(bound(type(self), (cell, *args), kwargs))
+    def __init__(
+        self,
+        cell: Any,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        bptt_steps: int | None = None,
+        use_cudnn: bool | str = "auto",
+        activity_regularizer: Any = None,
+        name: str | None = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+    ):
+        options = dict(locals())
+        del options["self"]
+        self._set_up(options)
 
     def _set_up(self, options: dict[str, Any]) -> None:
         """Take the options of the layer; what is left of them makes the cell."""
@@ -89,18 +105,15 @@ class RNN(Layer):
         for name, value in own.items():
             setattr(self, name, OPTIONS[name].checked(value, f"{self.name}: {name}"))
         self.cell = self.make_cell(options)
-        self.cells = self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
+        self.cells: list[RecurrentCell] = self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
         self.kept_states: list[np.ndarray] | None = None  # (S, B, H) a cell
-        self._order: np.ndarray | None = None  # of the rows inside
-        self._place: np.ndarray | None = None  # in x, of what is taken at each step
+        self._order: np.ndarray | None = None  # of the rows in the loop, from the last call
 
-    def make_cell(self, options: dict[str, Any]) -> Layer:
+    def make_cell(self, options: dict[str, Any]) -> RecurrentCell | StackedRNNCells:
         """Return the cell, from the constructor's arguments that are not the layer's own."""
-        cell = options["cell"]
-        if isinstance(cell, (list, tuple)):
+        cell = revived(options["cell"])
+        if isinstance(cell, list):
             cell = StackedRNNCells(cell)
-        elif isinstance(cell, Mapping):
-            cell = resolve(cell, CELLS, Layer, "cell")
         if not isinstance(cell, (RecurrentCell, StackedRNNCells)):
             raise TypeError(
                 f"{self.name}: cell is {cell!r}; expected a RecurrentCell, StackedRNNCells or a list of cells"
@@ -117,7 +130,9 @@ class RNN(Layer):
             cell.ensure_built(shape)
             shape = (None, cell.units)
 
-    def __call__(self, x: Any, mask: Any = None, training: bool = False, initial_state: Any = None) -> Any:
+    def __call__(  # type: ignore[override]
+        self, x: Any, mask: Any = None, training: bool = False, initial_state: Any = None
+    ) -> Any:
         """Run the layer over a sequence.
 
         Parameters
@@ -139,24 +154,23 @@ class RNN(Layer):
 
     def call(self, x, mask=None, training=False, initial_state=None):
         rows, steps, _ = x.shape
-        as_before = self._order is None and self._place is not None and self._place.shape == (steps, rows)
         self._order = order = _by_length(mask)
-        if not (as_before and order is None):
-            self._place = self._positions(rows, steps)
-        place = self._place
+        taken = np.arange(steps)[:: -1 if self.go_backwards else 1]
+        # (T, B): the flat position in x that each row reads at each step
+        self._index = index = taken[:, None] + (np.arange(rows) if order is None else order) * steps
         self._look_ups = x if isinstance(x, LookUps) else None
-        mask = None if mask is None else mask.reshape(-1)[place]
+        mask = None if mask is None else mask.reshape(-1)[index]
         if self._look_ups is not None:
-            inputs = Inputs(x.rows.astype(self.dtype, copy=False), x.place.reshape(-1)[place.reshape(-1)])
+            inputs = Inputs(x.rows.astype(self.dtype, copy=False), x.place.reshape(-1)[index.reshape(-1)])
         else:
-            inputs = Inputs(np.ascontiguousarray(x).reshape(rows * steps, -1), place.reshape(-1))
+            inputs = Inputs(np.ascontiguousarray(x).reshape(rows * steps, -1), index.reshape(-1))
         ends = []
         for cell, initial in zip(self.cells, self._initial(initial_state, rows), strict=True):
             last = cell is self.cells[-1] and not self.return_sequences
             kept = "all" if training or keeps() else "last" if last else "states"
-            initial = _rows(initial, order, 1)
-            states, h = cell.run(Sequence(inputs, initial, steps, mask), training, order, kept)
-            ends.append(_rows(states, _inverse(order), 1))
+            sequence = Sequence(inputs, _ordered(initial, order, 1), steps, mask)
+            states, h = cell.run(sequence, training, order, kept, outputs=not last)
+            ends.append(_ordered(states, _inverse(order), 1))
             inputs = None if last else Inputs(h.reshape(-1, cell.units))
         if self.stateful:
             self.kept_states = [end.copy() for end in ends]  # what is returned is the user's
@@ -167,56 +181,52 @@ class RNN(Layer):
             shown = mask if self.zero_output_for_mask else np.logical_or.accumulate(mask, axis=0)
             self._shown = shown[-len(h) :, :, None]
             h = np.where(self._shown, h, np.zeros((), h.dtype))
-        h = _rows(h, _inverse(order), 1)  # in the order taken, with go_backwards too
-        y = h.swapaxes(0, 1).copy() if self.return_sequences else h[0].copy()  # the cell's memory is used again
+        h = _ordered(h, _inverse(order), 1)  # in the order taken, with go_backwards too
+        y = h.swapaxes(0, 1).copy() if self.return_sequences else h[0].copy()  # h is the cell's workspace
         return [y, *self._by_cell([list(end) for end in ends])] if self.return_state else y
 
     def call_backward(self, dy):
         dy, *dlast = dy if self.return_state else [dy]
-        dends = self._by_cell(dlast, back=True) if dlast else [()] * len(self.cells)
-        dx = self._output_gradient(dy)
+        dends = (dlast if len(self.cells) > 1 else [dlast]) if dlast else [()] * len(self.cells)
+        dx = None
+        if dy is not None:
+            dx = _ordered(dy.swapaxes(0, 1) if self.return_sequences else dy[None], self._order, 1)
+            dx = dx if self._shown is None else dx * self._shown
         for cell, dend in zip(reversed(self.cells), reversed(dends), strict=True):
-            dend = [None if part is None else _rows(part, self._order, 0) for part in dend]
+            dend = [None if own is None else _ordered(own, self._order, 0) for own in dend]
             if cell is self.cells[0]:
                 dx = self._input_gradient(cell, dx, dend)
             else:
-                dx = cell.run_backward(dx, dend, self.bptt_steps).reshape(*self._place.shape, -1)
+                dx = cell.run_backward(dx, dend, self.bptt_steps).reshape(*self._index.shape, -1)
             cell.add_penalty_gradients()
         return dx
 
     def _input_gradient(self, cell, dy, dend):
-        """Go back through the first cell, and return dL/dx.
+        """Run the reverse loop of the first cell, and return dL/dx.
 
-        Of rows looked up that of each look-up not masked; or, where they may be added up and nothing random stands
-        between, of each row, as if it had been looked up once.
+        Of look-ups it is a `RowGradient`: an entry each look-up not masked, or, where they may be added up and no
+        dropout stands between, an entry each row.
         """
-        sequence, place, found = cell.last_run.sequence, self._place.reshape(-1), self._look_ups
+        sequence, index, found = cell.last_run.sequence, self._index.reshape(-1), self._look_ups
         if found is None:
-            dx = cell.run_backward(dy, dend, self.bptt_steps, place)
-            return dx.reshape(*self._place.shape[::-1], -1)
+            dx = cell.run_backward(dy, dend, self.bptt_steps, index)
+            return dx.reshape(*self._index.shape[::-1], -1)
         if found.summed and sequence.drop_x is None:
             dx = cell.run_backward(dy, dend, self.bptt_steps, of_rows=True)
-            return RowGradient(found.first, dx, (place.size, dx.shape[1]))
-        ids, to = found.every, place
-        if sequence.mask is not None and not sequence.mask.all():  # the rank of each that is taken among them
-            ids, rank = np.sort(place[sequence.mask.reshape(-1)]), np.zeros_like(place)
+            return RowGradient(found.first, dx, (index.size, dx.shape[1]))
+        ids, to = found.every, index
+        if sequence.mask is not None and not sequence.mask.all():  # each position's rank among those not masked
+            ids, rank = np.sort(index[sequence.mask.reshape(-1)]), np.zeros_like(index)
             rank[ids] = np.arange(len(ids))
-            to = rank[place]
+            to = rank[index]
         dx = cell.run_backward(dy, dend, self.bptt_steps, to, len(ids))
-        return RowGradient(ids, dx, (place.size, dx.shape[1]))
-
-    def _output_gradient(self, dy):
-        """Return the gradient of the outputs that were shown, time first."""
-        if dy is None:
-            return None
-        dy = _rows(dy.swapaxes(0, 1) if self.return_sequences else dy[None], self._order, 1)
-        return dy if self._shown is None else dy * self._shown
+        return RowGradient(ids, dx, (index.size, dx.shape[1]))
 
     @property
     def state_gradients(self):
         self.check_caller("state_gradients")
         back = _inverse(self._order)
-        return self._by_cell([[_rows(own, back, 0) for own in cell.state_gradients] for cell in self.cells])
+        return self._by_cell([[_ordered(own, back, 0) for own in cell.state_gradients] for cell in self.cells])
 
     def count_states(self) -> int:
         """Return how many entries a list of the layer's states has."""
@@ -265,17 +275,9 @@ class RNN(Layer):
             cell.checked_states(own, rows, f"{self.name}: {label}") for cell, own in zip(self.cells, given, strict=True)
         ]
 
-    def _by_cell(self, states, back=False):
-        """Return a list of states a cell as a user sees it (of a single cell without the outer list), and `back`."""
-        if len(self.cells) > 1:
-            return states
-        return [states] if back else states[0]
-
-    def _positions(self, rows, steps):
-        """Return where in (B, T), flat, stands what is taken at each step by each row inside: (T, B)."""
-        order = np.arange(rows) if self._order is None else self._order
-        taken = np.arange(steps)[:: -1 if self.go_backwards else 1]
-        return taken[:, None] + order * steps
+    def _by_cell(self, states: list[Any]) -> list[Any]:
+        """Return a list of states a cell as a user sees it: of a single cell without the outer list."""
+        return states if len(self.cells) > 1 else states[0]
 
     def compute_mask(self, x, mask=None):
         return mask if self.return_sequences else None
@@ -308,7 +310,7 @@ class RNN(Layer):
         rows = _inverse(self._order)
         return {
             (name if len(self.cells) == 1 else f"{cell.name}.{name}"): (
-                _rows(array[:: -1 if self.go_backwards else 1], rows, 1).swapaxes(0, 1).copy()
+                _ordered(array[:: -1 if self.go_backwards else 1], rows, 1).swapaxes(0, 1).copy()
             )
             for cell in self.cells
             for name, array in cell.last_run.series().items()
@@ -318,18 +320,17 @@ class RNN(Layer):
     def valid_steps(self) -> np.ndarray:
         """Return which steps of the last call counted, bool of shape (B, T), in the order of x: all without a mask."""
         self.check_caller("valid_steps")
-        steps, rows = self._place.shape
-        valid = np.ones((rows, steps), bool)
         mask = self.cells[0].last_run.mask
+        valid = np.ones(self._index.shape[::-1], bool)
         if mask is not None:
-            valid.reshape(-1)[self._place] = mask
+            valid.reshape(-1)[self._index] = mask
         return valid
 
 
 def _by_length(mask: np.ndarray | None) -> np.ndarray | None:
-    """Return an order of the rows in which those that take a step stand together; None where they do as they are.
+    """Return the indices that sort the rows by length, longest first; None where they are sorted.
 
-    With padding on one side only these are then the first ones, at each step: the loop takes them in one go.
+    With padding on one side only the rows that take a step are then the first ones: the loop takes them in one go.
     """
     if mask is None:
         return None
@@ -337,17 +338,14 @@ def _by_length(mask: np.ndarray | None) -> np.ndarray | None:
     return None if np.all(lengths[:-1] >= lengths[1:]) else np.argsort(-lengths, kind="stable")
 
 
-def _rows(array: np.ndarray, order: np.ndarray | None, axis: int) -> np.ndarray:
-    """Return `array` with the rows along `axis` in another order; None: as they are."""
+def _ordered(array: np.ndarray, order: np.ndarray | None, axis: int) -> np.ndarray:
+    """Return `array` with the rows along `axis` in the order of the indices; None: as they are."""
     return array if order is None else array.take(order, axis)
 
 
 def _inverse(order: np.ndarray | None) -> np.ndarray | None:
-    """Return the order that undoes another."""
+    """Return the indices that undo an order."""
     return None if order is None else np.argsort(order)
-
-
-RNN.__signature__ = signature_of({"cell": Option(REQUIRED, "RecurrentCell", None, "cell"), **options_of("layer")}, {})
 
 
 class CellRNN(RNN):
@@ -357,11 +355,11 @@ class CellRNN(RNN):
     """
 
     cell_class: ClassVar[type[RecurrentCell]]
-    moves: ClassVar[dict[str, str]] = {}
+    __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        cls.__signature__ = signature_of(OPTIONS, cls.cell_class.changes, cls.moves)
+        cls.__signature__ = signature_of(cls, cls.cell_class.equations, "cell", "layer")
         cls.__doc__ = with_options(with_options(cls.__doc__, cls.cell_class.__doc__), RNN.__doc__)
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -377,26 +375,17 @@ class CellRNN(RNN):
         return getattr(self.cell, name)
 
 
-class SimpleRNN(CellRNN):
-    """The plain recurrent layer, ``h_t = tanh(x_t W + h_{t-1} U + b)``: see cells/simple_rnn.py."""
+def layer_of(equations: Cell, module: str | None = None) -> type[CellRNN]:
+    """Return the layer of a cell of your own, a class; its `cell_class` is the public cell, which takes one step.
 
-    cell_class = SimpleRNNCell
-    moves = {"seed": "unroll"}
-
-
-class LSTM(CellRNN):
-    """Long short-term memory, with the gates i, f, k, o and the carry line c: see cells/lstm.py."""
-
-    cell_class = LSTMCell
-
-
-class GRU(CellRNN):
-    """The gated recurrent unit, with the gates z, r and the candidate k: see cells/gru.py."""
-
-    cell_class = GRUCell
-
-
-class CarryRNN(CellRNN):
-    """The lecture's own carry formulation, a SimpleRNN with a carry line beside it: see cells/carry_rnn.py."""
-
-    cell_class = CarryRNNCell
+    Parameters
+    ----------
+    equations : Cell
+        Its `name` is the layer's.
+    module : str, optional
+        Where the classes can be found by their names; default: where `step` stands.
+    """
+    where = {"__doc__": equations.about, "__module__": module or equations.stages[0].step.__module__}
+    cell: Any = type(f"{equations.name}Cell", (RecurrentCell,), {"equations": equations, **where})
+    layer: Any = type(equations.name, (CellRNN,), {"cell_class": cell, **where})
+    return layer

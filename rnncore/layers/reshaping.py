@@ -45,7 +45,7 @@ class Flatten(_Reshaping):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         rows, *others = input_shape
-        return (rows, None if None in others else math.prod(others))
+        return (rows, None if None in others else math.prod(size or 0 for size in others))
 
 
 class Reshape(_Reshaping):
@@ -78,7 +78,8 @@ class Reshape(_Reshaping):
         rows, *others = input_shape
         if None in others:
             return (rows, *(None if size == -1 else size for size in self.target_shape))
-        left, rest = divmod(math.prod(others), math.prod(size for size in self.target_shape if size != -1))
+        known = math.prod(size for size in self.target_shape if size != -1)
+        left, rest = divmod(math.prod(size or 0 for size in others), known)
         if rest or (left != 1 and -1 not in self.target_shape):
             raise ValueError(
                 f"{self.name}: target_shape is {self.target_shape}; x of shape {tuple(input_shape)} does not fill it"

@@ -5,22 +5,23 @@ The time loops are in rnncore/bptt. Sizes: T steps, B rows, D inputs, H units, G
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
 from collections.abc import Sequence as SequenceOf
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import cells, config
+from .. import config
+from ..activations import Activation
 from ..bptt import run_class
 from ..bptt.inputs import Inputs, Sequence
 from ..bptt.plan import Plan
 from ..bptt.run import Run
 from ..cells import Cell
-from ..configured import resolve
+from ..configured import revived
 from .base import Layer, dropout_mask
 from .checks import checked_array
-from .options import ABSENT, OPTIONS, bound, options_of, signature_of, with_options
+from .options import OPTIONS, bound, signature_of, with_options
 
 
 class RecurrentCell(Layer):
@@ -63,13 +64,21 @@ class RecurrentCell(Layer):
     """
 
     equations: ClassVar[Cell]
-    changes: ClassVar[dict[str, Any]] = {}  # defaults that differ from those in options.py
-    moves: ClassVar[dict[str, str]] = {}
+    __signature__: ClassVar[inspect.Signature]
     input_ranks = (2, 2)
+    units: int
+    activation: Activation
+    use_bias: bool
+    kernel: np.ndarray
+    recurrent_kernel: np.ndarray
+    bias: np.ndarray
+    dropout: float
+    recurrent_dropout: float
+    seed: int | None
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        cls.__signature__ = signature_of(options_of("cell"), cls.changes, cls.moves)
+        cls.__signature__ = signature_of(cls, cls.equations, "cell")
         cls.__doc__ = with_options(cls.__doc__, RecurrentCell.__doc__)
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -78,16 +87,13 @@ class RecurrentCell(Layer):
         for name, value in options.items():
             setattr(self, name, OPTIONS[name].checked(value, f"{self.name}: {name}"))
         self.generator = config.new_generator(self.seed)
-        self._cell = self.chosen_equations().with_activations(
-            self.activation, getattr(self, "recurrent_activation", None)
-        )
+        cell = self.equations
+        for name, other in cell.otherwise.items():
+            cell = cell if getattr(self, name) else other
+        self._cell = cell.with_activations(self.activation, getattr(self, "recurrent_activation", None))
         self._plan = Plan(self._cell)
         self._workspace: dict[str, np.ndarray] = {}
         self._run: Run | None = None
-
-    def chosen_equations(self) -> Cell:
-        """Return the equations that the options choose."""
-        return self.equations
 
     @property
     def state_size(self) -> list[int]:
@@ -122,7 +128,9 @@ class RecurrentCell(Layer):
 
     # --- one step ----------------------------------------------------------------------------------------------
 
-    def __call__(self, x: Any, states: Any = None, training: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
+    def __call__(  # type: ignore[override]
+        self, x: Any, states: Any = None, training: bool = False
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Take one step.
 
         Parameters
@@ -192,7 +200,12 @@ class RecurrentCell(Layer):
     # --- a sequence --------------------------------------------------------------------------------------------
 
     def run(
-        self, sequence: Sequence, training: bool, order: np.ndarray | None = None, kept: str = "all"
+        self,
+        sequence: Sequence,
+        training: bool,
+        order: np.ndarray | None = None,
+        kept: str = "all",
+        outputs: bool = False,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Take every step of a sequence; what is dropped is drawn here.
 
@@ -205,22 +218,27 @@ class RecurrentCell(Layer):
             Which row of the batch each row is: what is dropped of a row does not depend on where it stands.
         kept : {"all", "states", "last"}
             See `Run`; "all" leaves the run for `run_backward`.
+        outputs : bool
+            Whether the outputs of all steps are returned.
 
         Returns
         -------
         states : ndarray of shape (S, B, H)
             After the last step.
         h : ndarray of shape (T, B, H) or None
-            The first state after each step, if more than the last ones are kept: the cell's own memory, perhaps.
+            The first state after each step: the cell's own memory, perhaps.
         """
         self._run = None  # its arrays are used again
         rows, features = sequence.initial.shape[1], sequence.inputs.rows.shape[1]
         self.draws = self._draw_dropout(rows, features) if training else (None, None)
         drops = [drop if drop is None or order is None else drop.take(order, 1) for drop in self.draws]
-        sequence, weights = sequence._replace(drop_x=drops[0], drop_h=drops[1]), self._equation_weights()
+        sequence = sequence._replace(drop_x=drops[0], drop_h=drops[1])
+        # of the equations only: a weight that a subclass adds has a gradient that the subclass makes
+        names = ["kernel", "recurrent_kernel", *self._cell.extra, *(["bias"] if self.use_bias else [])]
+        weights = {name: getattr(self, name) for name in names}
         run = run_class(self._cell, self.dtype)(self._plan, weights, sequence, kept, training, self._workspace)
         self._run = run if kept == "all" else None
-        return run.last_states, None if kept == "last" else run.outputs()
+        return run.last_states, run.outputs() if outputs else None
 
     @property
     def last_run(self) -> Run:
@@ -237,11 +255,6 @@ class RecurrentCell(Layer):
         dx, self.gradients = self.last_run.backward(*arguments, **options)
         return dx
 
-    def _equation_weights(self):
-        """Return the weights of the equations by name; what a subclass adds has a gradient that it makes itself."""
-        names = ["kernel", "recurrent_kernel", *self._cell.extra, *(["bias"] if self.use_bias else [])]
-        return {name: getattr(self, name) for name in names}
-
     def _draw_dropout(self, rows, features):
         """Return the masks of the inputs and of the recurrent products' sources, None where nothing is dropped."""
         gates, extra = len(self._cell.gates), len(self._cell.extra)
@@ -256,38 +269,6 @@ class RecurrentCell(Layer):
         return drop_x, drop_h
 
 
-class SimpleRNNCell(RecurrentCell):
-    """The plain recurrent cell, ``h_t = tanh(x_t W + h_{t-1} U + b)``: see cells/simple_rnn.py."""
-
-    equations = cells.SIMPLE_RNN
-    changes = {"recurrent_activation": ABSENT}
-
-
-class LSTMCell(RecurrentCell):
-    """Long short-term memory, with the gates i, f, k, o and the carry line c: see cells/lstm.py."""
-
-    equations = cells.LSTM
-    changes = {"unit_forget_bias": True}
-
-
-class GRUCell(RecurrentCell):
-    """The gated recurrent unit, with the gates z, r and the candidate k: see cells/gru.py."""
-
-    equations = cells.GRU
-    changes = {"reset_after": True}
-    moves = {"reset_after": "recurrent_dropout"}
-
-    def chosen_equations(self):
-        return cells.GRU if self.reset_after else cells.GRU_RESET_BEFORE
-
-
-class CarryRNNCell(RecurrentCell):
-    """The lecture's own carry formulation: see cells/carry_rnn.py. One weight more, carry_kernel (H, H)."""
-
-    equations = cells.CARRY_RNN
-    changes = {"unit_forget_bias": True}
-
-
 class StackedRNNCells(Layer):
     """Cells on top of one another, as one cell: each one's output is the next one's input.
 
@@ -300,7 +281,7 @@ class StackedRNNCells(Layer):
     input_ranks = (2, 2)
 
     def __init__(self, cells: SequenceOf[RecurrentCell], name: str | None = None):
-        cells = [resolve(cell, CELLS, RecurrentCell, "cell") if isinstance(cell, Mapping) else cell for cell in cells]
+        cells = revived(list(cells))
         if not cells or not all(isinstance(cell, RecurrentCell) for cell in cells):
             raise TypeError(f"cells is {cells!r}; expected a list of RecurrentCell")
         if len({cell.dtype for cell in cells}) > 1:
@@ -326,7 +307,9 @@ class StackedRNNCells(Layer):
             cell.ensure_built(input_shape)
             input_shape = (input_shape[0], cell.units)
 
-    def __call__(self, x: Any, states: Any = None, training: bool = False) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+    def __call__(  # type: ignore[override]
+        self, x: Any, states: Any = None, training: bool = False
+    ) -> tuple[np.ndarray, list[list[np.ndarray]]]:
         """Take one step; as `RecurrentCell`, with a list of states a cell."""
         x = self.checked_input(x)
         self.ensure_built(x.shape)
@@ -344,6 +327,3 @@ class StackedRNNCells(Layer):
         for cell, own in zip(reversed(self.cells), reversed(dstates or [None] * len(self.cells)), strict=True):
             dy = cell.backward(dy, own)
         return dy
-
-
-CELLS = {cls.__name__: cls for cls in (SimpleRNNCell, LSTMCell, GRUCell, CarryRNNCell, StackedRNNCells)}

@@ -40,9 +40,9 @@ class Bidirectional(Layer):
 
     Notes
     -----
-    As in Keras, with ``return_sequences`` both output 0 at masked steps, and the backward outputs are turned round
-    so that those of one step stand together. The initial states of a call, and the states that it returns, are
-    those of the forward layer and then those of the backward one.
+    As in Keras, with ``return_sequences`` both output 0 at masked steps, and the backward outputs are reversed in
+    time, so that both directions' outputs of a step come together. The initial states of a call, and the states that
+    it returns, are those of the forward layer and then those of the backward one.
 
     References
     ----------
@@ -99,7 +99,9 @@ class Bidirectional(Layer):
         for child in self.children():
             child.ensure_built(input_shape)
 
-    def __call__(self, x: Any, mask: Any = None, training: bool = False, initial_state: Any = None) -> Any:
+    def __call__(  # type: ignore[override]
+        self, x: Any, mask: Any = None, training: bool = False, initial_state: Any = None
+    ) -> Any:
         """Run both directions; arguments and results as those of `RNN`."""
         return super().__call__(x, mask, training, initial_state=initial_state)
 
@@ -121,7 +123,7 @@ class Bidirectional(Layer):
         if self.forward_layer.return_state:
             after = [state for _, *states in outputs for state in states]
             outputs = [y for y, *_ in outputs]
-        self._pair = outputs[0], self._turned(outputs[1])
+        self._pair = outputs[0], self._reversed(outputs[1])
         y = self._merge(*self._pair)
         return [*(y if isinstance(y, list) else [y]), *after] if after or isinstance(y, list) else y
 
@@ -132,14 +134,14 @@ class Bidirectional(Layer):
             dy, dafter = dy[:outputs], dy[outputs:]
             dy = dy if self.merge_mode is None else dy[0]
         one, other = (None, None) if dy is None else self._merge_backward(dy, *self._pair)
-        pair = [one, None if other is None else self._turned(other)]
+        pair = [one, None if other is None else self._reversed(other)]
         if self.forward_layer.return_state:
             half = self.forward_layer.count_states()  # an LSTM has more states than a GRU
             pair = [[pair[0], *dafter[:half]], [pair[1], *dafter[half:]]]
         first, second = (child.pull_back(own) for child, own in zip(self.children(), pair, strict=True))
         return first + second
 
-    def _turned(self, y):
+    def _reversed(self, y):
         return np.ascontiguousarray(y[:, ::-1]) if self.forward_layer.return_sequences else y
 
     @property
@@ -213,12 +215,12 @@ class TimeDistributed(Layer):
     def call(self, x, mask=None, training=False):
         inner = None if mask is None or mask.ndim < 3 else mask.reshape(-1, *mask.shape[2:])
         self._steps = x.shape[:2]
-        return self._apart(self.layer.forward(x.reshape(-1, *x.shape[2:]), inner, training))
+        return self._by_steps(self.layer.forward(x.reshape(-1, *x.shape[2:]), inner, training))
 
     def call_backward(self, dy):
-        return self._apart(self.layer.pull_back(dy.reshape(-1, *dy.shape[2:])))
+        return self._by_steps(self.layer.pull_back(dy.reshape(-1, *dy.shape[2:])))
 
-    def _apart(self, y):
+    def _by_steps(self, y):
         return np.asarray(y).reshape(*self._steps, *y.shape[1:])
 
     def compute_output_shape(self, input_shape: Sequence[int | None]):

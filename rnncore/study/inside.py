@@ -14,7 +14,7 @@ from ..lock import locked
 from ..models import Sequential
 
 
-def recurrent_layers(model: Layer) -> list[Layer]:
+def recurrent_layers(model: Layer) -> list[Any]:
     """Return the layers of a model (or the layer itself) that go through time."""
     found = [layer for layer in model.walk() if hasattr(layer, "time_series")]
     if not found:

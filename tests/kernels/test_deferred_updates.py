@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cases import few_at_first
-from test_optimizers import CASES, IDS, make
+from optimizer_cases import CASES, IDS, make
 
 from rnncore import Sequential, config
 from rnncore.compiler import pool
@@ -11,7 +11,7 @@ from rnncore.kernels import updates
 from rnncore.layers import LSTM, Dense, Embedding
 from rnncore.models import load_model
 from rnncore.optimizers import SGD, Adam, Nadam
-from rnncore.schedules import CosineDecayRestarts
+from rnncore.optimizers.schedules import CosineDecayRestarts
 from rnncore.sparse import RowGradient
 
 V, D = 50, 7  # rows that fill no vector register

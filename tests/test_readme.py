@@ -1,0 +1,27 @@
+"""README shows the package's own lines."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHOWN = re.findall(r"<!-- (rnncore/\S+) -->\n```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+
+
+@pytest.mark.parametrize(("file", "lines"), SHOWN, ids=[f"{file}, {lines[:16]}" for file, lines in SHOWN])
+def test_the_code_shown_is_the_codes(file, lines):
+    without_docstrings = re.sub(r' +""".*?"""\n', "", (ROOT / file).read_text(), flags=re.S)
+    assert lines in without_docstrings
+
+
+def test_forward_backward_and_the_reverse_loop_are_shown():
+    assert [lines.split("(")[0] for _, lines in SHOWN] == ["def step", "def step_backward", "def lstm_backward"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/options.md"])
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text())
+    assert links
+    for link in links:
+        assert "://" in link or (ROOT / page).parent.joinpath(link).exists(), link

@@ -1,0 +1,31 @@
+"""Every layer shows its arguments: where a constructor is not written out, a stub file says them, and is current."""
+
+import inspect
+
+import pytest
+from make_stubs import MODULES, path_of, stub
+
+from rnncore import layers
+
+BASES = {"CellRNN", "RecurrentCell"}  # whose arguments are those of the cell that a subclass names
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_stub_is_current(module):
+    assert path_of(module).read_text() == stub(module), "run python -m tests.make_stubs"
+
+
+@pytest.mark.parametrize("name", sorted(set(layers.__all__) - BASES))
+def test_every_layer_shows_its_arguments(name):
+    cls = getattr(layers, name)
+    if isinstance(cls, type) and cls.__module__ not in MODULES:
+        kinds = {parameter.kind for parameter in inspect.signature(cls.__init__).parameters.values()}
+        assert not kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+
+
+def test_options_have_one_default():
+    own = inspect.signature(layers.RNN).parameters
+    others = inspect.signature(layers.LSTM).parameters
+    assert {name: own[name].default for name in own if name != "cell"} == {
+        name: others[name].default for name in own if name != "cell"
+    }
