@@ -12,7 +12,7 @@ from rnncore.layers import LSTM, Dense, Embedding
 from rnncore.models import load_model
 from rnncore.optimizers import SGD, Adam, Nadam
 from rnncore.optimizers.schedules import CosineDecayRestarts
-from rnncore.sparse import RowGradient
+from rnncore.sparse import SparseGradient
 
 V, D = 50, 7  # rows that fill no vector register
 
@@ -33,7 +33,7 @@ class Run:
 
     def step(self, ids, rows):
         config.set_backend("numba" if self.deferred else "numpy")
-        self.optimizer.apply_gradients([(RowGradient(ids, rows, self.w.shape, self.table), self.w)])
+        self.optimizer.apply_gradients([(SparseGradient(ids, rows, self.w.shape, self.table), self.w)])
 
     def read(self, ids=None):
         if self.deferred and self.table.deferred:

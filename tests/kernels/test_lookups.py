@@ -11,7 +11,7 @@ from rnncore.kernels import lookups
 from rnncore.kernels.lookups import grouped
 from rnncore.kernels.updates import size, square
 from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Embedding, SimpleRNN, embedding
-from rnncore.sparse import LookUps, RowGradient
+from rnncore.sparse import EmbeddedRows, SparseGradient
 from rnncore.utils import set_random_seed
 
 ROWS, STEPS = 13, 9
@@ -59,7 +59,7 @@ def test_sums(ids, dtype, moment, monkeypatch):
 
 def test_row_gradient():
     ids, rows = np.array([4, 1, 4]), np.array([[1.0, 2], [3, 4], [-2, 7]])
-    gradient = RowGradient(ids, rows, (6, 2))
+    gradient = SparseGradient(ids, rows, (6, 2))
     assert gradient.unique.tolist() == [1, 4] and gradient.sums().tolist() == [[3, 4], [-1, 9]]
     assert pool.run(gradient.summing(size))[0][1].tolist() == [[3, 4], [3, 9]]
     assert np.asarray(gradient).tolist() == [[0, 0], [3, 4], [0, 0], [0, 0], [-1, 9], [0, 0]]
@@ -117,7 +117,7 @@ def test_look_ups_are_the_rows_looked_up():
     rng = np.random.default_rng(SEED)
     table, ids = rng.standard_normal((9, 4)).astype("float32"), rng.integers(0, 9, (3, 5))
     groups = grouped(ids.reshape(-1))
-    found = LookUps(table[groups.ids], groups, ids.shape)
+    found = EmbeddedRows(table[groups.ids], groups, ids.shape)
     assert (found.shape, found.ndim, found.dtype, len(found)) == ((3, 5, 4), 3, np.float32, 3)
     np.testing.assert_array_equal(np.asarray(found), table[ids])
     before = table[ids]
