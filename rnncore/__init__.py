@@ -1,7 +1,6 @@
 """rnncore: recurrent networks in NumPy, with backpropagation through time written out by hand."""
 
 from . import (
-    absent,
     activations,
     callbacks,
     config,
@@ -16,6 +15,7 @@ from . import (
     preprocessing,
     regularizers,
     saving,
+    unsupported,
     utils,
 )
 from .config import set_backend, set_floatx, set_threads
@@ -30,7 +30,7 @@ from .regularizers import Regularizer
 
 __version__ = "0.1.0"
 
-absent.announce()
+unsupported.announce()
 
 __all__ = [
     "Initializer",

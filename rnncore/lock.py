@@ -2,7 +2,7 @@
 
 A layer keeps what its last call did, for the backward pass and for who looks inside. Two calls at once would mix their
 arrays. One lock serves the whole process, not one a model: layers may be shared between models, and a call uses all
-processors by itself. A process that is forked waits for the call under way: see kernels/threads.py.
+processors by itself. A process that is forked waits for the call under way: see compiler/pool.py.
 """
 
 from __future__ import annotations

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from .configured import custom_object_scope, revived
-from .description import refuse_another
 from .layers.base import Layer, expected_weights
 from .layers.checks import check_finite
 from .layers.recurrent import RNN
 from .lock import locked
+from .training.description import refuse_another
 from .utils import archive
 
 VERSION = 1
@@ -183,7 +183,7 @@ def as_it_was(place: Any) -> Callable[[], None]:
     kept = [(each, dict(vars(each))) for each in objects if each is not None]
     own = {name: getattr(model, name) for name in ("place", "history", "stop_training")}
     generators = [(generator, generator.bit_generator.state) for generator in model.generators()]
-    states = [(layer, layer.kept_states) for layer in stateful_layers(model)]
+    states = [(layer, layer.kept_states) for layer in model.stateful_layers()]
     trainable = [(part, part.trainable) for part in model.walk()]
 
     def put_back():
@@ -219,7 +219,7 @@ def model_state(model: Any) -> dict[str, Any]:
         "optimizer": optimizer.get_state() if optimizer is not None and optimizer.built else None,
         "optimized": _optimized(model),
         "generators": np.array([_from_generator(g) for g in model.generators()], np.uint64).reshape(-1, 6),
-        "states": [layer.kept_states for layer in stateful_layers(model)],
+        "states": [layer.kept_states for layer in model.stateful_layers()],
     }
 
 
@@ -231,7 +231,7 @@ def set_model_state(model: Any, state: Mapping[str, Any]) -> None:
     ValueError
         The state is not that of such a model.
     """
-    generators, layers = model.generators(), stateful_layers(model)
+    generators, layers = model.generators(), model.stateful_layers()
     if state["generators"].shape != (len(generators), 6) or state["generators"].dtype != np.uint64:
         raise ValueError(f"it has no states of the model's {len(generators)} random generators")
     if len(state["states"]) != len(layers):
@@ -274,11 +274,6 @@ def _at(model: Any, places: Any) -> list[np.ndarray]:
     if len(set(places)) < len(places):
         raise ValueError(f"optimized is {places!r:.100}; expected each position once")
     return [weights[n] for n in places]
-
-
-def stateful_layers(model: Layer) -> list[RNN]:
-    """Return the layers that may keep their states from one batch to the next."""
-    return [part for part in model.walk() if isinstance(part, RNN)]
 
 
 def weight_names(model: Layer) -> list[str]:

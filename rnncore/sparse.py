@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .compiler.pool import Job, run
 from .kernels import lookups
-from .kernels.threads import Job, run
 from .kernels.updates import square
 
 

@@ -55,8 +55,8 @@ LAYERS = (
 )
 SMALL_LAYERS = "layers/test_small_layers.py"
 PADDING = "layers/test_padding.py::test_outputs_at_every_step layers/test_padding.py::test_gradients -k numpy"
-LOSSES = "test_losses.py"
-OPTIMIZERS = "test_optimizers.py -k by_hand"
+LOSSES = "losses/test_losses.py"
+OPTIMIZERS = "optimizers/test_optimizers.py -k by_hand"
 
 MUTATIONS = [
     # --- a sign ------------------------------------------------------------------------------------------------
@@ -76,16 +76,16 @@ MUTATIONS = [
     ),
     Mutation(
         "sign",
-        "losses.py",
+        "losses/formulas.py",
         "np.maximum(z, 0) - y * z",
         "np.maximum(z, 0) + y * z",
         LOSSES,
     ),
     Mutation(
         "sign",
-        "optimizers.py",
-        "return w + (mu * momentum - lr * g), momentum",
-        "return w + (mu * momentum + lr * g), momentum",
+        "optimizers/rules.py",
+        "return w + pushed(momentum, g, lr, mu), momentum",
+        "return w + pushed(momentum, -g, lr, mu), momentum",
         OPTIMIZERS,
     ),
     # --- a gate in another's place -----------------------------------------------------------------------------
@@ -120,21 +120,21 @@ MUTATIONS = [
     # --- a mask ignored ----------------------------------------------------------------------------------------
     Mutation(
         "mask ignored",
-        "kernels/time_loop.py",
-        "states[:, after, idle] = states[:, before, idle]",
-        "states[:, after, idle] = 0",
+        "bptt/numpy_loop.py",
+        "states[:, t + 1, idle] = states[:, t, idle]",
+        "states[:, t + 1, idle] = 0",
         PADDING,
     ),
     Mutation(
         "mask ignored",
-        "kernels/time_loop.py",
+        "bptt/numpy_loop.py",
         "dstates[:, t, idle] += dstates[:, t + 1, idle]",
         "dstates[:, t, idle] += 0",
         PADDING,
     ),
     Mutation(
         "mask ignored",
-        "losses.py",
+        "losses/shapes.py",
         "kept = np.where(kept, weight, dtype.type(0))",
         "kept = np.full(kept.shape, weight)",
         LOSSES,
@@ -156,46 +156,47 @@ MUTATIONS = [
     # --- one too many, one too few -----------------------------------------------------------------------------
     Mutation(
         "off by one",
-        "optimizers.py",
+        "optimizers/classes.py",
         "alpha = lr * np.sqrt(1 - exact(self.beta_2) ** t) /",
         "alpha = lr * np.sqrt(1 - exact(self.beta_2) ** (t + 1)) /",
         OPTIMIZERS,
     ),
     Mutation(
         "off by one",
-        "layers/rnn_cells.py",
-        "last = steps % slots[1]",
-        "last = (steps - 1) % slots[1]",
-        "layers/test_recurrent.py::test_stateful_pieces_are_the_whole",
+        "bptt/compiled_run.py",
+        "self._last = T % slots[1]",
+        "self._last = (T - 1) % slots[1]",
+        "bptt/test_runs.py::test_compiled_equals_numpy -k sizes1",
+        "numba",
     ),
     Mutation(
         "off by one",
-        "layers/rnn_cells.py",
-        "first = end - bptt_steps",
-        "first = end - bptt_steps - 1",
+        "bptt/numpy_loop.py",
+        "(T - t) % bptt_steps == 0",
+        "(T - t) % bptt_steps == 1",
         "layers/test_recurrent.py::test_bptt_steps_cuts_where_the_reference_does -k numpy",
     ),
     Mutation(
         "off by one",
-        "kernels/time_loop.py",
+        "bptt/compiled_loop.py",
         "now, before, after = t, t, t + 1\n",
         "now, before, after = t, t, t\n",
-        'test_kernels.py::test_compiled_equals_numpy -k "lstm and none and whole"',
+        "bptt/test_lecture.py -k numba",
         "numba",
     ),
     # --- transposed --------------------------------------------------------------------------------------------
     Mutation(
         "transposed",
-        "kernels/products.py",
-        "np.ascontiguousarray(weight.T).reshape(gates, -1, len(weight))",
-        "weight.reshape(gates, -1, len(weight))",
+        "bptt/numpy_loop.py",
+        "value = dblocks[dtarget, t, taken] @ recurrent[n].T",
+        "value = dblocks[dtarget, t, taken] @ recurrent[n]",
         LECTURE,
     ),
     Mutation(
         "transposed",
         "layers/core.py",
-        "matmul(flat, self.kernel.T)",
-        "matmul(flat, self.kernel.reshape(self.kernel.T.shape))",
+        "dx = flat @ self.kernel.T",
+        "dx = flat @ self.kernel.reshape(self.kernel.T.shape)",
         LAYERS,
     ),
     Mutation(
@@ -222,24 +223,24 @@ MUTATIONS = [
     ),
     Mutation(
         "bias forgotten",
-        "kernels/products.py",
-        "bias[columns] = dz.sum(axis=1).ravel()",
-        "bias[columns] = 0",
+        "bptt/numpy_loop.py",
+        "sums = [part.sum(axis=(1, 2)).ravel()",
+        "sums = [0 * part.sum(axis=(1, 2)).ravel()",
         LECTURE,
     ),
     Mutation(
         "bias forgotten",
-        "layers/rnn_cells.py",
-        "return bias[0] + bias[1] * joined[:, None].astype(self.dtype), apart",
-        "return bias[0], apart",
+        "bptt/numpy_loop.py",
+        "blocks[block] += bias[g]",
+        "blocks[block] = blocks[block] if which is plan.targets else blocks[block] + bias[g]",
         CELLS,
     ),
     Mutation(
         "bias forgotten",
-        "kernels/hoisted.py",
+        "bptt/hoisted.py",
         "copy_row(target[i], bias[g])",
         "clear_row(target[i])",
-        "test_products.py::test_compiled_equals_numpy -k all-dense-0",
+        "bptt/test_lecture.py -k numba",
         "numba",
     ),
     # --- what dropout keeps is not scaled ----------------------------------------------------------------------
@@ -252,39 +253,39 @@ MUTATIONS = [
     ),
     Mutation(
         "dropout scale forgotten",
-        "kernels/time_loop.py",
-        "value = value if drop is None else value * drop[n, taken]",
-        "value = value if drop is None else value * (drop[n, taken] != 0)",
+        "bptt/numpy_loop.py",
+        "return x if drop is None else x * drop[n % len(drop), rows]",
+        "return x if drop is None else x * (drop[n % len(drop), rows] != 0)",
         CELLS,
     ),
     Mutation(
         "dropout scale forgotten",
-        "kernels/products.py",
-        "dx = (dx if drop is None else dx * _steps(drop, dx.shape[1], valid)).sum(axis=0)",
-        "dx = dx.sum(axis=0)",
+        "bptt/numpy_loop.py",
+        "(_dropped(dblocks[g] @ kernels[g].T, sequence.drop_x, g) for g in gates)",
+        "(dblocks[g] @ kernels[g].T for g in gates)",
         CELLS,
     ),
     Mutation(
         "dropout scale forgotten",
-        "kernels/dropped.py",
+        "bptt/dropped.py",
         "factor if i < own else beside_factor",
-        "factor",
-        "test_products.py::test_compiled_equals_numpy -k all-dense-1",
+        "1",
+        "bptt/test_runs.py::test_compiled_equals_numpy -k both",
         "numba",
     ),
     # --- a slot, or a moment, in another's place ---------------------------------------------------------------
     Mutation(
         "wrong slot",
-        "optimizers.py",
+        "optimizers/rules.py",
         "(np.sqrt(velocity) + epsilon), momentum, velocity",
         "(np.sqrt(velocity) + epsilon), velocity, momentum",
         OPTIMIZERS,
     ),
     Mutation(
         "wrong slot",
-        "optimizers.py",
-        "np.sqrt(variance + epsilon), velocity, average_gradient\n",
-        "np.sqrt(variance + epsilon), average_gradient, velocity\n",
+        "optimizers/rules.py",
+        "lr * g / np.sqrt(variance + epsilon), velocity, average_gradient\n",
+        "lr * g / np.sqrt(variance + epsilon), average_gradient, velocity\n",
         OPTIMIZERS,
     ),
     Mutation(
@@ -292,7 +293,7 @@ MUTATIONS = [
         "kernels/lookups.py",
         "zip(sums, (rows, moment(rows)), strict=True)",
         "zip(sums, (rows, rows), strict=True)",
-        "test_lookups.py",
+        "kernels/test_lookups.py",
     ),
     Mutation(
         "wrong slot",
@@ -318,29 +319,29 @@ MUTATIONS = [
     ),
     Mutation(
         "wrong axis",
-        "losses.py",
-        "return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))",
-        "return z - np.log(np.exp(z).sum(axis=0, keepdims=True))",
+        "activations.py",
+        "return z - np.log(np.sum(np.exp(z), axis=-1, keepdims=True))",
+        "return z - np.log(np.sum(np.exp(z), axis=0, keepdims=True))",
         LOSSES,
     ),
     # --- another reduction -------------------------------------------------------------------------------------
     Mutation(
         "wrong reduction",
-        "losses.py",
-        "size if weights is None else float(weights.sum())",
-        "size",
+        "losses/classes.py",
+        "divisor = float(weights.sum())",
+        "divisor = math.prod(shape)",
         LOSSES,
     ),
     Mutation(
         "wrong reduction",
-        "kernels/products.py",
-        "np.add.at(out, _taken(inputs.place[None], valid)[0], matmul(_taken(dz, valid), turned).sum(axis=0))",
-        "out[_taken(inputs.place[None], valid)[0]] = matmul(_taken(dz, valid), turned).sum(axis=0)",
+        "bptt/numpy_loop.py",
+        "np.add.at(out, index, dx)",
+        "out[index] = dx",
         "layers/test_dense_gradient.py::test_the_dense_gradient_is_the_same -k numpy",
     ),
     Mutation(
         "wrong reduction",
-        "layers/rnn_cells.py",
+        "bptt/compiled_run.py",
         "for other in sums[1:]:",
         "for other in sums[2:]:",
         "bptt/test_lecture.py -k numba",
@@ -348,7 +349,7 @@ MUTATIONS = [
     ),
     Mutation(
         "wrong reduction",
-        "optimizers.py",
+        "optimizers/base.py",
         'kept["gradient_accumulator"] / self.gradient_accumulation_steps',
         'kept["gradient_accumulator"]',
         OPTIMIZERS,

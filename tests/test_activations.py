@@ -168,7 +168,7 @@ def each(z, dy, y, dz):
 @pytest.mark.slow  # each is compiled
 @elementwise
 def test_compiled_equals_numpy(activation):
-    from rnncore._jit import from_source, kernel
+    from rnncore.compiler.jit import from_source, kernel
     from rnncore.kernels.elementwise import register
 
     register(activation.forward)

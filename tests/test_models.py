@@ -15,7 +15,7 @@ import pytest
 
 from rnncore import Sequential, config, losses, optimizers
 from rnncore.callbacks import Callback, EarlyStopping, History
-from rnncore.kernels import threads
+from rnncore.compiler import pool
 from rnncore.layers import LSTM, Activation, Dense, Dropout, Embedding, Layer, Masking, SimpleRNN
 from rnncore.utils import progress
 from rnncore.utils.interrupt import deferred_interrupt
@@ -870,9 +870,9 @@ def test_fit_compiles_nothing_for_a_single_row(monkeypatch):
     """Five seconds of it, on a machine where nothing is compiled yet."""
     config.set_backend("numba")
     config.set_threads(2)
-    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
-    jobs, meant = [], threads.parts_of
-    monkeypatch.setattr(threads, "parts_of", lambda *given: jobs.extend(given) or meant(*given))
+    monkeypatch.setattr(pool, "_WORTH_A_THREAD", 1)
+    jobs, meant = [], pool.parts_of
+    monkeypatch.setattr(pool, "parts_of", lambda *given: jobs.extend(given) or meant(*given))
     model = Sequential([LSTM(40), Dense(1)])
     model.compile("sgd", "mse")
     x, y = np.random.default_rng(0).standard_normal((8, 6, 3)), np.zeros((8, 1))

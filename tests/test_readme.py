@@ -27,7 +27,6 @@ def test_links_lead_somewhere(page):
         assert "://" in link or (ROOT / page).parent.joinpath(link).exists(), link
 
 
-@pytest.mark.skipif(not (ROOT / "rnncore/training").is_dir(), reason="the diagram has rnncore/training")
 def test_the_diagram_names_files_that_exist():
     named = re.findall(r'class="file"[^>]*>([^<…]+)', (ROOT / "docs/house.svg").read_text())
     assert len(named) > 10

@@ -9,7 +9,8 @@ import numba
 import pytest
 
 import rnncore
-from rnncore import _jit, config
+from rnncore import config
+from rnncore.compiler import cache
 from rnncore.utils.files import keras_home
 
 
@@ -24,7 +25,7 @@ def test_an_empty_variable_is_as_none(monkeypatch, tmp_path):
             else:
                 monkeypatch.setenv(name, value)
         monkeypatch.setattr(config, "_settings", {"floatx": "float32", "backend": None, "threads": None})
-        found.append((config.threads(), config.backend(), _jit.cache_folder.__wrapped__(), keras_home()))
+        found.append((config.threads(), config.backend(), cache.cache_folder.__wrapped__(), keras_home()))
     assert found[0] == found[1]
     assert tmp_path in found[0][2].parents
 
@@ -47,7 +48,7 @@ def test_a_cache_below_a_home_or_the_working_folder_is_one_place(monkeypatch, tm
     monkeypatch.chdir(tmp_path)
     for given in ("~/kernels", "kernels"):
         monkeypatch.setenv("RNNCORE_CACHE_DIR", given)
-        assert _jit.cache_folder.__wrapped__().parent == tmp_path / "kernels"
+        assert cache.cache_folder.__wrapped__().parent == tmp_path / "kernels"
 
 
 def test_without_a_home_kernels_are_not_kept(monkeypatch):
@@ -58,7 +59,7 @@ def test_without_a_home_kernels_are_not_kept(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(OSError, match="Could not determine home"):
-        _jit.cache_folder.__wrapped__()
+        cache.cache_folder.__wrapped__()
 
 
 def test_numba_that_is_switched_off_is_told_of_once(monkeypatch):

@@ -34,8 +34,8 @@ from functools import cache
 import numpy as np
 
 from ..cells.cell import Cell
-from ..kernels import threads
-from ..kernels.threads import Job, done
+from ..compiler import pool
+from ..compiler.pool import Job, done
 from .plan import Location, Plan, PlannedProduct
 
 FEW = 4  # rows that are too few for a tile of a product, and so for threads to share
@@ -58,7 +58,7 @@ class CompiledLoop:
     """
 
     def __init__(self, plan: Plan):
-        from .._jit import VECTOR
+        from ..compiler.tile import VECTOR
         from .compiled_products import split
 
         self.plan, self._vector, self._split = plan, VECTOR, split
@@ -88,10 +88,10 @@ class CompiledLoop:
             room = np.empty(size, weights.dtype)  # taken here: who finds none would not come to meet
             few = (blocks, states, weights, room, mask, projected, index, steps, np.zeros(1, np.int64))
             job = Job(self._forward_few, few, vectors_of(blocks), work)
-            if threads.parts_of(job) > 1:
+            if pool.parts_of(job) > 1:
                 return job
         if weights.ndim == 2:
-            (weights,) = threads.run(self._split(weights, len(self.plan.products)))
+            (weights,) = pool.run(self._split(weights, len(self.plan.products)))
         arrays = (blocks, states, weights, scratch, drop, mask, projected, index, steps)
         return Job(self._forward, arrays, rows, work, states, ends)
 
@@ -121,7 +121,7 @@ def _ends(mask):
 
 def vectors_of(array: np.ndarray) -> int:
     """Return how many vector registers a row takes."""
-    from .._jit import VECTOR
+    from ..compiler.tile import VECTOR
 
     return -(-array.shape[-1] * array.itemsize // VECTOR)
 
@@ -131,8 +131,10 @@ _USED = "aligned end_of_run carry carry_backward copy_row copy_rows clear_rows o
 
 def _compile(plan: Plan):
     """Return the compiled (forward, backward) over a range of rows, and forward over a range of units' vectors."""
-    from .._crew import meet, shared
-    from .._jit import VECTOR, called_functions, fingerprint, from_source, inlined, part
+    from ..compiler.cache import called_functions, fingerprint
+    from ..compiler.jit import from_source, inlined, part
+    from ..compiler.tile import VECTOR
+    from ..compiler.workers import meet, shared
     from ..kernels import elementwise, rows
 
     names = {"VECTOR": VECTOR, "ROWS": ROWS, "meet": meet, **{name: getattr(rows, name) for name in _USED.split()}}

@@ -1,7 +1,7 @@
 """The products that are hoisted out of the time loop, over all steps at once, as jobs for the threads.
 
 N = T*B positions, step by step; D inputs, H units, G gates. Only the positions in `valid`, an array (M,) of int, or
-None for all, are computed; what a result has elsewhere is left alone. A `Job` is done by `kernels.threads.run`, several
+None for all, are computed; what a result has elsewhere is left alone. A `Job` is done by `compiler.pool.run`, several
 together.
 """
 
@@ -11,8 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..compiler.pool import Job, done
 from ..kernels.lookups import grouped
-from ..kernels.threads import Job, done
 from . import dropped as of_dropped
 from . import hoisted
 from .inputs import Inputs

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels.threads import begin, done, run, run_apart
+from ..compiler.pool import begin, done, run, run_apart
 from . import compiled_products as products
 from .compiled_loop import loop
 from .inputs import Inputs

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._crew import shared
-from .._jit import part
+from ..compiler.jit import part
+from ..compiler.workers import shared
 from ..kernels.rows import (
     add_multiplied_row,
     add_product,

@@ -18,7 +18,8 @@ from types import FunctionType
 import numpy as np
 
 from .. import activations
-from .._jit import called_functions, clipped, compiled_form, float_type, from_source, inlined, power_of_two
+from ..compiler.cache import called_functions
+from ..compiler.jit import clipped, compiled_form, float_type, from_source, inlined, power_of_two
 
 
 def _horner_7(c):

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import config
-from . import threads
-from .threads import Job, done
+from ..compiler import pool
+from ..compiler.pool import Job, done
 from .updates import HANDS, LateRows, square
 
 BITS = 11  # of an id that one pass of the sort goes by
@@ -63,10 +63,10 @@ def taken(table: np.ndarray, ids: np.ndarray, late: LateRows | None = None) -> n
     """Return the rows `ids` (U,) of a table (V, D), after what makes up for their updates that are late."""
     owed = [] if late is None else late.owed(ids)
     if config.backend() != "numba" or not table.flags.c_contiguous:
-        threads.run(*owed)
+        pool.run(*owed)
         return table[ids]
     out = np.empty((len(ids), table.shape[1]), table.dtype)
-    threads.run(*owed, Job(_take(), (table, ids, out), HANDS, 4 * out.size))
+    pool.run(*owed, Job(_take(), (table, ids, out), HANDS, 4 * out.size))
     return out
 
 
@@ -76,8 +76,8 @@ def summing(rows: np.ndarray, groups: Groups, moment: FunctionType = square) -> 
     They are added in the order of the look-ups, whatever the threads.
     """
     compiled = config.backend() == "numba" and rows.dtype.kind == "f"
-    make = np.empty if compiled else np.zeros
-    sums = tuple(make((len(groups.ids), rows.shape[1]), rows.dtype) for _ in range(2))
+    make, shape = np.empty if compiled else np.zeros, (len(groups.ids), rows.shape[1])
+    sums = make(shape, rows.dtype), make(shape, rows.dtype)
     if compiled:
         arrays = (np.ascontiguousarray(rows), groups.order, groups.first, *sums)
         return Job(_sum(moment), arrays, HANDS, 4 * rows.size, sums)
@@ -133,14 +133,14 @@ def _taken(table, ids, out, begin, end):
 
 @cache
 def _take() -> Callable:
-    from .._crew import shared
+    from ..compiler.workers import shared
 
     return shared(_taken, "lookups.taken")
 
 
 @cache
 def _group() -> Callable:
-    from .._jit import kernel
+    from ..compiler.jit import kernel
 
     return kernel(_groups, "lookups.groups")
 
@@ -148,8 +148,9 @@ def _group() -> Callable:
 @cache
 def _sum(moment: FunctionType) -> Callable:
     """Return the compiled sums over hands."""
-    from .._crew import shared
-    from .._jit import EXACT, fingerprint, from_source, inlined
+    from ..compiler.cache import fingerprint
+    from ..compiler.jit import EXACT, from_source, inlined
+    from ..compiler.workers import shared
 
     names = {"moment": inlined(moment), "HANDS": HANDS}
     return shared(from_source(_SUM, names, "add"), f"lookups.add.{fingerprint([moment], [_SUM])}", EXACT)

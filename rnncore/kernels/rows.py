@@ -6,7 +6,8 @@ axis, whatever tile it falls into: results do not depend on how rows are split o
 
 from __future__ import annotations
 
-from .._jit import TILE_ROWS, TILE_VECTORS, VECTOR, inlined, part, tile
+from ..compiler.jit import inlined, part
+from ..compiler.tile import TILE_ROWS, TILE_VECTORS, VECTOR, tile
 
 ROW = 2 * TILE_VECTORS  # registers of a tile of one row: so wide, B is read from end to end
 
@@ -14,7 +15,7 @@ ROW = 2 * TILE_VECTORS  # registers of a tile of one row: so wide, B is read fro
 def _product(turned: bool, picked: bool = False):
     """Return the compiled product for A (R, K), or turned: (K, R); and that of columns of one row.
 
-    With `picked` only the features in `picks`, an array, count: see `_jit.tile`.
+    With `picked` only the features in `picks`, an array, count: see `tile`.
     """
     wide, slim = (tile(TILE_ROWS, vectors, turned, picked) for vectors in (TILE_VECTORS, 0))
     long = not (turned or picked)  # of these there are single rows only at an end: not worth the time to compile

@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 
 from .. import config
-from . import threads
-from .threads import Job
+from ..compiler import pool
+from ..compiler.pool import Job
 
 HANDS = 64  # ranges that the threads share
 MANY = 4096  # entries from which compiled code pays
@@ -24,7 +24,7 @@ def all_finite(*arrays: np.ndarray) -> bool:
             jobs.append(Job(_kernel(), (array.reshape(-1), own), HANDS, 3 * array.size))
         else:
             own[0] = np.isfinite(array.min()) and np.isfinite(array.max())  # NaN is neither
-    threads.run(*jobs)
+    pool.run(*jobs)
     return bool(found.all())
 
 
@@ -39,7 +39,7 @@ def _all_finite(flat, found, begin, end):
 
 @cache
 def _kernel():
-    from .._crew import shared
-    from .._jit import EXACT
+    from ..compiler.jit import EXACT
+    from ..compiler.workers import shared
 
     return shared(_all_finite, "scan.all_finite", EXACT)

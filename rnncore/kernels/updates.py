@@ -28,13 +28,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import threads
-from .threads import Job
+from ..compiler import pool
+from ..compiler.pool import Job
 
 HANDS = 64  # that rows are dealt into for the threads: how much work a word's row is goes by its rank
 LONGEST = 1024  # steps that a row may be behind
 CHECK = 16  # steps of a late row between two looks at whether they still move its weights
 RUNS = 4, 1  # of its steps taken in one go, while there are so many: what they change stays in registers
+BLOCK = 32768  # entries that NumPy updates at a time: with slots and temporaries they fit a core's second-level cache
 FLOPS = 20  # of an entry's update: its square root and its division count for several
 
 
@@ -61,13 +62,19 @@ class Rule(NamedTuple):
     numbers: tuple[str, ...]  # the last is "decay", which the update itself does not take
 
     def step(self, w, g, moment, slots: Sequence[np.ndarray], numbers: np.ndarray) -> None:
-        """Change `w` and its slots in place, in NumPy; a moment of None is that of `g`."""
+        """Change `w` and its slots in place, in NumPy, a block of rows at a time; a moment of None is that of `g`."""
+        if w.size > BLOCK and len(w) > 1:
+            rows = max(1, BLOCK * len(w) // w.size)
+            for block in (slice(start, start + rows) for start in range(0, len(w), rows)):
+                own = None if moment is None else moment[block]
+                self.step(w[block], g[block], own, [slot[block] for slot in slots], numbers)
+            return
         given = dict(zip((*self.slots, *self.numbers), (*slots, *numbers), strict=True))
         decay = given["decay"]
         given |= {"w": w - w * decay if decay else w, "g": g}
         if self.moment:
             given[self.moment] = MOMENTS[self.moment](g) if moment is None else moment
-        results = self.update(*(given[name] for name in self.arguments))
+        results = self.update(*map(given.__getitem__, self.arguments))
         for array, result in zip((w, *slots), results if slots else [results], strict=True):
             array[...] = result
 
@@ -93,8 +100,9 @@ class Kernels(NamedTuple):
 @cache
 def kernels(rule: Rule) -> Kernels | None:
     """Return the compiled loops; None for an update that stands outside the package, which is left to NumPy."""
-    from .._crew import shared
-    from .._jit import EXACT, called_functions, fingerprint, from_source, inlined
+    from ..compiler.cache import called_functions, fingerprint
+    from ..compiler.jit import EXACT, from_source, inlined
+    from ..compiler.workers import shared
     from . import elementwise
 
     moment = MOMENTS.get(rule.moment)
@@ -284,6 +292,6 @@ class LateRows:
     def settle(self, ids: np.ndarray | None = None) -> None:
         """Bring the rows `ids`, each there once, up to date; by default all."""
         if self.steps:
-            threads.run(*self.owed(np.arange(len(self.w)) if ids is None else ids))
+            pool.run(*self.owed(np.arange(len(self.w)) if ids is None else ids))
         if ids is None:
             self.steps, self.done[:] = 0, 0

@@ -502,6 +502,10 @@ class Layer(Configured):
         """Return the random generators that the layer and its parts draw from."""
         return [part.generator for part in self.walk() if "generator" in vars(part)]
 
+    def stateful_layers(self) -> list[Any]:
+        """Return the layers that may keep their states from one batch to the next, as ``kept_states``."""
+        return [part for part in self.walk() if "kept_states" in vars(part)]
+
 
 def _flat(output: Any) -> Iterator[np.ndarray]:
     """Yield the arrays of an output, nested as it may be."""

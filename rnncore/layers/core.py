@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import activations, config, constraints, initializers, regularizers
 from ..bptt.inputs import Inputs
-from ..kernels.threads import run
+from ..compiler.pool import run
 from .base import Layer, dropout_mask
 from .checks import checked_shape, flag, fraction, positive, seed_or_none
 

@@ -168,7 +168,8 @@ class RNN(Layer):
         for cell, initial in zip(self.cells, self._initial(initial_state, rows), strict=True):
             last = cell is self.cells[-1] and not self.return_sequences
             kept = "all" if training or keeps() else "last" if last else "states"
-            states, h = cell.run(Sequence(inputs, _ordered(initial, order, 1), steps, mask), training, order, kept)
+            sequence = Sequence(inputs, _ordered(initial, order, 1), steps, mask)
+            states, h = cell.run(sequence, training, order, kept, outputs=not last)
             ends.append(_ordered(states, _inverse(order), 1))
             inputs = None if last else Inputs(h.reshape(-1, cell.units))
         if self.stateful:

@@ -200,13 +200,24 @@ class RecurrentCell(Layer):
     # --- a sequence --------------------------------------------------------------------------------------------
 
     def run(
-        self, sequence: Sequence, training: bool, order: np.ndarray | None = None, kept: str = "all"
+        self,
+        sequence: Sequence,
+        training: bool,
+        order: np.ndarray | None = None,
+        kept: str = "all",
+        outputs: bool = False,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Draw what is dropped and take every step of a sequence: return the states after the last one, (S, B, H), and
-        the first state after each, (T, B, H), which may be the cell's workspace; None if `kept` is "last".
+        """Draw what is dropped and take every step of a sequence.
 
         `order` is the row of the batch that each row is: what is dropped of a row does not depend on the rows' order.
         `kept` as in `Run`; "all" leaves the run for `run_backward`.
+
+        Returns
+        -------
+        states : ndarray of shape (S, B, H)
+            After the last step.
+        h : ndarray of shape (T, B, H) or None
+            With `outputs` the first state after each step, which may be the cell's workspace.
         """
         self._run = None  # its arrays are used again
         rows, features = sequence.initial.shape[1], sequence.inputs.rows.shape[1]
@@ -218,7 +229,7 @@ class RecurrentCell(Layer):
         weights = {name: getattr(self, name) for name in names}
         run = run_class(self._cell, self.dtype)(self._plan, weights, sequence, kept, training, self._workspace)
         self._run = run if kept == "all" else None
-        return run.last_states, None if kept == "last" else run.outputs()
+        return run.last_states, run.outputs() if outputs else None
 
     @property
     def last_run(self) -> Run:

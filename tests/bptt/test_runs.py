@@ -13,7 +13,7 @@ from rnncore.bptt.inputs import Inputs, Sequence
 from rnncore.bptt.numpy_loop import NumpyRun
 from rnncore.bptt.plan import Plan
 from rnncore.cells import CARRY_RNN, GRU, GRU_RESET_BEFORE, LSTM, SIMPLE_RNN, Cell, Stage
-from rnncore.kernels import threads
+from rnncore.compiler import pool
 
 CELLS = {cell.name: cell for cell in (LSTM, GRU_RESET_BEFORE, GRU, CARRY_RNN, SIMPLE_RNN)}
 SIZES = [
@@ -130,7 +130,7 @@ def test_where_the_gradients_of_inputs_go(pattern, run_class):
 @pytest.mark.parametrize("pattern", ["none", "holes"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_what_is_kept_changes_no_bit(cell, pattern, inputs, run_class, monkeypatch):
-    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(pool, "_WORTH_A_THREAD", 1)
     for sizes in ((6, ROWS + 9, 3, 5), (5, 3, 3, 19)):
         plan, weights, sequence, _ = draw(CELLS[cell], sizes, pattern, inputs)
         whole, states, last = (run_class(plan, weights, sequence, kept) for kept in ("all", "states", "last"))
@@ -144,7 +144,7 @@ def test_what_is_kept_changes_no_bit(cell, pattern, inputs, run_class, monkeypat
 @pytest.mark.parametrize("pattern", ["none", "holes"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_number_of_threads_changes_no_bit(cell, pattern, inputs, dropped, monkeypatch):
-    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(pool, "_WORTH_A_THREAD", 1)
     drawn, results = draw(CELLS[cell], (7, 23, 5, 19), pattern, inputs, dropped, "float32"), []
     for count in (1, 2, 3, 5):
         config.set_threads(count)
@@ -158,9 +158,9 @@ def test_the_number_of_threads_changes_no_bit(cell, pattern, inputs, dropped, mo
 @pytest.mark.parametrize("pattern", ["none", "holes"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_threads_share_the_units_of_few_rows(cell, pattern, rows, monkeypatch):
-    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
-    jobs, meant = [], threads.parts_of
-    monkeypatch.setattr(threads, "parts_of", lambda *given: jobs.extend(given) or meant(*given))
+    monkeypatch.setattr(pool, "_WORTH_A_THREAD", 1)
+    jobs, meant = [], pool.parts_of
+    monkeypatch.setattr(pool, "parts_of", lambda *given: jobs.extend(given) or meant(*given))
     for units, dtype in ((200, "float32"), (70, "float64")):
         drawn, results = draw(CELLS[cell], (6, rows, 4, units), pattern, dtype=dtype), []
         for count in (1, 2, 3):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cases import SEED, few_at_first
-from test_optimizers import CASES, IDS, make
+from optimizer_cases import CASES, IDS, make
 
 from rnncore import Sequential, config
 from rnncore.kernels import lookups

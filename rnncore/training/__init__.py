@@ -1,0 +1,5 @@
+"""How a model is trained: compile, fit, evaluate, predict."""
+
+from .trainer import Trainer
+
+__all__ = ["Trainer"]

@@ -1,0 +1,147 @@
+"""What Keras has and rnncore has not: its names, with the nearest thing here, for one sentence instead of a riddle."""
+
+from __future__ import annotations
+
+import sys
+from fnmatch import fnmatchcase
+from functools import partial
+from opcode import opmap
+from typing import NoReturn
+
+_IMAGES = "nothing for images; its layers are for sequences, (batch, steps, features)"
+_CONFIG = "get_config() and from_config(config) of the class"
+_NUMPY = "NumPy: what goes into a model and comes out are arrays"
+_MERGES = "Bidirectional, with its merge_mode; a model is one chain of layers"
+_WORDS = "utils.pad_sequences and utils.to_categorical, on numbers that a dict of words gives"
+
+EVERYWHERE = {
+    "serialize deserialize": _CONFIG,
+    "legacy": "the names without it",
+}
+UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
+    "rnncore": {
+        "applications": "models.load_model for a model of your own; trained ones for images there are none",
+        "backend": "rnncore.config for floatx, seed and threads, utils.clear_session, and NumPy for the rest",
+        "ops random tree KerasTensor Variable Operation": _NUMPY,
+        "*Scope device name_scope distribution remat Remat*": "config.set_threads; it computes on the processor",
+        "Function": "Model, for one chain of layers",
+        "InputSpec": "Layer.input_ranks and Layer.check_shape",
+        "mixed_precision dtype_policies *DTypePolicy": "set_floatx, and the argument dtype of a layer",
+        "*uantizer* export distillation": "models.load_model and model.save",
+        "wrappers visualization": "model.summary, and rnncore.study for figures",
+        "version": "rnncore.__version__",
+        "src": "the public modules",
+    },
+    "rnncore.layers": {
+        "Global*2D Global*3D *Conv*2D* *Conv*3D* *Convolution2D* *Convolution3D*": _IMAGES,
+        "*Conv*": "a recurrent layer over the steps: LSTM, GRU, SimpleRNN",
+        "*Pool1D *Pooling1D": "GlobalAveragePooling1D and GlobalMaxPooling1D",
+        "*2D *3D": _IMAGES,
+        "Add Average Concatenate Dot Maximum Minimum Multiply Subtract": _MERGES,
+        "add average concatenate dot maximum minimum multiply subtract": _MERGES,
+        "*Attention": "a recurrent layer with return_sequences=True, and GlobalAveragePooling1D over its steps",
+        "*Normalization": "LayerNormalization",
+        "ReLU Softmax ELU LeakyReLU PReLU": 'Activation("relu"), Activation("softmax"), … by the names in activations',
+        "AlphaDropout": "Dropout, GaussianDropout",
+        "EinsumDense": "Dense, which goes over the last axis of any array",
+        "ReversibleEmbedding": "Embedding",
+        "Lambda Wrapper": "a subclass of Layer with call(x, mask, training) and call_backward(dy)",
+        "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper": "rnncore.interop, for weights of PyTorch's layers",
+        "TextVectorization *Lookup Hash* CategoryEncoding Discretization": _WORDS,
+        "ZeroPadding1D Cropping1D UpSampling1D": "utils.pad_sequences before the model, RepeatVector in it",
+        "Rescaling MelSpectrogram STFTSpectrogram": _NUMPY,
+        "InputSpec": "Layer.input_ranks and Layer.check_shape",
+        "Rand* Au* CenterCrop Contrast* CutMix Equalization MaxNum* MixUp Pipeline Resizing Solariz*": _IMAGES,
+    },
+    "rnncore.losses": {
+        "*ocal* *eneralized*": "BinaryCrossentropy and CategoricalCrossentropy, with class or sample weights",
+        "CTC ctc": "SparseCategoricalCrossentropy, a label a step",
+        "Dice dice Tversky tversky": "BinaryCrossentropy",
+        "Circle circle": "CosineSimilarity",
+    },
+    "rnncore.metrics": {
+        "*IoU": "F1Score",
+        "*_focal_*": "BinaryCrossentropy and CategoricalCrossentropy",
+        "R2Score *orrelation": "MeanSquaredError, CosineSimilarity",
+        "*earson* *oncordance*": "CosineSimilarity",
+        "*At*": "Precision and Recall at a list of thresholds, AUC",
+    },
+    "rnncore.optimizers": {
+        "Adafactor Ftrl Lamb Muon MultiOptimizer": "Adam, AdamW, Adagrad, Lion",
+        "ScheduleFreeAdamW": "AdamW with use_ema=True",
+        "LossScaleOptimizer": "the optimizer itself: there is no half precision to scale for",
+        "OptimizerMap": "trainable=False for layers that are to stay",
+    },
+    "rnncore.callbacks": {
+        "GateRecorder GradientFlow": "rnncore.study, which has it",
+        "CallbackList": "a list of callbacks",
+        "OrbaxCheckpoint": "ModelCheckpoint and BackupAndRestore",
+        "ProgbarLogger": "verbose=1 of fit",
+        "RemoteMonitor TensorBoard": "CSVLogger, and LambdaCallback",
+        "SwapEMAWeights": "use_ema=True of an optimizer, which puts the averages in their place at the end of fit",
+    },
+    "rnncore.initializers": {
+        "STFT* stft*": "Constant",
+        "IdentityInitializer OrthogonalInitializer": "Identity, Orthogonal",
+    },
+    "rnncore.regularizers": {},
+    "rnncore.constraints": {},
+    "rnncore.activations": {
+        "glu": "sigmoid",
+        "sparsemax": "softmax",
+        "threshold": "relu, hard_shrink",
+    },
+    "rnncore.models": {
+        "clone_model": "Sequential.from_config(model.get_config())",
+        "model_from_json": "load_model, and Sequential.from_config",
+    },
+    "rnncore.utils": {
+        "*img* *image* save_img bounding_boxes": _IMAGES,
+        "*_dataset_from_* FeatureSpace split_dataset": "arrays, utils.pad_sequences, and validation_split of fit",
+        "plot_model model_to_dot get_source_inputs": "model.summary()",
+        "*custom_objects *register*": "custom_object_scope, and custom_objects of models.load_model",
+        "*serialize_keras_object": _CONFIG,
+        "Config": "a dict",
+        "Progbar *interactive_logging*": "verbose of fit, evaluate and predict",
+        "*_x_y_sample_weight": "a tuple",
+        "is_keras_tensor normalize standardize_dtype": _NUMPY,
+    },
+    "rnncore.datasets": {
+        "reuters": "imdb",
+        "*": "imdb: reviews as sequences of words",
+    },
+    "rnncore.preprocessing": {
+        "image*": _IMAGES,
+        "text*": _WORDS,
+        "timeseries*": "NumPy: numpy.lib.stride_tricks.sliding_window_view",
+    },
+}
+
+
+def announce() -> None:
+    """Let `refuse` answer for what the modules have not."""
+    for module in UNSUPPORTED:
+        sys.modules[module].__getattr__ = partial(refuse, module)
+
+
+def refuse(module: str, name: str) -> NoReturn:
+    """Say in one sentence that a module has no `name`, and what is the nearest thing.
+
+    Raises
+    ------
+    ImportError
+        In ``from module import name``, which would put a sentence of its own in the place of an AttributeError's.
+    AttributeError
+        Anywhere else.
+    """
+    table = {**UNSUPPORTED[module], **EVERYWHERE}
+    nearest = None if name.startswith("_") else next((table[n] for n in table if _among(name, n)), None)
+    sentence = f"{module} has no {name}" + ("" if nearest is None else f"; the nearest thing: {nearest}")
+    caller = sys._getframe(1)
+    if nearest is not None and caller.f_code.co_code[caller.f_lasti] == opmap["IMPORT_FROM"]:
+        raise ImportError(sentence)
+    raise AttributeError(sentence, name=name, obj=sys.modules[module])
+
+
+def _among(name: str, patterns: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns.split())

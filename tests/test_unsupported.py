@@ -1,0 +1,99 @@
+"""Keras's names: each is here, or says in one sentence that it is not and what is the nearest thing."""
+
+import importlib
+import subprocess
+import sys
+from functools import reduce
+
+import numpy as np
+import pytest
+
+import rnncore
+from rnncore.unsupported import EVERYWHERE, UNSUPPORTED
+
+SENTENCES = {
+    "rnncore.layers.Conv1D": "rnncore.layers has no Conv1D; the nearest thing: a recurrent layer over the steps",
+    "rnncore.layers.MultiHeadAttention": "a recurrent layer with return_sequences=True",
+    "rnncore.layers.Concatenate": "Bidirectional, with its merge_mode; a model is one chain of layers",
+    "rnncore.ops": "rnncore has no ops; the nearest thing: NumPy",
+    "rnncore.backend": "rnncore.config for floatx",
+    "rnncore.applications": "models.load_model",
+    "rnncore.utils.plot_model": r"model.summary\(\)",
+    "rnncore.metrics.MeanIoU": "F1Score",
+    "rnncore.losses.serialize": r"get_config\(\) and from_config\(config\) of the class",
+    "rnncore.optimizers.legacy": "the names without it",
+    "rnncore.datasets.mnist": "imdb: reviews as sequences of words",
+    "rnncore.callbacks.GradientFlow": "rnncore.study, which has it",
+    "rnncore.preprocessing.text": "utils.pad_sequences and utils.to_categorical",
+}
+
+
+@pytest.mark.parametrize(("path", "sentence"), SENTENCES.items())
+def test_what_is_absent_says_the_nearest_thing(path, sentence):
+    module, _, name = path.rpartition(".")
+    assert not hasattr(importlib.import_module(module), name)
+    with pytest.raises(AttributeError, match=sentence):
+        getattr(importlib.import_module(module), name)
+    with pytest.raises(ImportError, match=sentence):
+        exec(f"from {module} import {name}")
+
+
+def test_what_nobody_has_is_an_ordinary_error():
+    done = subprocess.run(
+        [sys.executable, "-c", "import rnncore; rnncore.layers.Embeding"], capture_output=True, text=True
+    )
+    assert done.stderr.splitlines()[-1] == "AttributeError: rnncore.layers has no Embeding. Did you mean: 'Embedding'?"
+    with pytest.raises(ImportError, match="cannot import name 'Embeding'"):
+        from rnncore.layers import Embeding  # noqa: F401
+    assert not hasattr(rnncore.datasets, "__wrapped__")
+
+
+def of_keras(module):
+    """Return the module of Keras that has the place of one of ours."""
+    return reduce(getattr, module.split(".")[1:], pytest.importorskip("keras"))
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("module", UNSUPPORTED)
+def test_every_name_of_keras(module):
+    theirs = of_keras(module)
+    ours, unknown = importlib.import_module(module), []
+    names = [name for name in dir(theirs) if not name.startswith("_")]
+    for name in (name for name in names if not hasattr(ours, name)):
+        with pytest.raises(AttributeError) as error:
+            getattr(ours, name)
+        if "the nearest thing: " not in str(error.value):
+            unknown.append(name)
+    assert not unknown
+    assert len(names) > 3
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("module", UNSUPPORTED)
+def test_nothing_that_keras_has_not_is_in_the_table(module):
+    from fnmatch import filter as matching
+
+    theirs = of_keras(module)
+    others = {"text*", "GateRecorder", "GradientFlow"}  # of Keras 2, of the study
+    for patterns in UNSUPPORTED[module]:
+        assert all(matching(dir(theirs), pattern) for pattern in set(patterns.split()) - others), patterns
+
+
+def test_two_inputs_are_refused_in_one_sentence():
+    one, other = rnncore.Input((3,)), rnncore.Input((3,))
+    with pytest.raises(TypeError, match=r"dense.*: x is a list of inputs; rnncore has models of one chain of layers"):
+        rnncore.layers.Dense(2)([one, other])
+    with pytest.raises(TypeError, match="expected one Input"):
+        rnncore.Model([one, other], rnncore.layers.Dense(2)(one))
+
+
+@pytest.mark.parametrize(("kind", "argument"), [("losses", "loss"), ("metrics", "metric"), ("optimizers", "optimizer")])
+def test_names_in_strings(kind, argument):
+    with pytest.raises(ValueError, match=rf"unknown {argument} 'ada'.*; known: "):
+        getattr(rnncore, kind).get("ada")
+
+
+def test_small_letters():
+    assert rnncore.initializers.glorot_uniform is rnncore.initializers.GlorotUniform
+    assert rnncore.layers.Dense(2, kernel_initializer=rnncore.initializers.zeros)(np.ones((1, 3))).tolist() == [[0, 0]]
+    assert EVERYWHERE
