@@ -17,7 +17,7 @@ import numpy as np
 from .. import config, regularizers
 from ..configured import Configured, snake_case
 from ..lock import engine_lock, locked
-from ..sparse import LookUps
+from ..sparse import EmbeddedRows
 from .chain import Chain
 from .checks import checked_array, checked_mask, checked_shape, flag, inspected, not_finite
 
@@ -149,7 +149,7 @@ class Layer(Configured):
 
     input_ranks = (2, 64)  # least and most number of axes of x
     input_kind = "float"
-    takes_look_ups = False  # whether `call` takes `LookUps` too, from an embedding before the layer
+    takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
     declared_shape: tuple[int | None, ...] | None = None
 
@@ -246,7 +246,7 @@ class Layer(Configured):
 
     def cast(self, x: np.ndarray) -> np.ndarray:
         """Return `x` in the dtype that the layer computes in; integers as they are, for layers that take integers."""
-        as_it_is = self.input_kind == "integer" or (self.takes_look_ups and isinstance(x, LookUps))
+        as_it_is = self.input_kind == "integer" or (self.takes_embedded_rows and isinstance(x, EmbeddedRows))
         return x if as_it_is else np.asarray(x, self.dtype)
 
     @locked

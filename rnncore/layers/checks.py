@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.scan import all_finite
-from ..sparse import RowGradient
+from ..sparse import SparseGradient
 
 
 def checked_array(value: Any, label: str, kind: str, dtype: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
@@ -79,12 +79,12 @@ def check_unmasked(value: Any, label: str) -> None:
         )
 
 
-def not_finite(array: np.ndarray | RowGradient, dtype: Any = None) -> tuple[int, ...] | None:
+def not_finite(array: np.ndarray | SparseGradient, dtype: Any = None) -> tuple[int, ...] | None:
     """Return the place of the first entry that is NaN, infinite or too large for `dtype`; None if there is none.
 
-    Of a `RowGradient`, the place in its rows. Nothing is copied unless there is such an entry.
+    Of a `SparseGradient`, the place in its rows. Nothing is copied unless there is such an entry.
     """
-    array = array.rows if isinstance(array, RowGradient) else array
+    array = array.rows if isinstance(array, SparseGradient) else array
     if array.dtype.kind not in "fc" or not array.size:
         return None
     if dtype is None and all_finite(array):

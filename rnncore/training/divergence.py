@@ -8,7 +8,7 @@ from ..kernels.scan import all_finite
 from ..layers.base import Layer
 from ..layers.checks import not_finite
 from ..layers.core import Activated
-from ..sparse import RowGradient
+from ..sparse import SparseGradient
 
 
 def check_loss(model: Layer, value: float, where: str) -> None:
@@ -18,7 +18,7 @@ def check_loss(model: Layer, value: float, where: str) -> None:
         raise FloatingPointError(f"the loss became {value} in {where}; first in {origin}")
 
 
-def check_gradients(model: Layer, gradients: list[np.ndarray | RowGradient], where: str) -> None:
+def check_gradients(model: Layer, gradients: list[np.ndarray | SparseGradient], where: str) -> None:
     """Raise FloatingPointError if a gradient is not finite, naming the first layer: there, or on the way back."""
     if all_finite(*map(_numbers, gradients)):
         return
@@ -42,7 +42,7 @@ def _gradients(layer):
 
 def _numbers(gradient):
     """Return a gradient's numbers: of a table's, the rows that were looked up."""
-    return gradient.rows if isinstance(gradient, RowGradient) else gradient
+    return gradient.rows if isinstance(gradient, SparseGradient) else gradient
 
 
 def _first_not_finite(model):

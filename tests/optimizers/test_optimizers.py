@@ -11,7 +11,7 @@ from rnncore.callbacks import Callback
 from rnncore.kernels import updates
 from rnncore.models import load_model
 from rnncore.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop, get
-from rnncore.sparse import RowGradient
+from rnncore.sparse import SparseGradient
 
 CLIPS = [{}, {"clipnorm": 0.7}, {"clipvalue": 0.3}, {"global_clipnorm": 1.1}]
 # What the base does around every optimizer's update.
@@ -230,7 +230,7 @@ def test_row_gradient_is_the_dense_one(name, options, common):
     for step in range(20):
         ids = np.unique(rng.integers(0, 50, 9)) if step != 7 else np.array([], np.int64)
         rows, g = rng.normal(size=(len(ids), 4)).astype("float32"), rng.normal(size=4).astype("float32")
-        gradient = RowGradient(ids, rows, (50, 4))
+        gradient = SparseGradient(ids, rows, (50, 4))
         ours.apply_gradients([(gradient, table), (g, bias)])
         dense.apply_gradients([(np.asarray(gradient), dense_table), (g, dense_bias)])
     rounding = 1e-5 if "norm" in "".join(common) else 0  # a norm's sum of squares runs in another order
@@ -244,10 +244,10 @@ def test_row_gradient_never_becomes_a_table(monkeypatch):
     def refuse(self, dtype=None, copy=None):
         raise AssertionError("the dense gradient was made")
 
-    monkeypatch.setattr(RowGradient, "__array__", refuse)
+    monkeypatch.setattr(SparseGradient, "__array__", refuse)
     for clip in CLIPS:
         table = np.zeros((50, 4), "float32")
-        Adam(**clip).apply_gradients([(RowGradient(np.array([3]), np.ones((1, 4), "float64"), (50, 4)), table)])
+        Adam(**clip).apply_gradients([(SparseGradient(np.array([3]), np.ones((1, 4), "float64"), (50, 4)), table)])
         assert np.flatnonzero(table.any(axis=1)).tolist() == [3]
 
 
@@ -373,7 +373,7 @@ def test_a_refused_step_changes_nothing(built):
     (gradients,) = steps(1, ours)
     gradients[3] = gradients[3][:1]
     wrong = [(zip(gradients, ours, strict=True), r"gradient 3 has shape \(1, 3, 4\); its array has shape \(2, 3, 4\)")]
-    rows = RowGradient(np.array([0]), np.ones((1, 3)), (8, 3))
+    rows = SparseGradient(np.array([0]), np.ones((1, 3)), (8, 3))
     wrong.append(([(rows, ours[0]), *zip(steps(1, ours)[0][1:], ours[1:], strict=True)], "gradient 0 has shape"))
     if built:
         good = steps(1, ours)[0]
@@ -473,7 +473,7 @@ def test_row_gradients_against_keras(keras, name, options, common):
     for _ in range(20):
         ids = rng.integers(0, 20, 9)
         rows = rng.normal(size=(len(ids), 3)).astype("float32")
-        mine.apply_gradients([(RowGradient(ids, rows, table.shape), table)])
+        mine.apply_gradients([(SparseGradient(ids, rows, table.shape), table)])
         other.apply_gradients([(tf.IndexedSlices(tf.constant(rows), tf.constant(ids), table.shape), variable)])
     np.testing.assert_allclose(table, variable.numpy(), rtol=2e-4, atol=2e-5)
 
