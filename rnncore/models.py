@@ -43,6 +43,7 @@ class Sequential(Trainer):
             raise TypeError(f"{self.name}: layers is {layers!r}; expected a list of layers")
         self.layers: list[Layer] = []
         self.input: InputLayer | None = None
+        self._fits: tuple[int, ...] | None = None  # the shape of x that was last found to fit all layers
         for layer in layers or ():
             self.add(layer)
 
@@ -63,7 +64,7 @@ class Sequential(Trainer):
         if layer.declared_shape and not self.layers and self.input is None:
             self.input = InputLayer(layer.declared_shape)
         self.layers.append(layer)
-        self.built, self.dtype = False, layer.dtype
+        self.built, self.dtype, self._fits = False, layer.dtype, None
         try:
             self._build_from_input()
         except ValueError:
@@ -80,7 +81,7 @@ class Sequential(Trainer):
         if not self.layers:
             raise ValueError(f"{self.name}: pop: there is no layer")
         layer = self.layers.pop()
-        self.built, self.dtype = False, (self.layers or [layer])[-1].dtype
+        self.built, self.dtype, self._fits = False, (self.layers or [layer])[-1].dtype, None
         return layer
 
     # --- a layer of layers -------------------------------------------------------------------------------------
@@ -88,30 +89,38 @@ class Sequential(Trainer):
     def children(self):
         return self.layers
 
-    def _first(self) -> Layer:
+    @property
+    def input_layer(self) -> Layer:
+        """The first layer."""
         if not self.layers:
             raise ValueError(f"{self.name}: the model has no layers; add some first")
         return self.layers[0]
 
     @property
-    def input_kind(self) -> str:
-        """That of the first layer."""
-        return self._first().input_kind
+    def output_layer(self) -> Layer | None:
+        """The last layer; None while there is none."""
+        return self.layers[-1] if self.layers else None
 
     @property
-    def padding(self) -> float | None:
+    def input_kind(self) -> str:  # type: ignore[override]
         """That of the first layer."""
-        return self._first().padding
+        return self.input_layer.input_kind
+
+    @property
+    def padding(self) -> float | None:  # type: ignore[override]
+        """That of the first layer."""
+        return self.input_layer.padding
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make all weights, for inputs of `input_shape` (batch first, None: any size)."""
         self.check_shape(input_shape)  # before the first weight is made
+        shape = self._fits = tuple(input_shape)
         for layer in self.layers:
-            layer.ensure_built(input_shape)
-            input_shape = layer.compute_output_shape(input_shape)
+            layer.ensure_built(shape)
+            shape = layer.compute_output_shape(shape)
 
     def check_shape(self, shape):
-        self._first()
+        _ = self.input_layer  # there must be one
         for layer in self.layers:
             if layer.input_kind == "integer" and layer is not self.layers[0]:
                 raise ValueError(f"{self.name}: {layer.name} takes integers; it must be the first layer")
@@ -132,11 +141,13 @@ class Sequential(Trainer):
 
     def compute_mask(self, x, mask=None):
         """Return the mask that goes with the output of the last call."""
-        return self._mask
+        return self.output_mask
 
     def checked_input(self, x):
-        x = self._first().checked_input(x)
-        self.check_shape(x.shape)
+        x = self.input_layer.checked_input(x)
+        if x.shape != self._fits:
+            self.check_shape(x.shape)
+            self._fits = x.shape
         return x
 
     def cast(self, x):
@@ -147,7 +158,7 @@ class Sequential(Trainer):
             y = layer.forward(x, mask, training)
             mask = layer.compute_mask(x, mask)
             x = y
-        self._mask = mask
+        self.output_mask = mask
         return np.asarray(x)  # an embedding at the end gives what it looked up
 
     def call_backward(self, dy, from_logits=False):

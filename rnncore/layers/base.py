@@ -83,7 +83,7 @@ def _recorded(build: Callable) -> Callable:
         except BaseException:
             self.weight_names = []
             raise
-        self.built, self.input_shape = True, shape and (None, *shape[1:])
+        self.built, self.input_shape, self._parts = True, shape and (None, *shape[1:]), self.walk()
 
     return recorded
 
@@ -113,7 +113,9 @@ def _placed(constructor: Callable) -> Callable:
 
 def _takes(cls: type, name: str) -> bool:
     """Return whether the constructor of a class, or of one that it comes from, has an argument of that name."""
-    return any(name in inspect.signature(base.__init__).parameters for base in cls.__mro__)
+    return any(
+        name in inspect.signature(vars(base)["__init__"]).parameters for base in cls.__mro__ if "__init__" in vars(base)
+    )
 
 
 class Layer(Configured):
@@ -177,6 +179,7 @@ class Layer(Configured):
         self.regularizers: dict[str, regularizers.Regularizer] = {}  # by weight name, like the next one
         self.constraints: dict[str, Any] = {}
         self.built = False
+        self._parts: list[Layer] = []  # all that the layer is made of, once it is built: see `walk`
         self.weight_names: list[str] = []
         self.gradients: dict[str, Any] = {}
         self.input_shape: tuple[int | None, ...] | None = None
@@ -289,7 +292,8 @@ class Layer(Configured):
         if self.activity_regularizer is not None:
             dy = self._with_activity_gradient(self.output, dy)
         dx = (through or self.call_backward)(dy)
-        self.add_penalty_gradients()
+        if self.regularizers:
+            self.add_penalty_gradients()
         return dx
 
     def add_penalty_gradients(self) -> None:
@@ -305,18 +309,19 @@ class Layer(Configured):
 
     def penalty(self) -> float:
         """Return what the regularizers of the layer and its parts add to the loss, given the last output."""
-        total = 0.0
-        for part, name in self._trainable():
-            if name in part.regularizers:
-                total += part.regularizers[name](getattr(part, name))
-        for part in self.walk():
+        total, parts = 0.0, self._parts
+        if [part for part in parts if part.regularizers]:
+            for part, name in self._trainable():
+                if name in part.regularizers:
+                    total += part.regularizers[name](getattr(part, name))
+        for part in parts:
             if part.activity_regularizer is not None and part.output is not None:
                 total += sum(part.activity_regularizer(y) / len(y) for y in _flat(part.output))
         return total
 
     def constrain(self) -> None:
         """Bring every weight that has a constraint back into what it allows."""
-        for part, name in self._trainable():
+        for part, name in self._trainable() if [part for part in self._parts if part.constraints] else ():
             if name in part.constraints:
                 weight = getattr(part, name)
                 weight[...] = part.constraints[name](weight)
@@ -351,11 +356,10 @@ class Layer(Configured):
         if not least <= len(shape) <= most:
             allowed = f"{least}" if least == most else f"{least} or more"
             raise ValueError(f"{self.name}: x has shape {tuple(shape)}, {len(shape)} axes; expected {allowed}")
-        known = self.input_kind == "float" and self.built and self.input_shape
-        if known and shape[-1] != self.input_shape[-1] and self.weights:
+        features = self.input_shape[-1] if self.input_kind == "float" and self.built and self.input_shape else None
+        if features is not None and shape[-1] != features and self.weights:
             raise ValueError(
-                f"{self.name}: x has {shape[-1]} features in shape {tuple(shape)}; "
-                f"the layer was built for {self.input_shape[-1]}"
+                f"{self.name}: x has {shape[-1]} features in shape {tuple(shape)}; the layer was built for {features}"
             )
 
     def _checked_gradient(self, dy, output, label):
@@ -500,7 +504,7 @@ class Layer(Configured):
 
     def generators(self) -> list[np.random.Generator]:
         """Return the random generators that the layer and its parts draw from."""
-        return [part.generator for part in self.walk() if "generator" in vars(part)]
+        return [vars(part)["generator"] for part in self.walk() if "generator" in vars(part)]
 
     def stateful_layers(self) -> list[Any]:
         """Return the layers that may keep their states from one batch to the next, as ``kept_states``."""
