@@ -114,7 +114,8 @@ class Sequential(Trainer):
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make all weights, for inputs of `input_shape` (batch first, None: any size)."""
         self.check_shape(input_shape)  # before the first weight is made
-        shape = self._fits = tuple(input_shape)
+        shape: Any = tuple(input_shape)
+        self._fits = shape
         for layer in self.layers:
             layer.ensure_built(shape)
             shape = layer.compute_output_shape(shape)

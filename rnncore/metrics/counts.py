@@ -313,7 +313,7 @@ class AUC(_Counts):
         self.from_logits = bool(from_logits)
 
     @property
-    def limits(self) -> Any:  # type: ignore[override]
+    def limits(self) -> Any:
         """The thresholds: made when they are asked for, so that a file with many such metrics takes no memory."""
         steps = self.num_thresholds - 1
         inner = np.arange(1, steps) / steps if self.thresholds is None else self.thresholds

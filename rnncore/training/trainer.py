@@ -16,7 +16,7 @@ from ..kernels.scan import all_finite
 from ..layers.base import nothing_kept
 from ..layers.checks import flag, fraction, not_finite, positive, whole
 from ..lock import engine_lock, locked
-from ..sparse import RowGradient
+from ..sparse import SparseGradient
 from ..utils.progress import Progress, compiling_told
 from . import batches, checks, data, divergence
 from . import fit as loop
@@ -379,7 +379,7 @@ class Trainer(Compiled):
                     running = RunningMetrics(self, apart=self._counted)
                 running.add(value, y, y_pred, sample_weight)
                 pairs = self.gradients_and_weights()
-                if not all_finite(*[g.rows if isinstance(g, RowGradient) else g for g, _ in pairs]):
+                if not all_finite(*[g.rows if isinstance(g, SparseGradient) else g for g, _ in pairs]):
                     raise divergence.gradient_error(self, divergence.step_of(self, where))
             self.optimizer.apply_gradients(pairs)
             self.constrain()
