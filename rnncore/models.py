@@ -37,13 +37,15 @@ class Sequential(Trainer):
     >>> history = model.fit(x, y, batch_size=32, epochs=2, validation_split=0.1)
     """
 
+    casts = False  # each layer does it for itself
+
     def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None):
         super().__init__(name)
         if isinstance(layers, (str, Layer)) or not isinstance(layers, Iterable | None):
             raise TypeError(f"{self.name}: layers is {layers!r}; expected a list of layers")
         self.layers: list[Layer] = []
         self.input: InputLayer | None = None
-        self._fits: tuple[int, ...] | None = None  # the shape of x that was last found to fit all layers
+        self._fits: tuple[int | None, ...] | None = None  # the shape of x that was last found to fit all layers
         for layer in layers or ():
             self.add(layer)
 
@@ -64,11 +66,11 @@ class Sequential(Trainer):
         if layer.declared_shape and not self.layers and self.input is None:
             self.input = InputLayer(layer.declared_shape)
         self.layers.append(layer)
-        self.built, self.dtype, self._fits = False, layer.dtype, None
+        self.built, self.dtype, self.output_layer, self._fits = False, layer.dtype, layer, None
         try:
             self._build_from_input()
         except ValueError:
-            self.layers.pop()
+            self.pop()
             self.input = before
             raise
 
@@ -82,6 +84,7 @@ class Sequential(Trainer):
             raise ValueError(f"{self.name}: pop: there is no layer")
         layer = self.layers.pop()
         self.built, self.dtype, self._fits = False, (self.layers or [layer])[-1].dtype, None
+        self.output_layer = self.layers[-1] if self.layers else None
         return layer
 
     # --- a layer of layers -------------------------------------------------------------------------------------
@@ -90,16 +93,11 @@ class Sequential(Trainer):
         return self.layers
 
     @property
-    def input_layer(self) -> Layer:
+    def input_layer(self) -> Layer:  # type: ignore[override]
         """The first layer."""
         if not self.layers:
             raise ValueError(f"{self.name}: the model has no layers; add some first")
         return self.layers[0]
-
-    @property
-    def output_layer(self) -> Layer | None:
-        """The last layer; None while there is none."""
-        return self.layers[-1] if self.layers else None
 
     @property
     def input_kind(self) -> str:  # type: ignore[override]
@@ -150,9 +148,6 @@ class Sequential(Trainer):
             self.check_shape(x.shape)
             self._fits = x.shape
         return x
-
-    def cast(self, x):
-        return x  # each layer does it for itself
 
     def call(self, x, mask=None, training=False):
         for layer in self.layers:

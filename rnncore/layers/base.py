@@ -151,6 +151,7 @@ class Layer(Configured):
 
     input_ranks = (2, 64)  # least and most number of axes of x
     input_kind = "float"
+    casts = True  # whether `call` gets floats in the layer's dtype, and not as they come
     takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
     declared_shape: tuple[int | None, ...] | None = None
@@ -244,13 +245,10 @@ class Layer(Configured):
         """Run the layer on what `checked_input` returned, or what another layer did."""
         self.output = None  # until there is a new one: a call that fails leaves nothing to go back through
         self._caller = threading.get_ident()
-        self.output = self.call(self.cast(x), mask=mask, training=training, **inputs)
+        if self.casts and self.input_kind == "float" and not (self.takes_embedded_rows and isinstance(x, EmbeddedRows)):
+            x = np.asarray(x, self.dtype)
+        self.output = self.call(x, mask=mask, training=training, **inputs)
         return self.output
-
-    def cast(self, x: np.ndarray) -> np.ndarray:
-        """Return `x` in the dtype that the layer computes in; integers as they are, for layers that take integers."""
-        as_it_is = self.input_kind == "integer" or (self.takes_embedded_rows and isinstance(x, EmbeddedRows))
-        return x if as_it_is else np.asarray(x, self.dtype)
 
     @locked
     def backward(self, dy: Any) -> np.ndarray | None:

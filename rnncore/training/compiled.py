@@ -30,21 +30,15 @@ class Compiled(Layer):
     metrics_names : list of str
         What the loss and they are called in logs. One that is there already gets ``weighted_`` before it, or a number
         after it.
+    input_layer, output_layer : Layer
+        What takes x, and what gives the output; the latter is None before there is one.
     output_mask : ndarray of shape (B, T), bool, or None
         The mask that goes with the output of the last call.
     """
 
+    input_layer: Layer
+    output_layer: Layer | None = None
     output_mask: np.ndarray | None = None
-
-    @property
-    def input_layer(self) -> Layer:
-        """The layer that takes x."""
-        raise NotImplementedError
-
-    @property
-    def output_layer(self) -> Layer | None:
-        """The layer that gives the output; None before there is one."""
-        raise NotImplementedError
 
     def call_backward(self, dy: np.ndarray, from_logits: bool = False) -> np.ndarray | None:
         """Go back from the output's gradient, or from that of the output layer's pre-activations."""

@@ -101,26 +101,23 @@ def checked(model: Any, x: Any, y: Any = None, sample_weight: Any = None, label:
     """
 
     def checked_rows(flat):
-        return model.input_layer.cast(model.checked_input(flat[None])[0])
+        rows, first = model.checked_input(flat[None])[0], model.input_layer
+        return rows if first.input_kind == "integer" else np.asarray(rows, first.dtype)
 
     if isinstance(x, (list, tuple)):
         x = _unwrapped(model, x)
     x = _column(x, "x", model.checked_input, checked_rows)
-    beside = ((f"{label}y", y), (f"{label}sample_weight", sample_weight))
-    others = [None if values is None else _beside(x, values, name, model.dtype) for name, values in beside]
-    return Table((x, *others), model.padding if isinstance(x, Ragged) else None)
-
-
-def _beside(x: Any, values: Any, name: str, dtype: Any) -> np.ndarray | Ragged:
-    """Return y or sample_weight as a column that is as long as x."""
-    check = partial(inspected, label=name, kind="float", dtype=dtype)
-    column = _column(values, name, check, check)
-    if isinstance(column, Ragged):
-        if not isinstance(x, Ragged) or not np.array_equal(column.lengths, x.lengths):
-            raise ValueError(f"{name} is ragged, its rows have other lengths than those of x; expected the same")
-    elif column.ndim == 0 or len(column) != len(x):
-        raise ValueError(f"{name} has shape {column.shape}; expected {len(x)} samples, as x has")
-    return column
+    columns = [x]
+    for name, values in ((f"{label}y", y), (f"{label}sample_weight", sample_weight)):
+        check = partial(inspected, label=name, kind="float", dtype=model.dtype)
+        column = None if values is None else _column(values, name, check, check)
+        if isinstance(column, Ragged):
+            if not isinstance(x, Ragged) or not np.array_equal(column.lengths, x.lengths):
+                raise ValueError(f"{name} is ragged, its rows have other lengths than those of x; expected the same")
+        elif column is not None and (column.ndim == 0 or len(column) != len(x)):
+            raise ValueError(f"{name} has shape {column.shape}; expected {len(x)} samples, as x has")
+        columns.append(column)
+    return Table(tuple(columns), model.padding if isinstance(x, Ragged) else None)
 
 
 def _unwrapped(model: Any, x: Any) -> Any:

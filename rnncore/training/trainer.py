@@ -25,17 +25,20 @@ from .compiled import Compiled
 from .running import RunningMetrics
 from .state import FitState
 
+NO_LOSS = "{}: there is no loss; call compile(optimizer, loss) first"
+
 
 class Trainer(Compiled):
     """A layer that is trained: what compiles, fits, evaluates and predicts.
 
-    A class of your own is a `Layer` with ``call``, ``children``, ``build`` and ``compute_output_shape``, and these:
+    A class of your own has what a `Layer` has (``build``, ``call``, ``children``, ``compute_output_shape``), and these:
 
     =========================================  ======================================================================
     ``input_layer``                            the layer that takes x: it says what x must be, and what is padding
     ``output_layer``                           the layer that gives the output; a loss may read its pre-activations
-    ``call_backward(dy, from_logits=False)``   goes back from dL/d(output), or dL/d(pre-activations of that layer)
     ``output_mask``                            set by ``call``: the mask that goes with its output, or None
+    ``call_backward(dy, from_logits=False)``   goes back from dL/d(output), or from that of the output layer's
+                                               pre-activations
     =========================================  ======================================================================
 
     Attributes
@@ -140,7 +143,8 @@ class Trainer(Compiled):
         UserWarning
             x ran out of batches in an epoch of `steps_per_epoch`, or before the last epoch, which ends training.
         """
-        self._require_loss()
+        if self.loss is None:
+            raise ValueError(NO_LOSS.format(self.name))
         share = fraction(validation_split, "validation_split")
         size, steps = checks.optional(batch_size, "batch_size"), checks.optional(steps_per_epoch, "steps_per_epoch")
         validation_size = checks.optional(validation_batch_size, "validation_batch_size") or size
@@ -244,7 +248,8 @@ class Trainer(Compiled):
         ValueError, TypeError, FloatingPointError
             As `fit`.
         """
-        self._require_loss()
+        if self.loss is None:
+            raise ValueError(NO_LOSS.format(self.name))
         size, steps = checks.optional(batch_size, "batch_size"), checks.optional(steps, "steps")
         verbose, return_dict = checks.verbosity(verbose), flag(return_dict, "return_dict")
         callbacks = checks.callbacks_given(callbacks)
@@ -374,7 +379,7 @@ class Trainer(Compiled):
                 value, gradient = self.loss_and_gradient(y, y_pred, sample_weight)
                 if not np.isfinite(value):
                     raise divergence.loss_error(self, value, divergence.step_of(self, where))
-                self.backward_from_loss(gradient)
+                self.call_backward(gradient, from_logits=self._fused() is not None)
                 if running is None:
                     running = RunningMetrics(self, apart=self._counted)
                 running.add(value, y, y_pred, sample_weight)
@@ -424,13 +429,10 @@ class Trainer(Compiled):
 
     # --- checks ------------------------------------------------------------------------------------------------
 
-    def _require_loss(self):
-        if self.loss is None:
-            raise ValueError(f"{self.name}: there is no loss; call compile(optimizer, loss) first")
-
     def _batch(self, x, y, sample_weight):
         """Return a checked batch, and build the model for it."""
-        self._require_loss()
+        if self.loss is None:
+            raise ValueError(NO_LOSS.format(self.name))
         table = data.checked(self, x, y, sample_weight)
         if y is None or not self.built:
             self._prepare(table, targets=True)
@@ -442,8 +444,8 @@ class Trainer(Compiled):
             raise ValueError(f"{label}y is None; the loss needs targets")
         with engine_lock:
             if not self.built:
-                shape = table[:1].arrays()[0].shape
-                self.build(shape if table.lengths is None else (*shape[:1], None, *shape[2:]))
+                _, *sizes = table[:1].arrays()[0].shape
+                self.build((len(table), *sizes) if table.lengths is None else (len(table), None, *sizes[1:]))
 
     def _prepare_to_score(self, table, label=""):
         """Build the model for checked samples, and refuse weights and targets that do not fit."""
