@@ -113,7 +113,8 @@ def _placed(constructor: Callable) -> Callable:
 
 def _takes(cls: type, name: str) -> bool:
     """Return whether the constructor of a class, or of one that it comes from, has an argument of that name."""
-    return any(name in inspect.signature(base.__init__).parameters for base in cls.__mro__)
+    constructors = (vars(base).get("__init__") for base in cls.__mro__)
+    return any(name in inspect.signature(each).parameters for each in constructors if each)
 
 
 class Layer(Configured):
@@ -351,11 +352,10 @@ class Layer(Configured):
         if not least <= len(shape) <= most:
             allowed = f"{least}" if least == most else f"{least} or more"
             raise ValueError(f"{self.name}: x has shape {tuple(shape)}, {len(shape)} axes; expected {allowed}")
-        known = self.input_kind == "float" and self.built and self.input_shape
-        if known and shape[-1] != self.input_shape[-1] and self.weights:
+        known = self.input_shape if self.input_kind == "float" and self.built else None
+        if known and shape[-1] != known[-1] and self.weights:
             raise ValueError(
-                f"{self.name}: x has {shape[-1]} features in shape {tuple(shape)}; "
-                f"the layer was built for {self.input_shape[-1]}"
+                f"{self.name}: x has {shape[-1]} features in shape {tuple(shape)}; the layer was built for {known[-1]}"
             )
 
     def _checked_gradient(self, dy, output, label):
@@ -500,7 +500,7 @@ class Layer(Configured):
 
     def generators(self) -> list[np.random.Generator]:
         """Return the random generators that the layer and its parts draw from."""
-        return [part.generator for part in self.walk() if "generator" in vars(part)]
+        return [vars(part)["generator"] for part in self.walk() if "generator" in vars(part)]
 
     def stateful_layers(self) -> list[Any]:
         """Return the layers that may keep their states from one batch to the next, as ``kept_states``."""
