@@ -113,9 +113,8 @@ def _placed(constructor: Callable) -> Callable:
 
 def _takes(cls: type, name: str) -> bool:
     """Return whether the constructor of a class, or of one that it comes from, has an argument of that name."""
-    return any(
-        name in inspect.signature(vars(base)["__init__"]).parameters for base in cls.__mro__ if "__init__" in vars(base)
-    )
+    constructors = (vars(base).get("__init__") for base in cls.__mro__)
+    return any(name in inspect.signature(each).parameters for each in constructors if each)
 
 
 class Layer(Configured):
@@ -354,10 +353,10 @@ class Layer(Configured):
         if not least <= len(shape) <= most:
             allowed = f"{least}" if least == most else f"{least} or more"
             raise ValueError(f"{self.name}: x has shape {tuple(shape)}, {len(shape)} axes; expected {allowed}")
-        features = self.input_shape[-1] if self.input_kind == "float" and self.built and self.input_shape else None
-        if features is not None and shape[-1] != features and self.weights:
+        known = self.input_shape if self.input_kind == "float" and self.built else None
+        if known and shape[-1] != known[-1] and self.weights:
             raise ValueError(
-                f"{self.name}: x has {shape[-1]} features in shape {tuple(shape)}; the layer was built for {features}"
+                f"{self.name}: x has {shape[-1]} features in shape {tuple(shape)}; the layer was built for {known[-1]}"
             )
 
     def _checked_gradient(self, dy, output, label):
