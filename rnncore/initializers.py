@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .config import checked_dtype, new_generator
-from .configured import Configured, look_up, resolve, snake_case
+from .configured import Configured, look_up, resolve, snake_case, subclasses
 
 # The standard deviation of N(0, 1) cut off at -2 and 2.
 TRUNCATED_STDDEV = 0.87962566103423978
@@ -304,23 +304,7 @@ def _number(name: str, value: float, least: float = -math.inf) -> float:
     return float(value)
 
 
-_CLASSES = (
-    Constant,
-    GlorotNormal,
-    GlorotUniform,
-    HeNormal,
-    HeUniform,
-    Identity,
-    LecunNormal,
-    LecunUniform,
-    Ones,
-    Orthogonal,
-    RandomNormal,
-    RandomUniform,
-    TruncatedNormal,
-    VarianceScaling,
-    Zeros,
-)
+_CLASSES = [cls for cls in subclasses(Initializer) if cls is not RandomInitializer]
 _NAMES = {
     **{cls.__name__: cls for cls in _CLASSES},
     **{snake_case(cls.__name__): cls for cls in _CLASSES},

@@ -1,4 +1,4 @@
-"""README shows the package's own lines."""
+"""README, CONTRIBUTING and the diagram show what is there."""
 
 import re
 from pathlib import Path
@@ -25,3 +25,13 @@ def test_links_lead_somewhere(page):
     assert links
     for link in links:
         assert "://" in link or (ROOT / page).parent.joinpath(link).exists(), link
+
+
+def test_the_diagram_names_files_that_exist():
+    named = re.findall(r'class="file"[^>]*>([^<…]+)', (ROOT / "docs/house.svg").read_text())
+    assert len(named) > 10
+    for line in named:
+        folder, _, files = line.partition("/")
+        for file in files.split(", "):
+            inside = ROOT / "rnncore" / folder / file.strip()
+            assert inside.exists() or (ROOT / "rnncore" / file.strip()).exists(), file

@@ -57,7 +57,7 @@ def inspected(
         raise ValueError(f"{label} has shape {array.shape}; expected {tuple(shape)}")
     if filled and 0 in array.shape:
         raise ValueError(f"{label} has shape {array.shape}: axis {array.shape.index(0)} is empty; expected 1 or more")
-    where = None if kind == "integer" else not_finite(array, dtype)
+    where = not_finite(array, dtype) if kind == "float" and array.dtype.kind in "fc" else None
     if where is not None:
         raise ValueError(f"{label} is not finite in {np.dtype(dtype)}: {array[where]} at {where}")
     return array
@@ -65,7 +65,8 @@ def inspected(
 
 def plain(value: Any, label: str, dtype: Any = None) -> np.ndarray:
     """Return `value` as an array, or raise TypeError: see `check_unmasked`."""
-    check_unmasked(value, label)
+    if type(value) is not np.ndarray:
+        check_unmasked(value, label)
     return np.asarray(value, dtype)
 
 

@@ -27,7 +27,7 @@ class Activated(Layer):
     logits: np.ndarray
 
     def activate(self, z: np.ndarray) -> np.ndarray:
-        """Return the activation of z, and keep what the way back needs."""
+        """Return the activation of z, and keep what the backward pass needs."""
         self.logits, self._y = z, self.activation(z)
         return self._y
 
@@ -207,7 +207,7 @@ class Dropout(Layer):
 
 
 class Identity(Layer):
-    """The input as it is, mask included: a place held for another layer."""
+    """The input as it is, mask included."""
 
     def call(self, x, mask=None, training=False):
         return x

@@ -207,26 +207,17 @@ class RecurrentCell(Layer):
         kept: str = "all",
         outputs: bool = False,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Take every step of a sequence; what is dropped is drawn here.
+        """Draw what is dropped and take every step of a sequence.
 
-        Parameters
-        ----------
-        sequence : Sequence
-            Without what is dropped.
-        training : bool
-        order : ndarray of shape (B,), int, optional
-            Which row of the batch each row is: what is dropped of a row does not depend on where it stands.
-        kept : {"all", "states", "last"}
-            See `Run`; "all" leaves the run for `run_backward`.
-        outputs : bool
-            Whether the outputs of all steps are returned.
+        `order` is the row of the batch that each row is: what is dropped of a row does not depend on the rows' order.
+        `kept` as in `Run`; "all" leaves the run for `run_backward`.
 
         Returns
         -------
         states : ndarray of shape (S, B, H)
             After the last step.
         h : ndarray of shape (T, B, H) or None
-            The first state after each step: the cell's own memory, perhaps.
+            With `outputs` the first state after each step, which may be the cell's workspace.
         """
         self._run = None  # its arrays are used again
         rows, features = sequence.initial.shape[1], sequence.inputs.rows.shape[1]
@@ -251,7 +242,7 @@ class RecurrentCell(Layer):
         return self._run
 
     def run_backward(self, *arguments: Any, **options: Any) -> np.ndarray:
-        """Go back through the last `run`, fill `gradients`, and return dx: arguments as those of `Run.backward`."""
+        """Run the reverse loop, fill `gradients`, and return dx: arguments as those of `Run.backward`."""
         dx, self.gradients = self.last_run.backward(*arguments, **options)
         return dx
 
@@ -260,8 +251,8 @@ class RecurrentCell(Layer):
         gates, extra = len(self._cell.gates), len(self._cell.extra)
         drop_x = drop_h = None
         if self.dropout:
-            apart = gates if self.recurrent_dropout else 1
-            drop_x = dropout_mask(self.dropout, (apart, rows, features), self.generator, self.dtype)
+            draws = gates if self.recurrent_dropout else 1
+            drop_x = dropout_mask(self.dropout, (draws, rows, features), self.generator, self.dtype)
         if self.recurrent_dropout:
             drop_h = dropout_mask(self.recurrent_dropout, (gates, rows, self.units), self.generator, self.dtype)
             if extra:  # these multiply the carry, which is never dropped

@@ -106,7 +106,7 @@ class Optimizer(Configured):
     ):
         self._calls = 0
         self._learning_rate: float | Callable[[int], float] = 0.0
-        self.learning_rate = learning_rate  # type: ignore[assignment]  # the setter takes more than the getter gives
+        self.learning_rate = learning_rate  # the setter takes more than the getter gives
         self.weight_decay = None if weight_decay is None else number("weight_decay", weight_decay)
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         given = {clip: limit for clip, limit in clips.items() if limit is not None}

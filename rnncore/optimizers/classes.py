@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar, TypedDict, Unpack
 
 import numpy as np
 
 from . import rules
 from .base import ABOVE_ZERO_TO_ONE, TO_ONE, Optimizer, number
+
+Rate = float | Callable[[int], float]
+
+
+class _Options(TypedDict, total=False):
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: int | None
+    gradient_accumulation_steps: int | None
+    name: str | None
+
+
+class Options(_Options, total=False):
+    """What every optimizer takes beside its own arguments: of `Optimizer`, for type checkers and editors."""
+
+    weight_decay: float | None
 
 
 class SGD(Optimizer):
@@ -26,7 +46,9 @@ class SGD(Optimizer):
 
     fades = True
 
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False, **kwargs: Any):
+    def __init__(
+        self, learning_rate: Rate = 0.01, momentum: float = 0.0, nesterov: bool = False, **kwargs: Unpack[Options]
+    ):
         super().__init__(learning_rate, **kwargs)
         self.keep(momentum=momentum)
         self.nesterov = bool(nesterov)
@@ -68,12 +90,12 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Rate = 0.001,
         rho: float = 0.9,
         momentum: float = 0.0,
         epsilon: float = 1e-7,
         centered: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[Options],
     ):
         super().__init__(learning_rate, **kwargs)
         self.keep(rho=rho, momentum=momentum, epsilon=epsilon)
@@ -100,11 +122,11 @@ class _Betas(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Rate = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
-        **kwargs: Any,
+        **kwargs: Unpack[Options],
     ):
         super().__init__(learning_rate, **kwargs)
         self.keep(beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
@@ -141,12 +163,12 @@ class Adam(_Betas):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Rate = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[Options],
     ):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
         self.amsgrad = bool(amsgrad)
@@ -173,13 +195,13 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Rate = 0.001,
         weight_decay: float = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[_Options],
     ):
         weight_decay = number("weight_decay", weight_decay)
         super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **kwargs)
@@ -204,10 +226,10 @@ class Adagrad(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Rate = 0.001,
         initial_accumulator_value: float = 0.1,
         epsilon: float = 1e-7,
-        **kwargs: Any,
+        **kwargs: Unpack[Options],
     ):
         super().__init__(learning_rate, **kwargs)
         self.keep(initial_accumulator_value=initial_accumulator_value, epsilon=epsilon)
@@ -242,7 +264,9 @@ class Adadelta(Optimizer):
     fades = True
     update = staticmethod(rules.adadelta)
 
-    def __init__(self, learning_rate: float = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **kwargs: Any):
+    def __init__(
+        self, learning_rate: Rate = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **kwargs: Unpack[Options]
+    ):
         super().__init__(learning_rate, **kwargs)
         self.keep(rho=rho, epsilon=epsilon)
 
@@ -330,7 +354,9 @@ class Lion(Optimizer):
     ranges: ClassVar = {"beta_1": ABOVE_ZERO_TO_ONE, "beta_2": TO_ONE}
     update = staticmethod(rules.lion)
 
-    def __init__(self, learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **kwargs: Any):
+    def __init__(
+        self, learning_rate: Rate = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **kwargs: Unpack[Options]
+    ):
         super().__init__(learning_rate, **kwargs)
         self.keep(beta_1=beta_1, beta_2=beta_2)
 

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from cases import few_at_first
 from optimizer_cases import CASES, IDS, make
 
 from rnncore import Input, Sequential, config, constraints, layers, optimizers
@@ -25,7 +24,11 @@ COMMON = [
     {"gradient_accumulation_steps": 3, "clipnorm": 0.2, "weight_decay": 0.1},
     {"gradient_accumulation_steps": 4, "use_ema": True, "ema_overwrite_frequency": 2, "global_clipnorm": 0.3},
 ]
-COMMON_IDS = ["-".join(common) or "plain" for common in COMMON]
+# Every optimizer by itself; and each thing that the base does around one that leaves untouched rows alone, one that
+# does not, and one that counts.
+AROUND = [(name, options, {}) for name, options in CASES]
+AROUND += [(name, {}, common) for name in ("SGD", "Adam", "Nadam") for common in COMMON[1:]]
+AROUND_IDS = [f"{name}-{'-'.join([*options, *common]) or 'plain'}" for name, options, common in AROUND]
 
 
 def arrays(dtype="float32", seed=0):
@@ -218,8 +221,7 @@ def test_parts_do_not_matter(name, options, monkeypatch):
     assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
 
 
-@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
-@pytest.mark.parametrize("common", few_at_first(COMMON, 2), ids=COMMON_IDS)
+@pytest.mark.parametrize(("name", "options", "common"), AROUND, ids=AROUND_IDS)
 def test_row_gradient_is_the_dense_one(name, options, common):
     rng = np.random.default_rng(3)
     table, bias = rng.normal(size=(50, 4)).astype("float32"), rng.normal(size=4).astype("float32")
@@ -259,8 +261,7 @@ def test_no_gradient_leaves_array_and_slots_alone():
     assert optimizer.iterations == 2 and (b != 1).all()
 
 
-@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
-@pytest.mark.parametrize("common", few_at_first(COMMON, 2), ids=COMMON_IDS)
+@pytest.mark.parametrize(("name", "options", "common"), AROUND, ids=AROUND_IDS)
 def test_resume_is_exact(name, options, common):
     options = {**options, **common}
     first, ours = make(name, **options), arrays()
@@ -415,8 +416,7 @@ def keras():
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
-@pytest.mark.parametrize("common", few_at_first(COMMON, 1), ids=COMMON_IDS)
+@pytest.mark.parametrize(("name", "options", "common"), AROUND, ids=AROUND_IDS)
 def test_twenty_steps_against_keras(keras, name, options, common):
     ours = arrays()
     theirs = [keras.Variable(a, name=f"w{i}") for i, a in enumerate(ours)]
@@ -461,8 +461,7 @@ def test_float64_against_keras(keras, name, options):
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
-@pytest.mark.parametrize("common", few_at_first(COMMON, 1), ids=COMMON_IDS)
+@pytest.mark.parametrize(("name", "options", "common"), AROUND, ids=AROUND_IDS)
 def test_row_gradients_against_keras(keras, name, options, common):
     """TensorFlow's gradient of an embedding; of an id looked up twice the squares are added, not the sum's square."""
     import tensorflow as tf
