@@ -49,22 +49,8 @@ from . import schedules
 from .base import Optimizer
 from .classes import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop
 
-__all__ = [
-    "SGD",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Lion",
-    "Nadam",
-    "Optimizer",
-    "RMSprop",
-    "get",
-    "schedules",
-]
-
 _CLASSES = (SGD, RMSprop, Adam, AdamW, Adagrad, Adadelta, Adamax, Nadam, Lion)
+__all__ = [*(cls.__name__ for cls in _CLASSES), "Optimizer", "get", "schedules"]
 _NAMES = {name: cls for cls in _CLASSES for name in (cls.__name__, cls.__name__.lower())}
 
 
