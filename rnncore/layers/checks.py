@@ -41,7 +41,7 @@ def inspected(
         Whether no axis may be empty.
     """
     try:
-        array = plain(value, label)
+        array = value if type(value) is np.ndarray else plain(value, label)
     except ValueError as error:
         raise ValueError(
             f"{label} is ragged, its rows have different lengths; pad them first (pad_sequences)"

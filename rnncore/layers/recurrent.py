@@ -155,6 +155,7 @@ class RNN(Layer):
     def call(self, x, mask=None, training=False, initial_state=None):
         rows, steps, _ = x.shape
         self._order = order = _by_length(mask)
+        back = None if order is None else np.argsort(order)
         taken = np.arange(steps)[:: -1 if self.go_backwards else 1]
         # (T, B): the flat position in x that each row reads at each step
         self._index = index = taken[:, None] + (np.arange(rows) if order is None else order) * steps
@@ -170,7 +171,7 @@ class RNN(Layer):
             kept = "all" if training or keeps() else "last" if last else "states"
             sequence = Sequence(inputs, _ordered(initial, order, 1), steps, mask)
             states, h = cell.run(sequence, training, order, kept, outputs=not last)
-            ends.append(_ordered(states, _inverse(order), 1))
+            ends.append(_ordered(states, back, 1))
             inputs = None if last else Inputs(h.reshape(-1, cell.units))
         if self.stateful:
             self.kept_states = [end.copy() for end in ends]  # what is returned is the user's
@@ -181,7 +182,7 @@ class RNN(Layer):
             shown = mask if self.zero_output_for_mask else np.logical_or.accumulate(mask, axis=0)
             self._shown = shown[-len(h) :, :, None]
             h = np.where(self._shown, h, np.zeros((), h.dtype))
-        h = _ordered(h, _inverse(order), 1)  # in the order taken, with go_backwards too
+        h = _ordered(h, back, 1)  # in the order taken, with go_backwards too
         y = h.swapaxes(0, 1).copy() if self.return_sequences else h[0].copy()  # h is the cell's workspace
         return [y, *self._by_cell([list(end) for end in ends])] if self.return_state else y
 
@@ -255,19 +256,19 @@ class RNN(Layer):
     def _initial(self, given, rows):
         """Return the initial states, one array (S, B, H) a cell."""
         kept = self.kept_states
-        if given is None and kept is not None:
-            if kept[0].shape[1] != rows:
-                raise ValueError(
-                    f"{self.name}: x has {rows} rows, but the layer is stateful and its states have "
-                    f"{kept[0].shape[1]}; call reset_state() before a batch of another size"
-                )
-            return kept
-        return self._checked_initial(given, rows, "initial_state")
+        if given is not None:
+            return self._checked_initial(given, rows, "initial_state")
+        if kept is None:
+            return [cell.checked_states(None, rows, self.name) for cell in self.cells]
+        if kept[0].shape[1] != rows:
+            raise ValueError(
+                f"{self.name}: x has {rows} rows, but the layer is stateful and its states have "
+                f"{kept[0].shape[1]}; call reset_state() before a batch of another size"
+            )
+        return kept
 
     def _checked_initial(self, given, rows, label):
-        if given is None:
-            given = [None] * len(self.cells)
-        elif len(self.cells) == 1:
+        if len(self.cells) == 1:
             given = [given]
         elif not isinstance(given, (list, tuple)) or len(given) != len(self.cells):
             raise ValueError(f"{self.name}: {label} must be a list of {len(self.cells)}, a list of states a cell")

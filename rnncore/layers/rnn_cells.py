@@ -221,7 +221,8 @@ class RecurrentCell(Layer):
         """
         self._run = None  # its arrays are used again
         rows, features = sequence.initial.shape[1], sequence.inputs.rows.shape[1]
-        self.draws = self._draw_dropout(rows, features) if training else (None, None)
+        drops_any = training and (self.dropout or self.recurrent_dropout)
+        self.draws = self._draw_dropout(rows, features) if drops_any else (None, None)
         drops = [drop if drop is None or order is None else drop.take(order, 1) for drop in self.draws]
         sequence = sequence._replace(drop_x=drops[0], drop_h=drops[1])
         # of the equations only: a weight that a subclass adds has a gradient that the subclass makes
