@@ -33,9 +33,9 @@ class _Monitor(Callback):
         self.monitor, self.mode = monitor, mode
         self.min_delta = abs(finite(min_delta, f"{kind}: min_delta"))
 
-    def before_train(self, place):
+    def before_train(self, state):
         if self.mode == "auto":
-            self.sign = self._sign(place.model)
+            self.sign = self._sign(state.model)
 
     def _sign(self, model):
         """Return 1 or -1 by the model's loss or metric of that name; None where there is none, or raise ValueError."""
@@ -55,9 +55,10 @@ class _Monitor(Callback):
 
     def value(self, logs: dict[str, float] | None) -> float:
         """Return the value, or raise ValueError."""
-        if self.monitor not in (logs or {}):
+        logs = logs or {}
+        if self.monitor not in logs:
             kind = type(self).__name__
-            raise ValueError(f"{kind}: monitor is {self.monitor!r}; the logs have {', '.join(logs or {})}")
+            raise ValueError(f"{kind}: monitor is {self.monitor!r}; the logs have {', '.join(logs)}")
         value = logs[self.monitor]
         if np.size(value) != 1:
             raise ValueError(
@@ -203,14 +204,14 @@ class ModelCheckpoint(_Monitor):
         )
         self._batches = 0
 
-    def before_train(self, place):
+    def before_train(self, state):
         if self.save_best_only:
-            super().before_train(place)
+            super().before_train(state)
 
     def on_train_batch_end(self, batch, logs=None):
         self._batches += 1
         if self.save_freq != "epoch" and self._batches % self.save_freq == 0:
-            self._save(self.model.place.epoch, batch, logs)
+            self._save(self.model.fit_state.epoch, batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.save_freq == "epoch":
@@ -289,27 +290,28 @@ class BackupAndRestore(Callback):
         self.delete_checkpoint = flag(delete_checkpoint, "BackupAndRestore: delete_checkpoint")
         self._found: tuple[dict[str, Any], Callable[[], None]] | None = None  # a backup, until it is taken
 
-    def before_train(self, place):
-        self._training = described_training(place)
-        rates, optimizer = self._training["compile"]["optimizer"]["config"], place.model.optimizer
+    def before_train(self, state):
+        self._training = described_training(state)
+        rates, optimizer = self._training["compile"]["optimizer"]["config"], state.model.optimizer
         begun, left = _rates.get(optimizer, (None, None))
         if rates["learning_rate"] == left:  # of an earlier fit, whose callbacks made it of this one:
             rates["learning_rate"] = begun
         self._begun = rates["learning_rate"]
         self._found = None
         if self.path.exists():
-            put_back = saving.as_it_was(place)
+            put_back = saving.as_it_was(state)
             self._found = saving.read_checkpoint(self.path, self._training), put_back
 
     def on_train_begin(self, logs=None):
-        content, put_back, self._found = *(self._found or (None, None)), None
-        if content is not None:
+        found, self._found = self._found, None
+        if found is not None:
+            content, put_back = found
             try:
                 saving.resume(self.model, self.path, content)
             except BaseException:
                 put_back()
                 raise
-        self._batches, self._ended = 0, content is not None and self._all_done()
+        self._batches, self._ended = 0, found is not None and self._all_done()
         remove_drafts(self.path)  # of a run that was cut while it wrote
 
     def on_train_batch_end(self, batch, logs=None):
@@ -329,7 +331,7 @@ class BackupAndRestore(Callback):
             self.path.unlink(missing_ok=True)
 
     def _all_done(self):
-        return self.model.place.over or self.model.place.epoch >= self.params["epochs"]
+        return self.model.fit_state.over or self.model.fit_state.epoch >= self.params["epochs"]
 
 
 class ReduceLROnPlateau(_Monitor):

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ DTYPES = ("float32", "float64", "complex128")  # the last one for complex-step g
 
 MOST_THREADS = 1024
 
-_settings = {"floatx": "float32", "backend": None, "threads": None}
+_settings: dict[str, Any] = {"floatx": "float32", "backend": None, "threads": None}
 _root = np.random.SeedSequence()
 _said: set[str] = set()
 
@@ -89,9 +90,9 @@ def set_backend(name: str) -> None:
 
 def _compiles_nothing() -> bool:
     """Whether numba was told to compile nothing: what it was told, or would be when it is imported."""
-    numba = sys.modules.get("numba")
-    if hasattr(numba, "config"):
-        return bool(numba.config.DISABLE_JIT)
+    settings = getattr(sys.modules.get("numba"), "config", None)
+    if settings is not None:
+        return bool(settings.DISABLE_JIT)
     try:
         return bool(int(os.environ.get("NUMBA_DISABLE_JIT", "0")))
     except ValueError:  # numba passes over it too
@@ -108,7 +109,7 @@ class Compiling:
         Called before each: see `utils.progress.compiling_told`.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds: float = 0.0
         self.begin: Callable[[], None] = lambda: None
 

@@ -37,12 +37,15 @@ class Sequential(Trainer):
     >>> history = model.fit(x, y, batch_size=32, epochs=2, validation_split=0.1)
     """
 
+    casts = False  # each layer does it for itself
+
     def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None):
         super().__init__(name)
         if isinstance(layers, (str, Layer)) or not isinstance(layers, Iterable | None):
             raise TypeError(f"{self.name}: layers is {layers!r}; expected a list of layers")
         self.layers: list[Layer] = []
         self.input: InputLayer | None = None
+        self._fits: tuple[int | None, ...] | None = None  # the shape of x that was last found to fit all layers
         for layer in layers or ():
             self.add(layer)
 
@@ -63,11 +66,11 @@ class Sequential(Trainer):
         if layer.declared_shape and not self.layers and self.input is None:
             self.input = InputLayer(layer.declared_shape)
         self.layers.append(layer)
-        self.built, self.dtype = False, layer.dtype
+        self.built, self.dtype, self.output_layer, self._fits = False, layer.dtype, layer, None
         try:
             self._build_from_input()
         except ValueError:
-            self.layers.pop()
+            self.pop()
             self.input = before
             raise
 
@@ -80,7 +83,8 @@ class Sequential(Trainer):
         if not self.layers:
             raise ValueError(f"{self.name}: pop: there is no layer")
         layer = self.layers.pop()
-        self.built, self.dtype = False, (self.layers or [layer])[-1].dtype
+        self.built, self.dtype, self._fits = False, (self.layers or [layer])[-1].dtype, None
+        self.output_layer = self.layers[-1] if self.layers else None
         return layer
 
     # --- a layer of layers -------------------------------------------------------------------------------------
@@ -88,30 +92,34 @@ class Sequential(Trainer):
     def children(self):
         return self.layers
 
-    def _first(self) -> Layer:
+    @property
+    def input_layer(self) -> Layer:  # type: ignore[override]
+        """The first layer."""
         if not self.layers:
             raise ValueError(f"{self.name}: the model has no layers; add some first")
         return self.layers[0]
 
     @property
-    def input_kind(self) -> str:
+    def input_kind(self) -> str:  # type: ignore[override]
         """That of the first layer."""
-        return self._first().input_kind
+        return self.input_layer.input_kind
 
     @property
-    def padding(self) -> float | None:
+    def padding(self) -> float | None:  # type: ignore[override]
         """That of the first layer."""
-        return self._first().padding
+        return self.input_layer.padding
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make all weights, for inputs of `input_shape` (batch first, None: any size)."""
         self.check_shape(input_shape)  # before the first weight is made
+        shape: Any = tuple(input_shape)
+        self._fits = shape
         for layer in self.layers:
-            layer.ensure_built(input_shape)
-            input_shape = layer.compute_output_shape(input_shape)
+            layer.ensure_built(shape)
+            shape = layer.compute_output_shape(shape)
 
     def check_shape(self, shape):
-        self._first()
+        _ = self.input_layer  # there must be one
         for layer in self.layers:
             if layer.input_kind == "integer" and layer is not self.layers[0]:
                 raise ValueError(f"{self.name}: {layer.name} takes integers; it must be the first layer")
@@ -132,22 +140,21 @@ class Sequential(Trainer):
 
     def compute_mask(self, x, mask=None):
         """Return the mask that goes with the output of the last call."""
-        return self._mask
+        return self.output_mask
 
     def checked_input(self, x):
-        x = self._first().checked_input(x)
-        self.check_shape(x.shape)
+        x = self.input_layer.checked_input(x)
+        if x.shape != self._fits:
+            self.check_shape(x.shape)
+            self._fits = x.shape
         return x
-
-    def cast(self, x):
-        return x  # each layer does it for itself
 
     def call(self, x, mask=None, training=False):
         for layer in self.layers:
             y = layer.forward(x, mask, training)
             mask = layer.compute_mask(x, mask)
             x = y
-        self._mask = mask
+        self.output_mask = mask
         return np.asarray(x)  # an embedding at the end gives what it looked up
 
     def call_backward(self, dy, from_logits=False):

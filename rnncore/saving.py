@@ -20,7 +20,6 @@ import numpy as np
 from .configured import custom_object_scope, revived
 from .layers.base import Layer, expected_weights
 from .layers.checks import check_finite
-from .layers.recurrent import RNN
 from .lock import locked
 from .training.description import refuse_another
 from .utils import archive
@@ -134,7 +133,7 @@ def save_checkpoint(model: Any, path: str | os.PathLike, training: Mapping[str, 
     `training` is what `described_training` returned when it began.
     """
     state = {**model_state(model), "trainable": [part.trainable for part in model.walk()]}
-    _write(path, True, "checkpoint", {"training": training, "state": state, "place": model.place.get_state()})
+    _write(path, True, "checkpoint", {"training": training, "state": state, "place": model.fit_state.get_state()})
 
 
 def read_checkpoint(path: str | os.PathLike, training: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,19 +168,19 @@ def resume(model: Any, path: str | os.PathLike, content: Mapping[str, Any]) -> N
     """
     with _refusing(path):
         state = content["state"]
-        model.place.set_state(content["place"])
+        model.fit_state.set_state(content["place"])
         if "trainable" in state:
             for part, trainable in zip(model.walk(), state["trainable"], strict=True):
                 part.trainable = trainable
         set_model_state(model, state)
 
 
-def as_it_was(place: Any) -> Callable[[], None]:
+def as_it_was(state: Any) -> Callable[[], None]:
     """Return what puts back all that `resume` and the callbacks' `on_train_begin` change, but the weights."""
-    model = place.model
-    objects = [place, place.source, place.validation, *place.callbacks, *model.metrics, model.optimizer]
+    model = state.model
+    objects = [state, state.source, state.validation, *state.callbacks, *model.metrics, model.optimizer]
     kept = [(each, dict(vars(each))) for each in objects if each is not None]
-    own = {name: getattr(model, name) for name in ("place", "history", "stop_training")}
+    own = {name: getattr(model, name) for name in ("fit_state", "history", "stop_training")}
     generators = [(generator, generator.bit_generator.state) for generator in model.generators()]
     states = [(layer, layer.kept_states) for layer in model.stateful_layers()]
     trainable = [(part, part.trainable) for part in model.walk()]
@@ -191,8 +190,8 @@ def as_it_was(place: Any) -> Callable[[], None]:
             vars(each).clear()
             vars(each).update(attributes)
         vars(model).update(own)
-        for generator, state in generators:
-            generator.bit_generator.state = state
+        for generator, drawn in generators:
+            generator.bit_generator.state = drawn
         for layer, state in states:
             layer.kept_states = state
         for part, value in trainable:
@@ -259,8 +258,8 @@ def _optimized(model: Any) -> list[int] | None:
     if model.optimizer is None or not model.optimizer.built:
         return None
     places = {id(weight): n for n, weight in enumerate(model.weights)}
-    found = [places.get(id(array)) for array in model.optimizer.arrays]
-    return None if None in found else found
+    arrays = model.optimizer.arrays
+    return [places[id(array)] for array in arrays] if all(id(array) in places for array in arrays) else None
 
 
 def _at(model: Any, places: Any) -> list[np.ndarray]:
@@ -303,7 +302,7 @@ def _to_generator(generator: np.random.Generator, row: np.ndarray) -> None:
     }
 
 
-def _check_states(layer: RNN, states: Any) -> None:
+def _check_states(layer: Any, states: Any) -> None:
     """Raise ValueError if `states` are not what the layer keeps from a batch: an array (S, B, H) a cell, or None."""
     if states is None:
         return

@@ -1,10 +1,9 @@
-"""What an embedding hands on and takes back: rows of a table, and the gradient of those rows only."""
+"""Rows of a table that were looked up, and the sparse gradient of the table: that of these rows only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -14,51 +13,51 @@ from .kernels import lookups
 from .kernels.updates import square
 
 
-class LookUps:
-    """Rows of a table, each once however often it was looked up. ``np.asarray`` of it is what was looked up.
+class EmbeddedRows:
+    """What an embedding returns to the next layer: each row that was looked up, once, and which row each look-up got.
 
-    A layer that multiplies them with weights need do so only once a row.
+    ``np.asarray`` of it is what was looked up. A layer that multiplies the rows with weights does so only once a row.
 
     Parameters
     ----------
     rows : ndarray of shape (n, D)
-        Those of the distinct ids: copies, a later change of the table does not come through.
+        Copies of the rows of the distinct ids.
     groups : Groups
         Of all look-ups.
     shape : tuple of int
-        That of the look-ups; it and D are the shape of the whole.
+        The shape of the ids.
     summed : bool
-        Whether the gradients of a row's look-ups may be handed back added up.
+        Whether the backward pass may return one gradient a row, the sum of those of its look-ups.
 
     Attributes
     ----------
-    place : ndarray of int
-        Which row stands where.
+    inverse : ndarray of int
+        Array of the shape of the ids: the position in `rows` of each.
     every, first : ndarray of int
-        The look-ups, counted: all of them, and each row's first. A gradient that has one of these, the very array, for
-        its `ids` needs no grouping of its own.
+        The numbers of all look-ups, and of each row's first. A gradient with one of these very arrays for its `ids`
+        needs no grouping of its own.
     """
 
     def __init__(self, rows: np.ndarray, groups: lookups.Groups, shape: tuple[int, ...], summed: bool = False):
-        self.groups, self.rows, self.place, self.summed = groups, rows, groups.place.reshape(shape), summed
+        self.groups, self.rows, self.inverse, self.summed = groups, rows, groups.inverse.reshape(shape), summed
 
     @cached_property
     def every(self) -> np.ndarray:
-        return np.arange(self.place.size)
+        return np.arange(self.inverse.size)
 
     @cached_property
     def first(self) -> np.ndarray:
-        return self.groups.order[self.groups.first[:-1]]
+        return self.groups.order[self.groups.starts[:-1]]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of what was looked up."""
-        return (*self.place.shape, self.rows.shape[1])
+        return (*self.inverse.shape, self.rows.shape[1])
 
     @property
     def ndim(self) -> int:
         """Its number of axes."""
-        return self.place.ndim + 1
+        return self.inverse.ndim + 1
 
     @property
     def dtype(self) -> np.dtype:
@@ -66,15 +65,15 @@ class LookUps:
         return self.rows.dtype
 
     def __len__(self) -> int:
-        return len(self.place)
+        return len(self.inverse)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        found = self.rows[self.place]
+        found = self.rows[self.inverse]
         return found if dtype is None else found.astype(dtype, copy=False)
 
 
-class RowGradient:
-    """A gradient of a table by the rows that were looked up, each as often as it was.
+class SparseGradient:
+    """A sparse gradient of a table, one row a look-up: what TensorFlow calls indexed slices.
 
     Attributes
     ----------
@@ -84,12 +83,12 @@ class RowGradient:
         The gradient of each look-up; those of one id add up.
     shape : tuple (V, D)
         The shape of the dense table. ``np.asarray(gradient)`` builds that table.
-    table : object with an attribute ``late``, optional
-        Whose table it is, if an optimizer may leave other rows' updates for later: it puts there what knows how they
-        are made up for (see `kernels.updates.LateRows`), and the owner sees to it before it reads a row.
+    table : object with an attribute ``deferred``, optional
+        Whose table it is, if an optimizer may defer the updates of other rows: it puts a `DeferredUpdates` there, and
+        the owner flushes it before it reads a row.
     """
 
-    def __init__(self, ids: np.ndarray, rows: np.ndarray, shape: tuple[int, int], table: Any = None):
+    def __init__(self, ids: np.ndarray, rows: np.ndarray, shape: tuple[int, ...], table: Any = None):
         self.ids, self.rows, self.shape, self.table = ids, rows, tuple(shape), table
 
     @property
@@ -106,52 +105,53 @@ class RowGradient:
         """The ids, ascending, each once."""
         return self.groups.ids
 
-    def summing(self, moment: FunctionType = square) -> Job:
-        """Return what gives the gradients of the rows `unique`, look-ups of one id added up, and a moment's likewise.
+    def summing(self, moment: Callable = square) -> Job:
+        """Return what sums the gradients of each id in `unique`, and a moment of them.
 
-        The moment is added up over look-ups: the sum of the squares, say, not the sum's square. So do Keras's
+        The moment is summed over look-ups: it is the sum of the squares, say, not the square of the sum. So do Keras's
         optimizers on TensorFlow take the moments of an embedding's gradient.
         """
         return lookups.summing(self.rows, self.groups, moment)
 
     def sums(self) -> np.ndarray:
-        """Return the first of them."""
+        """Return the sums of the gradients of each id in `unique`."""
         (found,) = run(self.summing())
         return found[0]
 
-    def added_up(self) -> RowGradient:
+    def added_up(self) -> SparseGradient:
         """Return the gradient with each id once."""
         if len(self.unique) == len(self.ids):
             return self
-        made = RowGradient(self.unique, self.sums(), self.shape, self.table)
+        made = SparseGradient(self.unique, self.sums(), self.shape, self.table)
         made.groups = self.groups.once()
         return made
 
-    def __add__(self, other: RowGradient) -> RowGradient:
+    def __add__(self, other: SparseGradient) -> SparseGradient:
         """Return the sum with another gradient of the same table."""
         if self.ids is other.ids or np.array_equal(self.ids, other.ids):  # the same look-ups
-            return RowGradient(self.ids, self.rows + other.rows, self.shape)
-        return RowGradient(*map(np.concatenate, ((self.ids, other.ids), (self.rows, other.rows))), self.shape)
+            return SparseGradient(self.ids, self.rows + other.rows, self.shape)
+        ids, rows = np.concatenate([self.ids, other.ids]), np.concatenate([self.rows, other.rows])
+        return SparseGradient(ids, rows, self.shape)
 
-    def looked_up(self, ids: np.ndarray, shape: tuple[int, int]) -> RowGradient:
+    def looked_up(self, ids: np.ndarray, shape: tuple[int, int]) -> SparseGradient:
         """Return the gradient of the table from which each row of this one was looked up, as `ids` says."""
-        return RowGradient(ids[self.ids], self.rows, shape)
+        return SparseGradient(ids[self.ids], self.rows, shape)
 
-    def of(self, table: Any) -> RowGradient:
+    def of(self, table: Any) -> SparseGradient:
         """Return the gradient with the table that it is of."""
         return self._with(self.rows, table)
 
     def _with(self, rows, table):
-        made = RowGradient(self.ids, rows, self.shape, table)
+        made = SparseGradient(self.ids, rows, self.shape, table)
         if "groups" in vars(self):
             made.groups = self.groups
         return made
 
-    def astype(self, dtype: str, copy: bool = True) -> RowGradient:
+    def astype(self, dtype: str, copy: bool = True) -> SparseGradient:
         """Return the gradient in another dtype, as of an array."""
         return self if self.dtype == dtype and not copy else self.mapped(lambda rows: rows.astype(dtype, copy=copy))
 
-    def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> RowGradient:
+    def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> SparseGradient:
         """Return the gradient with every look-up's rows changed."""
         return self._with(change(self.rows), self.table)
 

@@ -41,7 +41,7 @@ def summary(model: Any, print_fn: Any = print) -> None:
         print_fn(f" {kind} params: {count:,} ({_bytes(size)})")
 
 
-def _bytes(count: int) -> str:
+def _bytes(count: float) -> str:
     for unit in ("B", "KB", "MB", "GB"):
         if count < 1024 or unit == "GB":
             return f"{count:.2f} {unit}"

@@ -121,7 +121,7 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
 def announce() -> None:
     """Let `refuse` answer for what the modules have not."""
     for module in UNSUPPORTED:
-        sys.modules[module].__getattr__ = partial(refuse, module)
+        vars(sys.modules[module])["__getattr__"] = partial(refuse, module)
 
 
 def refuse(module: str, name: str) -> NoReturn:

@@ -268,8 +268,8 @@ MUTATIONS = [
     Mutation(
         "dropout scale forgotten",
         "bptt/dropped.py",
-        "factor if i < own else beside_factor",
-        "1",
+        "multiply_by(out[i, column + begin : column + end], factor)",
+        "multiply_by(out[i, column + begin : column + end], 1)",
         "bptt/test_runs.py::test_compiled_equals_numpy -k both",
         "numba",
     ),

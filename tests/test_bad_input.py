@@ -373,7 +373,6 @@ TRAINING = [
         "y_true holds the class 3; allowed: 0 to 2",
     ),
     ("metric", lambda o: o.pairs.fit(X[:, 0], np.ones((2, 2)), verbose=0), V, "y_true has shape .*classes by number"),
-    ("batch: metric", lambda o: o.pairs.train_on_batch(X[:, 0], np.ones((2, 2))), V, "classes by number have shape"),
     ("batch: lengths", lambda o: o.model.train_on_batch(IDS, LABELS[:1]), V, r"y has shape \(1,\); expected 3 samples"),
     ("batch: y's shape", lambda o: o.pairs.train_on_batch(X[:, 0], X), V, r"y_true has shape \(2, 3, 4\)"),
     ("fresh: rank", lambda o: o.fresh_model.fit(X[0], [1, 2, 3]), V, r"x has shape \(3, 4\), 2 axes; expected 3"),
@@ -400,3 +399,13 @@ def test_bad_input(objects, call, error, message):
     with pytest.raises(error, match=message):
         call(objects)
     np.testing.assert_equal(objects.state(), before)
+
+
+def test_a_metric_that_a_batch_does_not_fit(objects):
+    """It is looked at when the gradients are there, and before they change anything."""
+    before = objects.state()
+    with pytest.raises(ValueError, match="classes by number have shape"):
+        objects.pairs.train_on_batch(X[:, 0], np.ones((2, 2)))
+    after = objects.state()
+    del before["gradients"], after["gradients"]
+    np.testing.assert_equal(after, before)

@@ -315,7 +315,8 @@ def test_the_walk_through_a_step_is_told(capsys):
     assert len(set(places)) == len(places)
     number = 1 + places.index(walk_step.REVERSE)
     files = len({place.split(":")[0] for place in places})
-    assert last == f"{len(places)} functions in {files} files; the reverse loop is number {number}"
+    assert last.startswith(f"{len(places)} functions in {files} files; the reverse loop is number {number} (")
+    assert not any("comp>" in place for place in places)
     forward, backward = (places.index(f"cells/lstm.py:{name}") for name in ("step", "step_backward"))
     assert forward < number <= backward  # the walk goes on from the loop into the cell
     assert walk[backward].index(places[backward]) > walk[number - 1].index(walk_step.REVERSE)  # and is indented there

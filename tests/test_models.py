@@ -871,8 +871,8 @@ def test_fit_compiles_nothing_for_a_single_row(monkeypatch):
     config.set_backend("numba")
     config.set_threads(2)
     monkeypatch.setattr(pool, "_WORTH_A_THREAD", 1)
-    jobs, meant = [], pool.parts_of
-    monkeypatch.setattr(pool, "parts_of", lambda *given: jobs.extend(given) or meant(*given))
+    jobs, meant = [], pool.shards_of
+    monkeypatch.setattr(pool, "shards_of", lambda *given: jobs.extend(given) or meant(*given))
     model = Sequential([LSTM(40), Dense(1)])
     model.compile("sgd", "mse")
     x, y = np.random.default_rng(0).standard_normal((8, 6, 3)), np.zeros((8, 1))

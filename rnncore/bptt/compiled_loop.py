@@ -30,6 +30,7 @@ stay in the caches.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -50,8 +51,8 @@ def _steps(blocks, index):
 class CompiledLoop:
     """The loops of a cell, the batch split over threads: each takes its rows through all the steps.
 
-    Of a few rows, the threads share the units instead, and meet at each step: prediction of one row is bound by how
-    fast the weights are read, and so each reads its part of them.
+    Of a few rows, the threads share the units instead, with a barrier at each step: prediction of one row is bound by
+    how fast the weights are read, and so each thread reads its part of them.
 
     The rows of two threads are better kept in arrays of their own (`parts`). In common ones they lie side by side at
     each step, and what a processor fetches ahead of one's is the other's, at that moment written.
@@ -85,10 +86,10 @@ class CompiledLoop:
         index = np.empty((0, 0), np.int64) if index is None else index
         if rows < FEW and weights.ndim == 2 and not drop.shape[0]:
             size = weights.size + weights.shape[1] + self._vector // weights.itemsize
-            room = np.empty(size, weights.dtype)  # taken here: who finds none would not come to meet
-            few = (blocks, states, weights, room, mask, projected, index, steps, np.zeros(1, np.int64))
+            copies = np.empty(size, weights.dtype)  # taken here: a thread that finds no memory would miss the barrier
+            few = (blocks, states, weights, copies, mask, projected, index, steps, np.zeros(1, np.int64))
             job = Job(self._forward_few, few, vectors_of(blocks), work)
-            if pool.parts_of(job) > 1:
+            if pool.shards_of(job) > 1:
                 return job
         if weights.ndim == 2:
             (weights,) = pool.run(self._split(weights, len(self.plan.products)))
@@ -105,7 +106,7 @@ class CompiledLoop:
 
 
 def _present(blocks, drop, mask):
-    """Return room for a dropped source, and empty arrays for what is None: a kernel takes one type an argument.
+    """Return scratch memory for a dropped source, and empty arrays for None: a kernel takes one type an argument.
 
     With a mask, also how much work there is up to each row: what threads share out.
     """
@@ -132,12 +133,13 @@ _USED = "aligned end_of_run carry carry_backward copy_row copy_rows clear_rows o
 def _compile(plan: Plan):
     """Return the compiled (forward, backward) over a range of rows, and forward over a range of units' vectors."""
     from ..compiler.cache import called_functions, fingerprint
-    from ..compiler.jit import from_source, inlined, part
+    from ..compiler.jit import device_function, from_source, inlined
     from ..compiler.tile import VECTOR
-    from ..compiler.workers import meet, shared
+    from ..compiler.workers import barrier, parallel_kernel
     from ..kernels import elementwise, rows
 
-    names = {"VECTOR": VECTOR, "ROWS": ROWS, "meet": meet, **{name: getattr(rows, name) for name in _USED.split()}}
+    names: dict[str, Any] = {"VECTOR": VECTOR, "ROWS": ROWS, "barrier": barrier}
+    names |= {name: getattr(rows, name) for name in _USED.split()}
     functions, sources = [], []
     for n, (stage, _, inputs, outputs, backward_inputs, backward_outputs) in enumerate(plan.stages):
         for way, function, takes, gives in (
@@ -151,7 +153,7 @@ def _compile(plan: Plan):
             pointwise = from_source(sources[-1], {"step": inlined(function)}, "pointwise")
             # numba names machine code by this and a count kept a process: from disk, two of one name would meet
             pointwise.__qualname__ = f"pointwise.{fingerprint([function], sources[-1:]) or id(function)}"
-            names[f"pointwise_{way}_{n}"] = part(pointwise)
+            names[f"pointwise_{way}_{n}"] = device_function(pointwise)
     compiled, (own, stages) = [], _few_body(plan)
     for way, source, product in (
         ("forward", _FORWARD.replace("<body>", _lines(_body(plan, "forward"), 16)), rows.recurrent),
@@ -161,7 +163,7 @@ def _compile(plan: Plan):
         source = source.replace("<homes>", str((*plan.homes,)))
         key = fingerprint(functions, [*sources, source])
         function = from_source(source, {**names, "product": product}, way)
-        compiled.append(shared(function, key and f"{plan.cell.name}.{way}.{key}"))
+        compiled.append(parallel_kernel(function, key and f"{plan.cell.name}.{way}.{key}"))
     return compiled
 
 
@@ -205,10 +207,10 @@ def backward(blocks, states, weights, scratch, drop, mask, dblocks, dstates, fre
 
 # Each thread puts its columns of the weights together, by what they multiply, and reads them from end to end.
 _FORWARD_FEW = """
-def forward_few(blocks, states, weights, room, mask, projected, index, steps, arrived, begin, end):
+def forward_few(blocks, states, weights, copies, mask, projected, index, steps, arrived, begin, end):
     lanes, units = VECTOR // states.itemsize, states.shape[3]
     vectors, c0, c1, all_shares = (units + lanes - 1) // lanes, begin * lanes, min(end * lanes, units), 0
-    room = aligned(room)
+    copies = aligned(copies)
     <own>
     for t in range(steps):
         now, before, after = t % blocks.shape[1], t % states.shape[1], (t + 1) % states.shape[1]
@@ -238,14 +240,16 @@ def _slot(location) -> str:
 
 def _few_body(plan: Plan) -> tuple[list[str], list[str]]:
     """Return the lines that put a thread's weights together, and those that take its columns through step t."""
-    own, lines, before = [], [], 0
+    own: list[str] = []
+    lines: list[str] = []
+    before = 0
     for n, (_, products, takes, gives, _, _) in enumerate(plan.stages):
         lines += ["for r in range(blocks.shape[2]):", "    if not mask.shape[0] or mask[t, r]:"]
         for chosen in _of_one_source(products):
             source = chosen[0].source
             targets, w, sums = tuple(p.target for p in chosen), f"w{len(own)}", f"sums{len(own)}"
             which = tuple(p.weight for p in chosen)
-            own.append(f"{w}, {sums} = own_columns(room, {before}, weights, {which}, units, c0, c1)")
+            own.append(f"{w}, {sums} = own_columns(copies, {before}, weights, {which}, units, c0, c1)")
             before += len(which)
             lines += [
                 f"        copy_row({sums}[{q}], blocks[{target}, now, r, c0:c1])" for q, target in enumerate(targets)
@@ -259,14 +263,14 @@ def _few_body(plan: Plan) -> tuple[list[str], list[str]]:
         lines += [
             f"        pointwise_forward_{n}({locations})",
             "all_shares += vectors",
-            "meet(arrived, end - begin, all_shares)",
+            "barrier(arrived, end - begin, all_shares)",
         ]
     return own, lines
 
 
 def _of_one_source(products: list[PlannedProduct]) -> list[list[PlannedProduct]]:
     """Return the products in groups of one source each, and no target twice."""
-    groups = []
+    groups: list[list[PlannedProduct]] = []
     for product in products:
         for group in groups:
             if group[0].source == product.source and product.target not in [other.target for other in group]:
@@ -279,7 +283,7 @@ def _of_one_source(products: list[PlannedProduct]) -> list[list[PlannedProduct]]
 
 def _body(plan: Plan, way: str) -> list[str]:
     """Return the lines that take rows r0 to r1 through step t."""
-    lines = []
+    lines: list[str] = []
     for n, (_, products, *ways) in enumerate(plan.stages):
         takes, gives = ways[:2] if way == "forward" else ways[2:]
         step = f"pointwise_{way}_{n}({', '.join(_at(location) for location in _distinct(takes, gives))})"

@@ -7,8 +7,6 @@ together.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from ..compiler.pool import Job, done
@@ -37,8 +35,6 @@ def split(weight, gates, positions=None) -> Job:
 
 def transposed(weight, gates) -> Job:
     """The same blocks transposed, as the backward pass multiplies with them: (G, H, D)."""
-    if weight.shape[1] == 1:
-        return done(weight.reshape(1, 1, -1))
     out = np.empty(weight.shape[::-1], weight.dtype)
     return Job(hoisted.transposed, (weight, out), len(out), 32 * weight.size, out.reshape(gates, -1, len(weight)))
 
@@ -53,29 +49,28 @@ def project(inputs, weights, bias, valid, out) -> Job:
     return Job(of_dropped.project, arrays, count, work, out)
 
 
-def weight_gradients(inputs, dz, valid, out, bias=None, column=0, beside=None) -> Job:
+def weight_gradients(inputs, dz, valid, out, bias=None, column=0) -> Job:
     """``x[g].T @ dz[g]`` side by side in `out` (D, ...), G*H columns from `column` on, from dz (G, N, H).
 
-    In the same columns of `bias` (...,), if there is one, ``dz[g]`` added up over the positions. Where `inputs` are
-    dropped there may be others `beside`, dropped too, a row a position: their rows of `out` come after those of x.
+    In the same columns of `bias` (...,), if there is one, ``dz[g]`` added up over the positions.
     """
     count, columns, index = _count(dz, valid), len(dz) * dz.shape[2], _indices(inputs.index)
     bias = np.empty(0, out.dtype) if bias is None else bias
-    if inputs.drop is None:
-        by_row = inputs.comes_again(count)
-        work = 2 * out.shape[0] * columns * (len(inputs.rows) if by_row else count)
-        arrays = (inputs.rows, index, dz, _indices(valid), count, by_row, out, column, bias)
-        return Job(hoisted.weight_gradients, arrays, columns, work, out)
-    other = (beside.rows, beside.drop) if beside else (np.empty((0, 0), dz.dtype), _masks(None, dz.dtype))
-    arrays = (inputs.rows, index, inputs.drop, *other, inputs.order, dz, out, column, bias)
-    return Job(of_dropped.weight_gradients, arrays, columns, 2 * out.shape[0] * columns * count, out)
+    if inputs.drop is not None:
+        dropped_arrays = (inputs.rows, index, inputs.drop, inputs.order, dz, out, column, bias)
+        return Job(of_dropped.weight_gradients, dropped_arrays, columns, 2 * out.shape[0] * columns * count, out)
+    by_row = inputs.comes_again(count)
+    work = 2 * out.shape[0] * columns * (len(inputs.rows) if by_row else count)
+    arrays = (inputs.rows, index, dz, _indices(valid), count, by_row, out, column, bias)
+    return Job(hoisted.weight_gradients, arrays, columns, work, out)
 
 
 def input_gradients(dz, transposed, drop, valid, to, out) -> Job:
     """``dz[g] @ transposed[g] * drop[g]`` added up over the gates, into `out` (n, D): of valid[n] in row to[n]."""
     count = _count(dz, valid)
     to, work = _indices(valid if to is None else to), 2 * count * transposed.size
-    arrays = (dz, transposed, _masks(drop, dz.dtype), _indices(valid), to, out)
+    drop = np.empty((0, 0, 0), dz.dtype) if drop is None else drop
+    arrays = (dz, transposed, drop, _indices(valid), to, out)
     return Job(hoisted.input_gradients, arrays, count, work, out)
 
 
@@ -86,11 +81,6 @@ def row_gradients(inputs, dz, transposed, valid) -> Job:
     return Job(hoisted.row_gradients, arrays, len(out), 2 * len(out) * transposed.size, out)
 
 
-def added(total, other) -> Job:
-    """``total += other``, both flat."""
-    return Job(hoisted.added, (total, other), len(total), 20 * len(total), total)
-
-
 def _count(array, valid):
     """Return how many positions of an array (G, N, …) are computed."""
     return array.shape[1] if valid is None else len(valid)
@@ -98,30 +88,14 @@ def _count(array, valid):
 
 def _by_row(inputs, positions, batch, valid):
     """Return `Inputs.order`."""
-    row = _row_of(positions, batch)
+    row = np.arange(positions) % batch
     if inputs.index is not None and len(inputs.rows) < positions:
         row = row * len(inputs.rows) + inputs.index
     elif valid is None:
-        return _all_by_row(positions, batch)
+        return np.arange(positions).reshape(-1, batch).T.ravel()
     return grouped(row).order if valid is None else valid[grouped(row[valid]).order]
 
 
-@lru_cache(maxsize=8)
-def _row_of(positions, batch):
-    return np.arange(positions) % batch
-
-
-@lru_cache(maxsize=8)
-def _all_by_row(positions, batch):
-    return np.arange(positions).reshape(-1, batch).T.ravel()
-
-
-# A kernel takes one type an argument: an empty array for what is None.
-
-
 def _indices(positions):
+    """Return indices, or an empty array for None: a kernel takes one type an argument."""
     return np.empty(0, np.int64) if positions is None else positions
-
-
-def _masks(drop, dtype):
-    return np.empty((0, 0, 0), dtype) if drop is None else drop

@@ -11,7 +11,7 @@ Sizes: T steps, B rows, D inputs, H units, G gates. Time comes first.
 from __future__ import annotations
 
 import math
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -134,7 +134,7 @@ class CompiledRun(Run):
             for other in others:
                 dx += other
         for other in sums[1:]:
-            run(products.added(sums[0], other))
+            sums[0] += other
         self._backs = backs
         return dx, self._gradients_in(sums[0])
 
@@ -192,10 +192,6 @@ class CompiledRun(Run):
         columns, extra = gates * self._units, [*plan.cell.extra]
         dz = dblocks[:gates].reshape(gates, -1, self._units)
         bias, *own_bias = gradients["bias"].reshape(-1, columns) if "bias" in gradients else [None]
-        if plan.one_gradient and part.inputs.drop is not None and part.drop_h is not None:  # [x h] as one factor
-            beside = self._sources(part, plan.together[0])
-            both = flat[: gradients["kernel"].size + gradients["recurrent_kernel"].size].reshape(-1, columns)
-            return [products.weight_gradients(part.inputs, dz, part.valid, both, bias, beside=beside)]
         jobs = [products.weight_gradients(part.inputs, dz, part.valid, gradients["kernel"], bias)]
         for together in plan.together:
             n, dtarget, count = together[0].weight, together[0].dtarget, len(together)
@@ -217,11 +213,11 @@ class CompiledRun(Run):
 
     def _array(self, name, *shape):
         """Return an array of the workspace, to be filled: large fresh arrays cost time."""
-        size, room = math.prod(shape), self._workspace.get(name)
-        if room is None or room.size < size or room.dtype != self.dtype:
-            self._workspace[name] = room = None  # what is left goes before more is taken
-            self._workspace[name] = room = np.empty(size, self.dtype)
-        return room[:size].reshape(shape)
+        size, array = math.prod(shape), self._workspace.get(name)
+        if array is None or array.size < size or array.dtype != self.dtype:
+            self._workspace[name] = array = None  # what is left goes before more is taken
+            self._workspace[name] = array = np.empty(size, self.dtype)
+        return array[:size].reshape(shape)
 
 
 def _joined(parts, axis):
@@ -229,7 +225,6 @@ def _joined(parts, axis):
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
 
-@lru_cache(maxsize=16)
 def _positions_of(steps, batch, begin, end):
     """Return the positions t*B + b of some rows, step by step."""
     return np.arange(steps * batch).reshape(steps, batch)[:, begin:end].ravel()

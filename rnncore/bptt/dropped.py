@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiler.jit import part
-from ..compiler.workers import shared
+from ..compiler.jit import device_function
+from ..compiler.workers import parallel_kernel
 from ..kernels.rows import (
-    add_picked_product,
-    add_picked_turned_product,
+    add_kept_product,
+    add_kept_transposed_product,
     add_row,
     add_sums,
     clear_columns,
@@ -27,7 +27,7 @@ from .hoisted import CHUNK, columns_of
 ASIDE = 16  # entries between two rows: of rows a power of two apart a column lies in a few places of a cache
 
 
-@part
+@device_function
 def _end_of_chunk(positions, first, end, batch):
     """Return the end of the chunk that begins with position `first`."""
     last = first + 1
@@ -36,7 +36,7 @@ def _end_of_chunk(positions, first, end, batch):
     return last
 
 
-@part
+@device_function
 def _gather(scratch, item, rows, index, positions, first, last):
     """Put the inputs of some positions together, each once; fill in which each has, and return how many there are."""
     count, before = 0, -1
@@ -49,29 +49,30 @@ def _gather(scratch, item, rows, index, positions, first, last):
     return count
 
 
-@part
-def _add_up(gradient, item):
-    """Add up, in index, the rows of the positions that have the same input."""
+@device_function
+def _gather_sums(scratch, item, dz, positions, first, last, c0, c1):
+    """Put columns of the gradients of some positions together, those of positions with the same input added up."""
     before = -1
-    for i in range(gradient.shape[0]):
-        k = item[i]
-        if k != before and k != i:
-            copy_row(gradient[k], gradient[i])
-        elif k == before:
-            add_row(gradient[k], gradient[i])
+    for n in range(first, last):
+        k = item[n - first]
+        if k != before:
+            copy_row(scratch[k], dz[positions[n], c0:c1])
+        else:
+            add_row(scratch[k], dz[positions[n], c0:c1])
         before = k
 
 
-@part
-def _add_kept(picks, count, drop, first):
-    """Put which features are not dropped, counted from `first`, behind `count` others; return how many are there."""
+@device_function
+def _find_kept(kept, drop):
+    """Fill `kept` with the indices of the features that are not dropped; return how many there are."""
+    count = 0
     for j in range(drop.shape[0]):
-        picks[count] = first + j
+        kept[count] = j
         count += drop[j] != 0
     return count
 
 
-@part
+@device_function
 def _factor(drop):
     """Return what features that are not dropped are multiplied by: one number for all."""
     flat = drop.reshape(-1)
@@ -83,29 +84,25 @@ def _factor(drop):
 
 def _project(rows, index, drop, positions, weights, bias, out, begin, end):
     features, batch, factor = rows.shape[1], drop.shape[1], _factor(drop)
-    inputs, picks = np.empty((CHUNK, features), rows.dtype), np.empty(features, np.int64)
+    inputs, kept = np.empty((CHUNK, features), rows.dtype), np.empty(features, np.int64)
     results, item = np.empty((CHUNK, out.shape[2]), out.dtype), np.empty(CHUNK, np.int64)
     first = begin
     while first < end:
         last = _end_of_chunk(positions, first, end, batch)
         count = _gather(inputs, item, rows, index, positions, first, last)
         for g in range(out.shape[0]):
-            kept = _add_kept(picks, 0, drop[g % drop.shape[0], positions[first] % batch], 0)
+            left = _find_kept(kept, drop[g % drop.shape[0], positions[first] % batch])
             clear_rows(results, 0, count)
-            add_picked_product(results, inputs, weights[g], 0, count, 0, picks[:kept])
+            add_kept_product(results, inputs, weights[g], 0, count, 0, kept[:left])
             for n in range(first, last):
                 scale_row(out[g, positions[n]], results[item[n - first]], factor, bias[g])
         first = last
 
 
-def _weight_gradients(rows, index, drop, beside, beside_drop, positions, dz, out, column, bias, begin, end):
-    """Fill the columns from `begin` to `end` of all gates': each thread reads only its part of dz.
-
-    The features of `beside`, which has a row a position, come after those of `rows`.
-    """
-    own, units, batch = rows.shape[1], dz.shape[2], drop.shape[1]
-    features = own + beside.shape[1]
-    inputs, picks = np.empty((CHUNK, features + ASIDE), rows.dtype), np.empty(features, np.int64)
+def _weight_gradients(rows, index, drop, positions, dz, out, column, bias, begin, end):
+    """Fill the columns from `begin` to `end` of all gates': each thread reads only its part of dz."""
+    features, units, batch = rows.shape[1], dz.shape[2], drop.shape[1]
+    inputs, kept = np.empty((CHUNK, features + ASIDE), rows.dtype), np.empty(features, np.int64)
     outputs, chunk = np.empty(CHUNK * units, dz.dtype), np.empty(units, dz.dtype)
     item = np.empty(CHUNK, np.int64)
     clear_columns(out, column + begin, column + end)
@@ -113,30 +110,21 @@ def _weight_gradients(rows, index, drop, beside, beside_drop, positions, dz, out
     first = 0
     while first < positions.shape[0]:
         last = _end_of_chunk(positions, first, positions.shape[0], batch)
-        count, row = last - first, positions[first] % batch
-        items = _gather(inputs, item, rows, index, positions, first, last)
-        for i in range(count if beside.shape[0] else 0):
-            copy_row(inputs[i, own:features], beside[positions[first + i]])
+        count = _gather(inputs, item, rows, index, positions, first, last)
         for g in range(begin // units, (end - 1) // units + 1):
             c0, c1 = columns_of(g, units, begin, end)
             gradient = outputs[: count * (c1 - c0)].reshape(count, c1 - c0)
-            for i in range(count):
-                copy_row(gradient[i], dz[g, positions[first + i], c0:c1])
-            place_of_g = column + g * units
-            if beside_drop.shape[0]:
-                kept = _add_kept(picks, 0, beside_drop[g % beside_drop.shape[0], row], own)
-                add_picked_turned_product(out, inputs[:count], gradient, 0, kept, place_of_g + c0, picks[:kept])
-            _add_up(gradient, item)
-            gradient, kept = gradient[:items], _add_kept(picks, 0, drop[g % drop.shape[0], row], 0)
-            add_picked_turned_product(out, inputs[:items], gradient, 0, kept, place_of_g + c0, picks[:kept])
+            _gather_sums(gradient, item, dz[g], positions, first, last, c0, c1)
+            left, own = _find_kept(kept, drop[g % drop.shape[0], positions[first] % batch]), column + g * units
+            add_kept_transposed_product(out, inputs[:count], gradient, 0, left, own + c0, kept[:left])
             if bias.shape[0]:
-                add_sums(bias[place_of_g + c0 : place_of_g + c1], gradient, chunk[: c1 - c0])
+                add_sums(bias[own + c0 : own + c1], gradient, chunk[: c1 - c0])
         first = last
-    factor, beside_factor = _factor(drop), _factor(beside_drop)
+    factor = _factor(drop)
     for i in range(features):
-        multiply_by(out[i, column + begin : column + end], factor if i < own else beside_factor)
+        multiply_by(out[i, column + begin : column + end], factor)
 
 
 project, weight_gradients = (
-    shared(function, f"dropped.{function.__name__[1:]}") for function in (_project, _weight_gradients)
+    parallel_kernel(function, f"dropped.{function.__name__[1:]}") for function in (_project, _weight_gradients)
 )

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiler.jit import part
-from ..compiler.workers import shared
+from ..compiler.jit import device_function
+from ..compiler.workers import parallel_kernel
 from ..kernels.rows import (
     add_multiplied_row,
     add_product,
     add_row,
     add_sums,
-    add_turned_product,
+    add_transposed_product,
     clear_columns,
     clear_row,
     clear_rows,
@@ -26,13 +26,13 @@ CHUNK = 256  # positions
 SIDE = 16  # of a square of a weight: the lines of its rows fit into the few places of a cache that they may take
 
 
-@part
+@device_function
 def _position(valid, n):
     """Return the n-th position taken; `valid` is empty where all are, or none."""
     return valid[n] if valid.shape[0] else n
 
 
-@part
+@device_function
 def _gathered(scratch, rows, index, valid, first, count):
     """Put the rows of `count` positions together, and return them; what lies there already is not copied."""
     if index.shape[0] == 0 and valid.shape[0] == 0:
@@ -43,7 +43,7 @@ def _gathered(scratch, rows, index, valid, first, count):
     return scratch[:count]
 
 
-@part
+@device_function
 def _scattered(out, scratch, to, first, count):
     """Put the rows of `count` positions where they belong."""
     for i in range(count):
@@ -81,7 +81,7 @@ def _project(rows, index, weights, bias, valid, out, begin, end):
                 _scattered(out[g], target, valid, first, count)
 
 
-@part
+@device_function
 def _by_row(index, valid, positions, rows):
     """Return the rows that are taken, the positions taken, one row's after the other's, and where each row's begin."""
     order, ends = np.empty(positions, np.int64), np.zeros(rows + 1, np.int64)
@@ -101,13 +101,13 @@ def _by_row(index, valid, positions, rows):
     return taken[:count], order, starts
 
 
-@part
+@device_function
 def columns_of(g, units, begin, end):
     """Return which columns of gate g lie between two of all gates' columns."""
     return max(begin - g * units, 0), min(end - g * units, units)
 
 
-@part
+@device_function
 def _added_up(scratch, dz, order, starts, first, count, c0, c1):
     """Put together, for `count` rows, what some columns of the gradients at its positions add up to."""
     for i in range(count):
@@ -143,7 +143,7 @@ def _weight_gradients(rows, index, dz, valid, positions, by_row, out, column, bi
             else:
                 gradient = dz[g, first : first + count]
             own = column + g * units
-            add_turned_product(out, taken, gradient, 0, features, own + c0)
+            add_transposed_product(out, taken, gradient, 0, features, own + c0)
             if bias.shape[0]:
                 add_sums(bias[own + c0 : own + c1], gradient, chunk[: c1 - c0])
 
@@ -191,11 +191,7 @@ def _row_gradients(index, dz, transposed, valid, positions, out, begin, end):
         first += count
 
 
-def _added(total, other, begin, end):
-    add_row(total[begin:end], other[begin:end])
-
-
-split, transposed, project, weight_gradients, input_gradients, row_gradients, added = (
-    shared(function, function.__name__[1:])
-    for function in (_split, _transposed, _project, _weight_gradients, _input_gradients, _row_gradients, _added)
+split, transposed, project, weight_gradients, input_gradients, row_gradients = (
+    parallel_kernel(function, function.__name__[1:])
+    for function in (_split, _transposed, _project, _weight_gradients, _input_gradients, _row_gradients)
 )

@@ -34,10 +34,6 @@ class Inputs(NamedTuple):
         """Whether so many rows come again, whole, at several positions that each is better multiplied only once."""
         return self.index is not None and self.drop is None and 4 * len(self.rows) < 3 * positions
 
-    def at_every_position(self) -> np.ndarray:
-        """Return the inputs, whole, (N, D)."""
-        return self.rows if self.index is None else self.rows[self.index]
-
 
 class Sequence(NamedTuple):
     """A sequence for a cell to run over.

@@ -22,7 +22,7 @@ quiet = np.errstate(over="ignore", invalid="ignore")  # an infinite exp is no ne
 def forward(plan: Plan, weights: dict[str, np.ndarray], sequence: Sequence) -> tuple[np.ndarray, np.ndarray]:
     """Take every step; return blocks and states."""
     (S, B, H), T = sequence.initial.shape, sequence.steps
-    x, kernels, recurrent = _inputs(sequence), _kernels(plan, weights), _recurrent(plan, weights)
+    x, kernels, recurrent = _by_gate(plan, weights, sequence)
     blocks = np.zeros((len(plan.blocks), T, B, H), x.dtype)
     states = np.zeros((S, T + 1, B, H), x.dtype)
     arrays = {"blocks": blocks, "states": states}
@@ -32,7 +32,8 @@ def forward(plan: Plan, weights: dict[str, np.ndarray], sequence: Sequence) -> t
     for g, home in enumerate(plan.homes):
         blocks[home] = _dropped(x, sequence.drop_x, g) @ kernels[g]
     if "bias" in weights:
-        for which, bias in zip((plan.homes, plan.targets), _biases(plan, weights["bias"]), strict=False):
+        biases = weights["bias"].reshape(-1, len(plan.homes), H)  # one a gate; with split_bias for its two products
+        for which, bias in zip((plan.homes, plan.targets), biases, strict=False):
             for g, block in enumerate(which):
                 blocks[block] += bias[g]
 
@@ -43,8 +44,9 @@ def forward(plan: Plan, weights: dict[str, np.ndarray], sequence: Sequence) -> t
             for source, _, target, _, n in products:
                 factor = _dropped(_read(arrays, source, t, taken), sequence.drop_h, n, taken)
                 blocks[target, t, taken] += factor @ recurrent[n]
-            values = stage.step(*(_read(arrays, location, t, taken) for location in inputs))
-            for (array, index, offset), value in zip(outputs, _tuple(values), strict=True):
+            values = stage.step(*[_read(arrays, location, t, taken) for location in inputs])
+            values = values if isinstance(values, tuple) else (values,)
+            for (array, index, offset), value in zip(outputs, values, strict=True):
                 arrays[array][index, t + offset, taken] = value
         states[:, t + 1, idle] = states[:, t, idle]
     return blocks, states
@@ -80,7 +82,7 @@ def backward(
     gradients : dict of str to ndarray
         Of the weights, by name.
     """
-    x, kernels, recurrent = _inputs(sequence), _kernels(plan, weights), _recurrent(plan, weights)
+    x, kernels, recurrent = _by_gate(plan, weights, sequence)
     dblocks = np.zeros((len(plan.dblocks), *blocks.shape[1:]), blocks.dtype)
     arrays = {"blocks": blocks, "states": states, "dblocks": dblocks, "dstates": dstates}
     T, outside = sequence.steps, dstates.copy() if bptt_steps else dstates
@@ -88,8 +90,9 @@ def backward(
     for t in reversed(range(T)):
         taken, idle = _rows(sequence.mask, t)
         for stage, products, _, _, inputs, outputs in reversed(plan.stages):
-            values = stage.step_backward(*(_read(arrays, location, t, taken) for location in inputs))
-            for location, value in zip(outputs, _tuple(values), strict=True):
+            values = stage.step_backward(*[_read(arrays, location, t, taken) for location in inputs])
+            values = values if isinstance(values, tuple) else (values,)
+            for location, value in zip(outputs, values, strict=True):
                 before = _read(arrays, location, t, taken) if plan.sums(location) else 0
                 arrays[location.array][location.index, t + location.offset, taken] = before + value
             # dsource += (dz_g @ recurrent_n.T) * drop_n
@@ -158,26 +161,12 @@ class NumpyRun(Run):
         return self.blocks, self.states, self.dblocks, self.dstates
 
 
-def _inputs(sequence: Sequence) -> np.ndarray:
-    """Return x, (T, B, D)."""
-    x = sequence.inputs.at_every_position()
-    return x.reshape(sequence.steps, -1, x.shape[1])
-
-
-def _kernels(plan: Plan, weights: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Return the kernel's block of each gate, (D, H)."""
-    return np.split(weights["kernel"], len(plan.homes), axis=1)
-
-
-def _recurrent(plan: Plan, weights: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Return what each recurrent product multiplies with, (H, H): the gates' blocks, then the extra weights."""
-    own = np.split(weights["recurrent_kernel"], len(plan.homes), axis=1)
-    return own + [weights[name] for name in plan.cell.extra]
-
-
-def _biases(plan: Plan, bias: np.ndarray) -> np.ndarray:
-    """Return the bias by gate, (1, G, H); with one of the recurrent part (2, G, H)."""
-    return bias.reshape(-1, len(plan.homes), bias.shape[-1] // len(plan.homes))
+def _by_gate(plan: Plan, weights: dict[str, np.ndarray], sequence: Sequence):
+    """Return x, (T, B, D); the kernel of each gate, (D, H); and of each recurrent product the weight, (H, H)."""
+    rows, index, _, _ = sequence.inputs
+    x = rows if index is None else rows[index]
+    kernels, own = [np.split(weights[name], len(plan.homes), axis=1) for name in ("kernel", "recurrent_kernel")]
+    return x.reshape(sequence.steps, -1, x.shape[1]), kernels, own + [weights[name] for name in plan.cell.extra]
 
 
 def _dropped(x: np.ndarray, drop: np.ndarray | None, n: int, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
@@ -197,7 +186,3 @@ def _rows(mask: np.ndarray | None, t: int):
 
 def _read(arrays: dict[str, np.ndarray], location: Location, t: int, rows: slice | np.ndarray) -> np.ndarray:
     return arrays[location.array][location.index, t + location.offset, rows]
-
-
-def _tuple(values):
-    return values if isinstance(values, tuple) else (values,)

@@ -131,13 +131,6 @@ class Plan:
         return runs
 
     @cached_property
-    def one_gradient(self) -> bool:
-        """Whether the recurrent weights' gradients, and the bias's, come of the same dz as the inputs' weights'."""
-        first, *others = self.together
-        own = len(first) == len(self.cell.gates) and first[0].dtarget == 0
-        return own and not others and not self.cell.split_bias
-
-    @cached_property
     def homes(self) -> list[int]:
         """The blocks that hold the gates' input parts before the step."""
         return [self.locations[f"x_{gate}"].index for gate in self.cell.gates]

@@ -14,6 +14,7 @@ import pickle
 import platform
 import re
 import time
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -97,14 +98,14 @@ def _say_not_kept(error: OSError) -> None:
     )
 
 
-def called_functions(function: FunctionType) -> list[FunctionType]:
+def called_functions(function: Callable) -> list[Callable]:
     """Return the plain functions among the global names that a function uses."""
     names = dict.fromkeys(i.argval for i in dis.get_instructions(function) if i.opname == "LOAD_GLOBAL")
     values = (function.__globals__.get(name) for name in names)
     return [value for value in values if isinstance(value, FunctionType)]
 
 
-def fingerprint(functions: list[FunctionType], sources: list[str]) -> str | None:
+def fingerprint(functions: Sequence[Callable], sources: list[str]) -> str | None:
     """Return a digest of functions, of those they call, and of generated code.
 
     None if one of the functions stands outside the package, where a change of what it calls goes unseen: such a

@@ -1,9 +1,15 @@
-"""How a Python function is compiled: what numba is asked for, and the two instructions that it has no name for."""
+"""How a Python function becomes machine code: what numba is asked for, and two instructions that it has no name for.
+
+Three kinds of functions are compiled. A *kernel* is called from Python; `workers.parallel_kernel` makes those that
+several threads share. A *device function* is called by kernels only. An *inlined* function is compiled into each of its
+callers, so that a loop around it vectorises.
+"""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -14,13 +20,16 @@ from numba.extending import intrinsic, overload
 
 from .cache import KernelCache
 
-# error_model="numpy": no ZeroDivision branch, without which loops with a division do not vectorise.
-# Of fastmath only "contract" (a*b + c in one rounding): NaN and infinity keep their meaning, sums keep their order.
 # Made at the import, which forks wait for: numba has a lock for it that is not the compiler's.
 cpu_target.target_context  # noqa: B018
 
-FLAGS = {"error_model": "numpy", "fastmath": {"contract"}}
-EXACT = {"error_model": "numpy"}  # NumPy's own bits
+# error_model="numpy": no ZeroDivision branch, with which loops with a division do not vectorise.
+# Of fastmath only "contract" (a*b + c in one rounding): NaN and infinity keep their meaning, sums keep their order.
+FLAGS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
+EXACT: dict[str, Any] = {"error_model": "numpy"}  # NumPy's own bits
+
+_njit: Any = numba.njit  # whose annotations lack some of its options
+_overload: Any = overload
 
 
 def kernel(function: Callable, name: str | None = None, flags: dict = FLAGS) -> Callable:
@@ -35,15 +44,15 @@ def kernel(function: Callable, name: str | None = None, flags: dict = FLAGS) -> 
     flags : dict
         `FLAGS` or `EXACT`; of what is inlined too.
     """
-    dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, **flags)(function)
+    dispatcher = _njit(nogil=True, no_cfunc_wrapper=True, **flags)(function)
     if name is not None:
         function.__qualname__ = name
         dispatcher._cache = KernelCache(name)
-    dispatcher.compile = _uncollected(dispatcher.compile)
+    dispatcher.compile = _without_collector(dispatcher.compile)
     return dispatcher
 
 
-def _uncollected(compile_for: Callable) -> Callable:
+def _without_collector(compile_for: Callable) -> Callable:
     """Let a kernel be compiled without the garbage collector, which took an eighth of the time, for nothing."""
 
     def compiled(signature):
@@ -59,19 +68,19 @@ def _uncollected(compile_for: Callable) -> Callable:
     return compiled
 
 
-def part(function: Callable) -> Callable:
-    """Compile `function` for kernels to call, without a way in from Python: that takes less time."""
-    return numba.njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **FLAGS)(function)
+def device_function(function: Callable) -> Callable:
+    """Compile `function` for kernels to call, without a way in from Python: that compiles in a sixth less time."""
+    return _njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **FLAGS)(function)
 
 
 def inlined(function: Callable) -> Callable:
     """Compile `function` into each of its callers: numba's own inlining, which the vectoriser can see through."""
-    return numba.njit(inline="always", **FLAGS)(function)
+    return _njit(inline="always", **FLAGS)(function)
 
 
 def compiled_form(function: Callable) -> Callable:
     """Decorate a chooser of compiled code for a plain function: called with types, it returns an implementation."""
-    return overload(function, inline="always", jit_options=FLAGS)
+    return _overload(function, inline="always", jit_options=FLAGS)
 
 
 def float_type(typ) -> np.dtype:

@@ -30,7 +30,7 @@ def _whole(builder, vector, size):
 
 
 def _masked(builder, vector, size, array, column):
-    """Return how the part of a vector is loaded and stored that lies between `column` and the end of a row."""
+    """Return how the part of a vector between `column` and the end of a row, the tail, is loaded and stored."""
     lanes, index = vector.count, ir.IntType(64)
     wide, mask = ir.VectorType(index, lanes), ir.VectorType(ir.IntType(1), lanes)
     _, width = cgutils.unpack_tuple(builder, array.shape, 2)
@@ -51,7 +51,7 @@ def _masked(builder, vector, size, array, column):
     )
 
 
-def tile(rows: int, vectors: int, turned: bool = False, picked: bool = False) -> Callable:
+def tile(rows: int, vectors: int, transposed: bool = False, of_kept: bool = False) -> Callable:
     """Return compiled code for ``C[i:i+rows, k:k+columns] += A[i:i+rows] @ B[:, j:j+columns]``.
 
     The sums of the tile stay in registers over the whole inner axis, one multiply-add an entry and step, in the order
@@ -61,16 +61,16 @@ def tile(rows: int, vectors: int, turned: bool = False, picked: bool = False) ->
     ----------
     rows : int
     vectors : int
-        The tile's columns in vector registers; 0 for one of which only what lies before the end of a row counts.
-    turned : bool
+        The tile's columns in vector registers; 0 for the tail of a row, less than a register.
+    transposed : bool
         Whether A comes transposed, (K, R).
-    picked : bool
-        Whether only some features count, those in `picks`: columns of A and rows of B; if turned, columns of A and
-        rows of C, and i counts picks.
+    of_kept : bool
+        Whether only some features count, those whose indices are in the array `kept`: columns of A and rows of B; if
+        transposed, columns of A and rows of C, and i counts kept indices.
     """
 
     @intrinsic
-    def add_tile(typingctx, C, A, B, i, j, k, picks):
+    def add_tile(typingctx, C, A, B, i, j, k, kept):
         lanes, size = VECTOR * 8 // C.dtype.bitwidth, C.dtype.bitwidth // 8
 
         def codegen(context, builder, signature, args):
@@ -87,17 +87,17 @@ def tile(rows: int, vectors: int, turned: bool = False, picked: bool = False) ->
             i, j, k = args[3:6]
             load, store = _whole(builder, vector, size) if vectors else _masked(builder, vector, size, b, j)
             inner = cgutils.unpack_tuple(builder, b.shape, 2)[0]
-            if picked:
-                chosen = context.make_array(picks)(context, builder, args[6])
-                (inner,) = (inner,) if turned else cgutils.unpack_tuple(builder, chosen.shape, 1)
+            if of_kept:
+                indices = context.make_array(kept)(context, builder, args[6])
+                inner = inner if transposed else cgutils.unpack_tuple(builder, indices.shape, 1)[0]
 
-            def pick(n):
-                return builder.load(builder.gep(chosen.data, [n]))
+            def index_of(n):
+                return builder.load(builder.gep(indices.data, [n]))
 
             steps = [index(v * lanes) for v in range(max(vectors, 1))]
             columns = [builder.add(j, step) for step in steps]
             lines = [builder.add(i, index(r)) for r in range(rows)]
-            lines = [pick(line) for line in lines] if picked and turned else lines
+            lines = [index_of(line) for line in lines] if of_kept and transposed else lines
             places = [at(c, line, builder.add(k, step)) for line in lines for step in steps]
             start = [load(place) for place in places]
 
@@ -106,11 +106,11 @@ def tile(rows: int, vectors: int, turned: bool = False, picked: bool = False) ->
             builder.position_at_end(loop)
             p = builder.phi(index)
             sums = [builder.phi(vector) for _ in places]
-            feature = pick(p) if picked and not turned else p
+            feature = index_of(p) if of_kept and not transposed else p
             right = [load(at(b, feature, column)) for column in columns]
             added = []
             for line in lines:
-                left = builder.load(at(a, p, line) if turned else at(a, line, feature))
+                left = builder.load(at(a, p, line) if transposed else at(a, line, feature))
                 left = builder.insert_element(undefined, left, ir.IntType(32)(0))
                 left = builder.shuffle_vector(left, undefined, first)
                 for value in right:
@@ -131,6 +131,6 @@ def tile(rows: int, vectors: int, turned: bool = False, picked: bool = False) ->
                 store(end, place)
             return context.get_dummy_value()
 
-        return types.void(C, A, B, i, j, k, picks), codegen
+        return types.void(C, A, B, i, j, k, kept), codegen
 
     return add_tile

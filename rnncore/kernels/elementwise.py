@@ -22,36 +22,29 @@ from ..compiler.cache import called_functions
 from ..compiler.jit import clipped, compiled_form, float_type, from_source, inlined, power_of_two
 
 
-def _horner_7(c):
-    c2, c3, c4, c5, c6, c7 = c[2:8]
-    return inlined(lambda r: r + r * r * (c2 + r * (c3 + r * (c4 + r * (c5 + r * (c6 + r * c7))))))
+def _exp_minus_1(c):
+    """Return the compiled sum ``r + c[2] r^2 + c[3] r^3 + ...``, by Horner's rule."""
+    nested = f"c{len(c) - 1}"
+    for k in range(len(c) - 2, 1, -1):
+        nested = f"c{k} + r * ({nested})"
+    names = {f"c{k}": value for k, value in enumerate(c)}
+    return inlined(from_source(f"def exp_minus_1(r): return r + r * r * ({nested})", names, "exp_minus_1"))
 
 
-def _horner_13(c):
-    c8, c9, c10, c11, c12, c13 = c[8:14]
-    c2, c3, c4, c5, c6, c7 = c[2:8]
-
-    def exp_minus_1(r):
-        high = c8 + r * (c9 + r * (c10 + r * (c11 + r * (c12 + r * c13))))
-        return r + r * r * (c2 + r * (c3 + r * (c4 + r * (c5 + r * (c6 + r * (c7 + r * high))))))
-
-    return inlined(exp_minus_1)
-
-
-# mantissa bits, polynomial, range of finite exp(x), ln 2 in two parts
+# mantissa bits, degree of the polynomial, range of finite exp(x), ln 2 in two parts
 _FLOATS = {
-    "float32": (23, _horner_7, -87.3, 88.0, 0.693359375, -2.12194440e-4),
-    "float64": (52, _horner_13, -708.3, 709.0, 0.693145751953125, 1.42860682030941723212e-6),
+    "float32": (23, 7, -87.3, 88.0, 0.693359375, -2.12194440e-4),
+    "float64": (52, 13, -708.3, 709.0, 0.693145751953125, 1.42860682030941723212e-6),
 }
 
 
 def _compiled(dtype: str):
     """Return sigmoid and tanh of scalars of `dtype`. Every constant is typed: a literal would be a float64."""
-    mantissa, polynomial, low, high, ln2_high, ln2_low = _FLOATS[dtype]
+    mantissa, degree, low, high, ln2_high, ln2_low = _FLOATS[dtype]
     real = np.dtype(dtype).type
     low, high, ln2_high, ln2_low = real(low), real(high), real(ln2_high), real(ln2_low)
     log2_e, rounder, one, two = real(1 / np.log(2)), real(1.5 * 2**mantissa), real(1), real(2)
-    exp_minus_1 = polynomial([real(1 / factorial(k)) for k in range(14)])
+    exp_minus_1 = _exp_minus_1([real(1 / factorial(k)) for k in range(degree + 1)])
 
     @inlined
     def parts(x):

@@ -6,39 +6,39 @@ axis, whatever tile it falls into: results do not depend on how rows are split o
 
 from __future__ import annotations
 
-from ..compiler.jit import inlined, part
+from ..compiler.jit import device_function, inlined
 from ..compiler.tile import TILE_ROWS, TILE_VECTORS, VECTOR, tile
 
 ROW = 2 * TILE_VECTORS  # registers of a tile of one row: so wide, B is read from end to end
 
 
-def _product(turned: bool, picked: bool = False):
-    """Return the compiled product for A (R, K), or turned: (K, R); and that of columns of one row.
+def _product(transposed: bool = False, of_kept: bool = False):
+    """Return the compiled product for A (R, K), or transposed: (K, R); and that of the columns of one row.
 
-    With `picked` only the features in `picks`, an array, count: see `tile`.
+    With `of_kept` only the features in the array `kept` count: see `tile`.
     """
-    wide, slim = (tile(TILE_ROWS, vectors, turned, picked) for vectors in (TILE_VECTORS, 0))
-    long = not (turned or picked)  # of these there are single rows only at an end: not worth the time to compile
-    long_row, wide_row, slim_row = (tile(1, vectors, turned, picked) for vectors in (ROW, TILE_VECTORS, 0))
+    full, tail = (tile(TILE_ROWS, vectors, transposed, of_kept) for vectors in (TILE_VECTORS, 0))
+    long = not (transposed or of_kept)  # of these there are single rows only at an end: not worth the time to compile
+    long_row, full_row, tail_row = (tile(1, vectors, transposed, of_kept) for vectors in (ROW, TILE_VECTORS, 0))
 
-    def row_product(C, A, B, i, first, picks=0):
+    def row_product(C, A, B, i, first, kept=0):
         """Add the product to row i, as below."""
         columns, lanes, j = B.shape[1], VECTOR // C.itemsize, 0
         while long and j + ROW * lanes <= columns:
-            long_row(C, A, B, i, j, first + j, picks)
+            long_row(C, A, B, i, j, first + j, kept)
             j += ROW * lanes
         while j + TILE_VECTORS * lanes <= columns:
-            wide_row(C, A, B, i, j, first + j, picks)
+            full_row(C, A, B, i, j, first + j, kept)
             j += TILE_VECTORS * lanes
         while j < columns:
-            slim_row(C, A, B, i, j, first + j, picks)
+            tail_row(C, A, B, i, j, first + j, kept)
             j += lanes
 
     # numba names machine code by this and a count kept a process: from disk, two of one name would meet
-    row_product.__qualname__ += f".{turned}.{picked}"
-    row_product = part(row_product)
+    row_product.__qualname__ += f".{transposed}.{of_kept}"
+    row_product = device_function(row_product)
 
-    def product(C, A, B, begin, end, first, picks=0):
+    def product(C, A, B, begin, end, first, kept=0):
         """Add the product to the rows from `begin` to `end` of C, (R, N) += A @ B (K, N); rows C-contiguous.
 
         C may have more columns: N are meant, from `first` on.
@@ -49,23 +49,23 @@ def _product(turned: bool, picked: bool = False):
         j = 0
         while j + TILE_VECTORS * lanes <= columns:
             for i in range(begin, fours, TILE_ROWS):
-                wide(C, A, B, i, j, first + j, picks)
+                full(C, A, B, i, j, first + j, kept)
             j += TILE_VECTORS * lanes
         while j < columns:
             for i in range(begin, fours, TILE_ROWS):
-                slim(C, A, B, i, j, first + j, picks)
+                tail(C, A, B, i, j, first + j, kept)
             j += lanes
         for i in range(fours, end):
-            row_product(C, A, B, i, first, picks)
+            row_product(C, A, B, i, first, kept)
 
-    product.__qualname__ += f".{turned}.{picked}"
-    return part(product), row_product
+    product.__qualname__ += f".{transposed}.{of_kept}"
+    return device_function(product), row_product
 
 
-add_product, add_row_product = _product(turned=False)
-add_turned_product, _ = _product(turned=True)
-add_picked_product, _ = _product(turned=False, picked=True)
-add_picked_turned_product, _ = _product(turned=True, picked=True)
+add_product, add_row_product = _product()
+add_transposed_product, _ = _product(transposed=True)
+add_kept_product, _ = _product(of_kept=True)
+add_kept_transposed_product, _ = _product(transposed=True, of_kept=True)
 
 
 # Loops rather than slices assigned to: numba takes seconds to compile each of those. A row by itself: a loop over the
@@ -86,14 +86,14 @@ def clear_row(target):
         target[j] = 0
 
 
-@part
+@device_function
 def clear_rows(matrix, begin, end):
     """Set rows of a matrix to 0."""
     for i in range(begin, end):
         clear_row(matrix[i])
 
 
-@part
+@device_function
 def clear_columns(matrix, first, end):
     """Set columns of a matrix to 0."""
     for i in range(matrix.shape[0]):
@@ -107,7 +107,7 @@ def add_row(target, source):
         target[j] += source[j]
 
 
-@part
+@device_function
 def add_sums(total, matrix, scratch):
     """Add what the rows of a matrix add up to: sums of sums, whose error grows more slowly."""
     clear_row(scratch)
@@ -144,31 +144,31 @@ def add_multiplied_row(target, source, factor):
         target[j] += source[j] * factor[j]
 
 
-@part
-def copy_rows(target, source, place, begin, end):
-    """Fill rows of a matrix with those of another that `place` names."""
+@device_function
+def copy_rows(target, source, index, begin, end):
+    """Fill the rows from `begin` to `end` of a matrix: row i with row index[i] of another."""
     for i in range(begin, end):
-        copy_row(target[i], source[place[i]])
+        copy_row(target[i], source[index[i]])
 
 
-@part
-def aligned(room):
-    """Return what of an array begins where a vector register does: to be read fast."""
-    return room[-room.ctypes.data % VECTOR // room.itemsize :]
+@device_function
+def aligned(array):
+    """Return what of a flat array begins where a vector register does: it is read faster."""
+    return array[-array.ctypes.data % VECTOR // array.itemsize :]
 
 
-@part
-def own_columns(room, before, weights, which, units, first, end):
-    """Return the columns from `first` to `end` of some of the weights that lie side by side, in one; and room for sums.
+@device_function
+def own_columns(scratch, before, weights, which, units, first, end):
+    """Copy the columns from `first` to `end` of P of the weights that lie side by side, where one thread reads them.
 
-    (K, P*width) and (P, width), for P weights; they lie in a part of `room` that is theirs, behind what those columns
-    of `before` other weights take.
+    Return them, (K, P*width), and a place for sums, (P, width). Both lie in a part of `scratch` that no other thread
+    uses, behind what those columns of `before` other weights take.
     """
     width, inner = end - first, weights.shape[0]
     begin = (inner + 1) * (before * units + len(which) * first)
     size = len(which) * width
-    own = room[begin : begin + inner * size].reshape(inner, size)
-    sums = room[begin + inner * size : begin + (inner + 1) * size].reshape(len(which), width)
+    own = scratch[begin : begin + inner * size].reshape(inner, size)
+    sums = scratch[begin + inner * size : begin + (inner + 1) * size].reshape(len(which), width)
     for k in range(inner):
         for q in range(len(which)):
             column = which[q] * units + first
@@ -176,25 +176,23 @@ def own_columns(room, before, weights, which, units, first, end):
     return own, sums
 
 
-@part
+@device_function
 def carry(states, before, after, r0, r1):
-    """Give rows in the slot `after` the states they have in the one `before`."""
+    """Give the rows from r0 to r1 in the slot `after` the states that they have in the slot `before`."""
     for s in range(states.shape[0]):
-        source, target = states[s, before, r0:r1].reshape(-1), states[s, after, r0:r1].reshape(-1)
-        for j in range(source.size):
-            target[j] = source[j]
+        for r in range(r0, r1):
+            copy_row(states[s, after, r], states[s, before, r])
 
 
-@part
+@device_function
 def carry_backward(dstates, t, r0, r1):
-    """Add to the states' gradients of rows at step t those that they have at step t + 1."""
+    """Add to the states' gradients of the rows from r0 to r1 at step t those that they have at step t + 1."""
     for s in range(dstates.shape[0]):
-        before, after = dstates[s, t, r0:r1].reshape(-1), dstates[s, t + 1, r0:r1].reshape(-1)
-        for j in range(before.size):
-            before[j] += after[j]
+        for r in range(r0, r1):
+            add_row(dstates[s, t, r], dstates[s, t + 1, r])
 
 
-@part
+@device_function
 def recurrent(target, source, weight, scratch, drop, n, r0):
     """``target += (source * drop[n]) @ weight`` on the rows from r0 on; an empty `drop` drops nothing."""
     rows = source.shape[0]
@@ -206,21 +204,21 @@ def recurrent(target, source, weight, scratch, drop, n, r0):
     add_product(target, source, weight, 0, rows, 0)
 
 
-@part
-def recurrent_backward(dsource, dtarget, turned, scratch, drop, n, r0):
-    """``dsource += (dtarget @ turned) * drop[n]``, `turned` being the weight transposed."""
+@device_function
+def recurrent_backward(dsource, dtarget, transposed, scratch, drop, n, r0):
+    """``dsource += (dtarget @ transposed) * drop[n]``, `transposed` being the weight's transpose."""
     rows = dsource.shape[0]
     added = dsource
     if drop.shape[0]:
         added = scratch[r0 : r0 + rows]
         clear_rows(added, 0, rows)
-    add_product(added, dtarget, turned, 0, rows, 0)
+    add_product(added, dtarget, transposed, 0, rows, 0)
     if drop.shape[0]:
         for i in range(rows):
             add_multiplied_row(dsource[i], added[i], drop[n, r0 + i])
 
 
-@part
+@device_function
 def end_of_run(mask, t, r0, end):
     """Return the end of the rows from r0 on that all take step t, or all do not; an empty `mask`: all take it."""
     r1 = r0 if mask.shape[0] else end

@@ -12,7 +12,7 @@ any other           a number, the same for the whole step, in the weight's dtype
 It returns the new w, then the new slots in the order of its arguments. Before it, ``w - w * decay`` decays the weight.
 
 Compiled code computes what NumPy does, bit for bit: no product and sum are contracted into one rounding. So parts,
-threads and backends change no bit, and a row that is updated later comes to what it would have been at the time.
+threads and backends change no bit, and deferred updates give a row what it would have been at the time.
 
 Sizes: V rows of D entries, N look-ups, U distinct rows among them, T steps, S numbers a step.
 """
@@ -23,7 +23,6 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import cache
 from string import Template
-from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
@@ -31,10 +30,9 @@ import numpy as np
 from ..compiler import pool
 from ..compiler.pool import Job
 
-HANDS = 64  # that rows are dealt into for the threads: how much work a word's row is goes by its rank
-LONGEST = 1024  # steps that a row may be behind
-CHECK = 16  # steps of a late row between two looks at whether they still move its weights
-RUNS = 4, 1  # of its steps taken in one go, while there are so many: what they change stays in registers
+SHARDS = 64  # of a table's rows, dealt out one by one: frequent words, whose rows are more work, have neighbouring ids
+LONGEST = 1024  # steps that a row's updates may be deferred
+CHECK = 16  # deferred steps between two looks at whether they still move a row's weights
 BLOCK = 32768  # entries that NumPy updates at a time: with slots and temporaries they fit a core's second-level cache
 FLOPS = 20  # of an entry's update: its square root and its division count for several
 
@@ -55,7 +53,7 @@ MOMENTS = {"square": square, "size": size}
 class Rule(NamedTuple):
     """An update, and what its arguments are."""
 
-    update: FunctionType
+    update: Callable
     arguments: tuple[str, ...]
     moment: str | None
     slots: tuple[str, ...]
@@ -80,7 +78,7 @@ class Rule(NamedTuple):
 
 
 @cache
-def rule(update: FunctionType, slots: frozenset[str]) -> Rule:
+def rule(update: Callable, slots: frozenset[str]) -> Rule:
     """Return the rule of an update whose slots have these names."""
     arguments = tuple(inspect.signature(update).parameters)
     moment = next((name for name in arguments if name in MOMENTS), None)
@@ -90,11 +88,11 @@ def rule(update: FunctionType, slots: frozenset[str]) -> Rule:
 
 
 class Kernels(NamedTuple):
-    """A rule's compiled loops; each takes its arrays, then the first entry, row or hand, and the end of them."""
+    """A rule's compiled loops; each takes its arrays, then the first entry or shard, and the end of them."""
 
     whole: Callable  # flat arrays: w, g, *slots, numbers
-    rows: Callable  # w, g (U, D), moment (U, D), *slots, numbers, ids (U,); shared out as `lookups.summing`
-    late: Callable  # w, *slots, history (T, S), done (V,), ids (N,), most (S,), small: see `LateRows`
+    rows: Callable  # w, g (U, D), moment (U, D), *slots, numbers, ids (U,)
+    catch_up: Callable  # w, *slots, history (T, S), applied (V,), ids (N,), largest (S,), small: see `DeferredUpdates`
 
 
 @cache
@@ -102,10 +100,10 @@ def kernels(rule: Rule) -> Kernels | None:
     """Return the compiled loops; None for an update that stands outside the package, which is left to NumPy."""
     from ..compiler.cache import called_functions, fingerprint
     from ..compiler.jit import EXACT, from_source, inlined
-    from ..compiler.workers import shared
+    from ..compiler.workers import parallel_kernel
     from . import elementwise
 
-    moment = MOMENTS.get(rule.moment)
+    moment = MOMENTS[rule.moment] if rule.moment else None
     pieces = _pieces(rule)
     sources = [loop.substitute(pieces) for loop in _LOOPS.values()]
     key = fingerprint([rule.update, *([moment] if moment else [])], sources)
@@ -113,13 +111,20 @@ def kernels(rule: Rule) -> Kernels | None:
         return None
     for called in called_functions(rule.update):
         elementwise.register(called)
-    names = {"update": inlined(rule.update), "moment": moment and inlined(moment), "HANDS": HANDS, "CHECK": CHECK}
+    names = {"update": inlined(rule.update), "moment": moment and inlined(moment), "SHARDS": SHARDS, "CHECK": CHECK}
     return Kernels(
         *(
-            shared(from_source(source, names, name), f"{rule.update.__qualname__}.{name}.{key}", EXACT)
+            parallel_kernel(from_source(source, names, name), f"{rule.update.__qualname__}.{name}.{key}", EXACT)
             for name, source in zip(_LOOPS, sources, strict=True)
         )
     )
+
+
+def _compiled(rule: Rule) -> Kernels:
+    """Return the compiled loops of a rule that has them."""
+    found = kernels(rule)
+    assert found is not None
+    return found
 
 
 _LOOPS = {
@@ -134,25 +139,25 @@ def whole(w, g, $slots numbers, begin, end):
     "rows": Template("""
 def rows(table, gradients, moments, $tables numbers, ids, begin, end):
     $unpack
-    for hand in range(begin, end):
-        for u in range(hand, ids.shape[0], HANDS):
+    for shard in range(begin, end):
+        for u in range(shard, ids.shape[0], SHARDS):
             i = ids[u]
             w, g, m = table[i], gradients[u], moments[u]
             $views
             for n in range(w.shape[0]):
                 $step_row
 """),
-    "late": Template("""
-def late(table, $tables history, done, ids, most, small, begin, end):
+    "catch_up": Template("""
+def catch_up(table, $tables history, applied, ids, largest, small, begin, end):
     steps, zero = history.shape[0], history.dtype.type(0)
     for k in range(ids.shape[0]):
         i = ids[k]
-        if i % HANDS < begin or i % HANDS >= end or done[i] == steps:
+        if i % SHARDS < begin or i % SHARDS >= end or applied[i] == steps:
             continue
-        t, done[i] = done[i], steps
+        t, applied[i] = applied[i], steps
         w = table[i]
         $views
-        untouched = most[-1] == zero
+        untouched = largest[-1] == zero
         for n in range(w.shape[0]):
             untouched &= $untouched
         if untouched:
@@ -160,60 +165,41 @@ def late(table, $tables history, done, ids, most, small, begin, end):
         while t < steps:
             until, moves = min(t + CHECK, steps), True
             if small and until < steps:
-                numbers, moves = most, False
+                numbers, moves = largest, False
                 $unpack
                 for n in range(w.shape[0]):
                     $change
                     moves |= not abs(change) <= abs(w[n]) * small
                 if not moves:
-                    until = steps$runs
-"""),
-}
-_RUN = Template("""
-            while t + $count <= until:
+                    until = steps
+            while t < until:
+                numbers = history[t]
                 $unpack
                 if moves:
                     for n in range(w.shape[0]):
-                        $take
-                        $steps
-                        $put
+                        $step_idle
                 else:
                     for n in range(w.shape[0]):
-                        $take_slots
-                        $steps_of_slots
-                        $put_slots
-                t += $count""")
+                        $step_slots
+                t += 1
+"""),
+}
 
 
 def _pieces(rule: Rule) -> dict[str, str]:
     """Return what the loops leave open: a slot is the table t0, whose row is s0; a number is c0."""
-    tables, slots, held = ([f"{letter}{n}" for n in range(len(rule.slots))] for letter in "tse")
+    tables, slots = ([f"{letter}{n}" for n in range(len(rule.slots))] for letter in "ts")
     numbers = [f"c{n}" for n in range(len(rule.numbers))]
     entries = [f"{slot}[n]" for slot in slots]
 
-    def step(targets: list[str], *sources: str, slots: list[str] = entries, numbers: list[str] = numbers) -> str:
-        taken = dict(zip(("w", "g", rule.moment, *rule.slots), (*sources, *slots), strict=True))
-        taken |= dict(zip(rule.numbers, numbers, strict=True))
-        if sources[0] != "zero":
-            taken["w"] += f" - {sources[0]} * {taken['decay']}"
-        return f"{', '.join(targets)} = update({', '.join(taken[name] for name in rule.arguments)})"
+    def step(first: str, w: str, g: str, moment: str, after: Sequence[str] = entries) -> str:
+        """Return the line that takes a step: `first` and `after` are what the new weight and slots are put into."""
+        given = {"w": w, "g": g, rule.moment: moment}
+        given |= dict(zip((*rule.slots, *rule.numbers), (*entries, *numbers), strict=True))
+        if w != "zero":
+            given["w"] += f" - {w} * {given['decay']}"
+        return f"{', '.join((first, *after))} = update({', '.join(given[name] for name in rule.arguments)})"
 
-    def run(count: int) -> str:
-        each = [[f"{number}_{k}" for number in numbers] for k in range(count)]
-        pairs = list(zip(["x", *held], after, strict=True))
-        take, put = [f"{a} = {b}" for a, b in pairs], [f"{b} = {a}" for a, b in pairs]
-        lines = {
-            "unpack": [f"{name} = history[t + {k}, {n}]" for k in range(count) for n, name in enumerate(each[k])],
-            "take": take,
-            "steps": [step(["x", *held], "x", "zero", "zero", slots=held, numbers=own) for own in each],
-            "put": put,
-            "take_slots": take[1:],
-            "steps_of_slots": [step(["_", *held], "zero", "zero", "zero", slots=held, numbers=own) for own in each],
-            "put_slots": put[1:],
-        }
-        return _RUN.substitute({name: "; ".join(line) or "pass" for name, line in lines.items()}, count=count)
-
-    after = ["w[n]", *entries]
     return {
         "tables": "".join(f"{table}, " for table in tables),
         "slots": "".join(f"{slot}, " for slot in slots),
@@ -221,32 +207,32 @@ def _pieces(rule: Rule) -> dict[str, str]:
         "views": "; ".join(f"{slot} = {table}[i]" for slot, table in zip(slots, tables, strict=True)),
         "unpack": "; ".join(f"{number} = numbers[{n}]" for n, number in enumerate(numbers)),
         "untouched": " and ".join(f"{entry} == zero" for entry in entries) or "True",
-        "step_whole": step(after, "w[n]", "g[n]", "moment(g[n])"),
-        "step_row": step(after, "w[n]", "g[n]", "m[n]"),
-        "change": step(["change", *"_" * len(entries)], "zero", "zero", "zero"),
-        "runs": "".join(map(run, RUNS)),
+        "step_whole": step("w[n]", "w[n]", "g[n]", "moment(g[n])"),
+        "step_row": step("w[n]", "w[n]", "g[n]", "m[n]"),
+        "step_idle": step("w[n]", "w[n]", "zero", "zero"),
+        "step_slots": step("_", "zero", "zero", "zero"),
+        "change": step("change", "zero", "zero", "zero", "_" * len(entries)),
     }
 
 
 def step_whole(rule: Rule, w, g, slots: Sequence[np.ndarray], numbers: np.ndarray) -> Job:
     """Return what changes C-contiguous arrays in place, compiled."""
     flat = [array.reshape(-1) for array in (w, np.ascontiguousarray(g), *slots)]
-    return Job(kernels(rule).whole, (*flat, numbers), w.size, FLOPS * w.size)
+    return Job(_compiled(rule).whole, (*flat, numbers), w.size, FLOPS * w.size)
 
 
 def step_rows(rule: Rule, w, slots: Sequence[np.ndarray], g, moment, numbers: np.ndarray, ids: np.ndarray) -> Job:
     """Return what changes the rows `ids` (U,), each there once, of C-contiguous tables in place, compiled."""
-    return Job(kernels(rule).rows, (w, g, moment, *slots, numbers, ids), HANDS, FLOPS * g.size)
+    return Job(_compiled(rule).rows, (w, g, moment, *slots, numbers, ids), SHARDS, FLOPS * g.size)
 
 
-class LateRows:
+class DeferredUpdates:
     """A table whose rows without a gradient wait for their updates until they are next used or read.
 
     A step changes every row: without a gradient, momentum goes on. What it does to a row depends on the row and on the
-    step's numbers alone. So these are kept, and rows are brought up to date later, many steps in one go: to the same
-    bits, in however many goes and by however many threads. That takes no more arithmetic than at once, and less
-    memory traffic; and next to nothing once a row's change is too small to change its weights. Rows that were never
-    touched cost nothing.
+    step's numbers alone. So these are kept, and a row gets its pending updates later, many steps at once, to the same
+    bits. That takes no more arithmetic and less memory traffic, and next to nothing once a row's change is too small to
+    change its weights. Rows that were never touched cost nothing.
 
     Parameters
     ----------
@@ -263,35 +249,35 @@ class LateRows:
         self.rule, self.w, self.slots = rule, w, slots
         self.history = np.empty((LONGEST, len(rule.numbers)), w.dtype)
         self.steps = 0  # in the history
-        self.most = np.zeros(len(rule.numbers), w.dtype)  # of each number in the history
-        self.done = np.zeros(len(w), np.int64)  # of the steps, by row
+        self.largest = np.zeros(len(rule.numbers), w.dtype)  # of each number in the history
+        self.applied = np.zeros(len(w), np.int64)  # of these steps, by row
         # Of a weight: a quarter of half a unit in its last place, where that is smallest.
         self.small = np.finfo(w.dtype).eps / (16 if fades else np.inf)
 
     def step(self, g: np.ndarray, moment: np.ndarray, numbers: np.ndarray, ids: np.ndarray) -> Job:
-        """Take a step later, but for the rows `ids` (U,), each there once: return what takes it with these.
+        """Defer a step of all rows but `ids` (U,), each there once, and return what takes it with these.
 
         `g` and `moment`, (U, D), may be filled until it does.
         """
-        self.settle(None if self.steps == LONGEST else ids)
+        self.flush(None if self.steps == LONGEST else ids)
         self.history[self.steps] = numbers
-        self.most = np.maximum(self.most, numbers) if self.steps else numbers
+        self.largest = np.maximum(self.largest, numbers) if self.steps else numbers
         self.steps += 1
-        self.done[ids] = self.steps
+        self.applied[ids] = self.steps
         return step_rows(self.rule, self.w, self.slots, g, moment, numbers, ids)
 
-    def owed(self, ids: np.ndarray) -> list[Job]:
-        """Return what brings the rows `ids`, each there once, up to date: nothing where they are."""
-        behind = self.steps * len(ids) - int(self.done[ids].sum())
+    def pending(self, ids: np.ndarray) -> list[Job]:
+        """Return what takes the pending updates of the rows `ids`, each there once: nothing where there are none."""
+        behind = self.steps * len(ids) - int(self.applied[ids].sum())
         if not behind:
             return []
-        arrays = (self.history[: self.steps], self.done, ids, self.most, self.small)
+        arrays = (self.history[: self.steps], self.applied, ids, self.largest, self.small)
         work = behind * self.w.shape[1] * FLOPS
-        return [Job(kernels(self.rule).late, (self.w, *self.slots, *arrays), HANDS, work)]
+        return [Job(_compiled(self.rule).catch_up, (self.w, *self.slots, *arrays), SHARDS, work)]
 
-    def settle(self, ids: np.ndarray | None = None) -> None:
-        """Bring the rows `ids`, each there once, up to date; by default all."""
+    def flush(self, ids: np.ndarray | None = None) -> None:
+        """Take the pending updates of the rows `ids`, each there once; by default of all."""
         if self.steps:
-            pool.run(*self.owed(np.arange(len(self.w)) if ids is None else ids))
+            pool.run(*self.pending(np.arange(len(self.w)) if ids is None else ids))
         if ids is None:
-            self.steps, self.done[:] = 0, 0
+            self.steps, self.applied[:] = 0, 0

@@ -17,7 +17,7 @@ import numpy as np
 from .. import config, regularizers
 from ..configured import Configured, snake_case
 from ..lock import engine_lock, locked
-from ..sparse import LookUps
+from ..sparse import EmbeddedRows
 from .chain import Chain
 from .checks import checked_array, checked_mask, checked_shape, flag, inspected, not_finite
 
@@ -83,7 +83,7 @@ def _recorded(build: Callable) -> Callable:
         except BaseException:
             self.weight_names = []
             raise
-        self.built, self.input_shape = True, shape and (None, *shape[1:])
+        self.built, self.input_shape, self._parts = True, shape and (None, *shape[1:]), self.walk()
 
     return recorded
 
@@ -113,8 +113,9 @@ def _placed(constructor: Callable) -> Callable:
 
 def _takes(cls: type, name: str) -> bool:
     """Return whether the constructor of a class, or of one that it comes from, has an argument of that name."""
-    constructors = (vars(base).get("__init__") for base in cls.__mro__)
-    return any(name in inspect.signature(each).parameters for each in constructors if each)
+    return any(
+        name in inspect.signature(vars(base)["__init__"]).parameters for base in cls.__mro__ if "__init__" in vars(base)
+    )
 
 
 class Layer(Configured):
@@ -150,7 +151,8 @@ class Layer(Configured):
 
     input_ranks = (2, 64)  # least and most number of axes of x
     input_kind = "float"
-    takes_look_ups = False  # whether `call` takes `LookUps` too, from an embedding before the layer
+    casts = True  # whether `call` gets floats in the layer's dtype, and not as they come
+    takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
     declared_shape: tuple[int | None, ...] | None = None
 
@@ -178,6 +180,7 @@ class Layer(Configured):
         self.regularizers: dict[str, regularizers.Regularizer] = {}  # by weight name, like the next one
         self.constraints: dict[str, Any] = {}
         self.built = False
+        self._parts: list[Layer] = []  # all that the layer is made of, once it is built: see `walk`
         self.weight_names: list[str] = []
         self.gradients: dict[str, Any] = {}
         self.input_shape: tuple[int | None, ...] | None = None
@@ -242,13 +245,10 @@ class Layer(Configured):
         """Run the layer on what `checked_input` returned, or what another layer did."""
         self.output = None  # until there is a new one: a call that fails leaves nothing to go back through
         self._caller = threading.get_ident()
-        self.output = self.call(self.cast(x), mask=mask, training=training, **inputs)
+        if self.casts and self.input_kind == "float" and not (self.takes_embedded_rows and isinstance(x, EmbeddedRows)):
+            x = np.asarray(x, self.dtype)
+        self.output = self.call(x, mask=mask, training=training, **inputs)
         return self.output
-
-    def cast(self, x: np.ndarray) -> np.ndarray:
-        """Return `x` in the dtype that the layer computes in; integers as they are, for layers that take integers."""
-        as_it_is = self.input_kind == "integer" or (self.takes_look_ups and isinstance(x, LookUps))
-        return x if as_it_is else np.asarray(x, self.dtype)
 
     @locked
     def backward(self, dy: Any) -> np.ndarray | None:
@@ -290,7 +290,8 @@ class Layer(Configured):
         if self.activity_regularizer is not None:
             dy = self._with_activity_gradient(self.output, dy)
         dx = (through or self.call_backward)(dy)
-        self.add_penalty_gradients()
+        if self.regularizers:
+            self.add_penalty_gradients()
         return dx
 
     def add_penalty_gradients(self) -> None:
@@ -306,18 +307,19 @@ class Layer(Configured):
 
     def penalty(self) -> float:
         """Return what the regularizers of the layer and its parts add to the loss, given the last output."""
-        total = 0.0
-        for part, name in self._trainable():
-            if name in part.regularizers:
-                total += part.regularizers[name](getattr(part, name))
-        for part in self.walk():
+        total, parts = 0.0, self._parts
+        if [part for part in parts if part.regularizers]:
+            for part, name in self._trainable():
+                if name in part.regularizers:
+                    total += part.regularizers[name](getattr(part, name))
+        for part in parts:
             if part.activity_regularizer is not None and part.output is not None:
                 total += sum(part.activity_regularizer(y) / len(y) for y in _flat(part.output))
         return total
 
     def constrain(self) -> None:
         """Bring every weight that has a constraint back into what it allows."""
-        for part, name in self._trainable():
+        for part, name in self._trainable() if [part for part in self._parts if part.constraints] else ():
             if name in part.constraints:
                 weight = getattr(part, name)
                 weight[...] = part.constraints[name](weight)
@@ -352,10 +354,10 @@ class Layer(Configured):
         if not least <= len(shape) <= most:
             allowed = f"{least}" if least == most else f"{least} or more"
             raise ValueError(f"{self.name}: x has shape {tuple(shape)}, {len(shape)} axes; expected {allowed}")
-        known = self.input_shape if self.input_kind == "float" and self.built else None
-        if known and shape[-1] != known[-1] and self.weights:
+        features = self.input_shape[-1] if self.input_kind == "float" and self.built and self.input_shape else None
+        if features is not None and shape[-1] != features and self.weights:
             raise ValueError(
-                f"{self.name}: x has {shape[-1]} features in shape {tuple(shape)}; the layer was built for {known[-1]}"
+                f"{self.name}: x has {shape[-1]} features in shape {tuple(shape)}; the layer was built for {features}"
             )
 
     def _checked_gradient(self, dy, output, label):

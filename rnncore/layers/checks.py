@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.scan import all_finite
-from ..sparse import RowGradient
+from ..sparse import SparseGradient
 
 
 def checked_array(value: Any, label: str, kind: str, dtype: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
@@ -57,7 +57,7 @@ def inspected(
         raise ValueError(f"{label} has shape {array.shape}; expected {tuple(shape)}")
     if filled and 0 in array.shape:
         raise ValueError(f"{label} has shape {array.shape}: axis {array.shape.index(0)} is empty; expected 1 or more")
-    where = None if kind == "integer" else not_finite(array, dtype)
+    where = not_finite(array, dtype) if kind == "float" and array.dtype.kind in "fc" else None
     if where is not None:
         raise ValueError(f"{label} is not finite in {np.dtype(dtype)}: {array[where]} at {where}")
     return array
@@ -65,7 +65,8 @@ def inspected(
 
 def plain(value: Any, label: str, dtype: Any = None) -> np.ndarray:
     """Return `value` as an array, or raise TypeError: see `check_unmasked`."""
-    check_unmasked(value, label)
+    if type(value) is not np.ndarray:
+        check_unmasked(value, label)
     return np.asarray(value, dtype)
 
 
@@ -79,12 +80,12 @@ def check_unmasked(value: Any, label: str) -> None:
         )
 
 
-def not_finite(array: np.ndarray | RowGradient, dtype: Any = None) -> tuple[int, ...] | None:
+def not_finite(array: np.ndarray | SparseGradient, dtype: Any = None) -> tuple[int, ...] | None:
     """Return the place of the first entry that is NaN, infinite or too large for `dtype`; None if there is none.
 
-    Of a `RowGradient`, the place in its rows. Nothing is copied unless there is such an entry.
+    Of a `SparseGradient`, the place in its rows. Nothing is copied unless there is such an entry.
     """
-    array = array.rows if isinstance(array, RowGradient) else array
+    array = array.rows if isinstance(array, SparseGradient) else array
     if array.dtype.kind not in "fc" or not array.size:
         return None
     if dtype is None and all_finite(array):

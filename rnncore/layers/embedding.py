@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .. import constraints, initializers, regularizers
-from ..kernels.lookups import grouped, taken
+from ..kernels.lookups import grouped
 from ..lock import locked
-from ..sparse import LookUps, RowGradient
+from ..sparse import EmbeddedRows, SparseGradient
 from .base import Layer
 from .checks import flag, positive
 
@@ -44,10 +44,10 @@ class Embedding(Layer):
     Attributes
     ----------
     embeddings : ndarray of shape (V, D)
-        Its gradient is a `RowGradient`: the touched rows only. While the model is trained, ask for it again where you
-        need it: rows that got no gradient are brought up to date then.
-    late : LateRows or None
-        What knows how, put here by an optimizer: see `kernels.updates`.
+        Its gradient is a `SparseGradient`: the touched rows only. While the model is trained, ask for the table again
+        where you need it: rows that got no gradient get their pending updates then.
+    deferred : DeferredUpdates or None
+        These updates, put here by an optimizer: see `kernels.updates`.
     """
 
     input_ranks = (1, 64)
@@ -75,7 +75,7 @@ class Embedding(Layer):
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = flag(mask_zero, f"{self.name}: mask_zero")
         self.dense_gradient = flag(dense_gradient, f"{self.name}: dense_gradient")
-        self.late = None
+        self.deferred = None
 
     @property
     def padding(self):
@@ -88,20 +88,20 @@ class Embedding(Layer):
     @property
     @locked
     def embeddings(self):
-        if self.late is not None:
-            self.late.settle()
+        if self.deferred is not None:
+            self.deferred.flush()
         return self._table
 
     @embeddings.setter
     def embeddings(self, table):
-        self.late, self._table = None, table
+        self.deferred, self._table = None, table
 
     def stored(self, name):
         return self._table if name == "embeddings" else super().stored(name)
 
     def gradient_and_weight(self, name):
         gradient = self.gradient(name)
-        if not isinstance(gradient, RowGradient):
+        if not isinstance(gradient, SparseGradient):
             return super().gradient_and_weight(name)
         return gradient.of(self), self._table
 
@@ -116,25 +116,24 @@ class Embedding(Layer):
     def __call__(self, x: Any, mask: Any = None, training: bool = False, **inputs: Any) -> np.ndarray:
         """Look up ids, an array_like of int and any shape: (..., D)."""
         y = super().__call__(x, mask, training, **inputs)
-        return np.asarray(y) if isinstance(y, LookUps) else y
+        return np.asarray(y) if isinstance(y, EmbeddedRows) else y
 
     def call(self, x, mask=None, training=False):
         self._ids = x
         few = x.size < MANY or self.activity_regularizer is not None
-        if few and self.late is None:
+        if few and self.deferred is None:
             return self._table[x]
         groups = grouped(x.reshape(-1))
-        if few:
-            self.late.settle(groups.ids)
-            return self._table[x]
-        return LookUps(taken(self._table, groups.ids, self.late), groups, x.shape, self.dense_gradient)
+        if self.deferred is not None:
+            self.deferred.flush(groups.ids)
+        return self._table[x] if few else EmbeddedRows(self._table[groups.ids], groups, x.shape, self.dense_gradient)
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
-        found = self.output if isinstance(self.output, LookUps) else None
-        if not isinstance(dy, RowGradient):
+        found = self.output if isinstance(self.output, EmbeddedRows) else None
+        if not isinstance(dy, SparseGradient):
             rows = dy.reshape(-1, self.output_dim)
-            dy = RowGradient(np.arange(len(rows)) if found is None else found.every, rows, rows.shape)
+            dy = SparseGradient(np.arange(len(rows)) if found is None else found.every, rows, rows.shape)
         gradient = dy.looked_up(self._ids.reshape(-1), self._table.shape)
         if found is not None and dy.ids is found.every:
             gradient.groups = found.groups

@@ -18,7 +18,7 @@ from ..bptt.inputs import Inputs, Sequence
 from ..cells import Cell
 from ..configured import revived
 from ..lock import locked
-from ..sparse import LookUps, RowGradient
+from ..sparse import EmbeddedRows, SparseGradient
 from .base import Layer, keeps
 from .options import OPTIONS, bound, options_of, signature_of, with_options
 from .rnn_cells import RecurrentCell, StackedRNNCells
@@ -70,7 +70,7 @@ class RNN(Layer):
     """
 
     input_ranks = (3, 3)
-    takes_look_ups = True
+    takes_embedded_rows = True
     return_sequences: bool
     return_state: bool
     go_backwards: bool
@@ -158,10 +158,10 @@ class RNN(Layer):
         taken = np.arange(steps)[:: -1 if self.go_backwards else 1]
         # (T, B): the flat position in x that each row reads at each step
         self._index = index = taken[:, None] + (np.arange(rows) if order is None else order) * steps
-        self._look_ups = x if isinstance(x, LookUps) else None
+        self._embedded = x if isinstance(x, EmbeddedRows) else None
         mask = None if mask is None else mask.reshape(-1)[index]
-        if self._look_ups is not None:
-            inputs = Inputs(x.rows.astype(self.dtype, copy=False), x.place.reshape(-1)[index.reshape(-1)])
+        if self._embedded is not None:
+            inputs = Inputs(x.rows.astype(self.dtype, copy=False), x.inverse.reshape(-1)[index.reshape(-1)])
         else:
             inputs = Inputs(np.ascontiguousarray(x).reshape(rows * steps, -1), index.reshape(-1))
         ends = []
@@ -204,23 +204,23 @@ class RNN(Layer):
     def _input_gradient(self, cell, dy, dend):
         """Run the reverse loop of the first cell, and return dL/dx.
 
-        Of look-ups it is a `RowGradient`: an entry each look-up not masked, or, where they may be added up and no
+        Of look-ups it is a `SparseGradient`: an entry each look-up not masked, or, where they may be added up and no
         dropout stands between, an entry each row.
         """
-        sequence, index, found = cell.last_run.sequence, self._index.reshape(-1), self._look_ups
+        sequence, index, found = cell.last_run.sequence, self._index.reshape(-1), self._embedded
         if found is None:
             dx = cell.run_backward(dy, dend, self.bptt_steps, index)
             return dx.reshape(*self._index.shape[::-1], -1)
         if found.summed and sequence.drop_x is None:
             dx = cell.run_backward(dy, dend, self.bptt_steps, of_rows=True)
-            return RowGradient(found.first, dx, (index.size, dx.shape[1]))
+            return SparseGradient(found.first, dx, (index.size, dx.shape[1]))
         ids, to = found.every, index
         if sequence.mask is not None and not sequence.mask.all():  # each position's rank among those not masked
             ids, rank = np.sort(index[sequence.mask.reshape(-1)]), np.zeros_like(index)
             rank[ids] = np.arange(len(ids))
             to = rank[index]
         dx = cell.run_backward(dy, dend, self.bptt_steps, to, len(ids))
-        return RowGradient(ids, dx, (index.size, dx.shape[1]))
+        return SparseGradient(ids, dx, (index.size, dx.shape[1]))
 
     @property
     def state_gradients(self):

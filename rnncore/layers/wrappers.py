@@ -50,7 +50,7 @@ class Bidirectional(Layer):
     """
 
     input_ranks = (3, 3)
-    takes_look_ups = True
+    takes_embedded_rows = True
 
     def __init__(
         self,

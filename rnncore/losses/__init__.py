@@ -48,26 +48,10 @@ from .classes import (
     SparseCategoricalCrossentropy,
     SquaredHinge,
 )
-from .formulas import EPSILON  # noqa: F401, for the metrics, as what follows
-from .shapes import aligned, as_floats, fitted, fitted_classes, merged_weights  # noqa: F401
+from .formulas import EPSILON
+from .shapes import aligned, as_floats, fitted, fitted_classes, merged_weights
 
-_CLASSES = (
-    MeanSquaredError,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanSquaredLogarithmicError,
-    Huber,
-    LogCosh,
-    CosineSimilarity,
-    KLDivergence,
-    Poisson,
-    Hinge,
-    SquaredHinge,
-    CategoricalHinge,
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    SparseCategoricalCrossentropy,
-)
+_CLASSES = tuple(c for c in vars().values() if isinstance(c, type) and issubclass(c, Loss) and c is not Loss)
 SHORT_NAMES = {
     "bce": "BinaryCrossentropy",
     "mse": "MeanSquaredError",

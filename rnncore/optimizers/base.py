@@ -17,7 +17,7 @@ from ..compiler import pool
 from ..configured import Configured, described, snake_case
 from ..kernels import updates
 from ..layers.checks import check_finite
-from ..sparse import RowGradient
+from ..sparse import SparseGradient
 from . import schedules
 from .deferred import Deferred
 from .steps import Gradient, by_numpy, compiled
@@ -64,7 +64,7 @@ class Optimizer(Configured):
         After every so many updates the arrays become their averages.
     gradient_accumulation_steps : int, optional
         At least 2: only every so manieth call updates, with the mean of the gradients since the last update. Clips
-        apply to that mean, averages are still taken at each call. A `RowGradient` is added up densely.
+        apply to that mean, averages are still taken at each call. A `SparseGradient` is added up densely.
     name : str, optional
 
     Raises
@@ -106,7 +106,7 @@ class Optimizer(Configured):
     ):
         self._calls = 0
         self._learning_rate: float | Callable[[int], float] = 0.0
-        self.learning_rate = learning_rate  # type: ignore[assignment]  # the setter takes more than the getter gives
+        self.learning_rate = learning_rate  # the setter takes more than the getter gives
         self.weight_decay = None if weight_decay is None else number("weight_decay", weight_decay)
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         given = {clip: limit for clip, limit in clips.items() if limit is not None}
@@ -229,7 +229,7 @@ class Optimizer(Configured):
             Arrays of float32 or float64, of any shape: those of the first step, in any order. Slots belong to the
             array, not to its position. Arrays that are left out, as those of a layer with ``trainable = False``,
             stay as they are with their slots (moving averages go on). A gradient has its array's shape. A
-            `RowGradient` does what the dense gradient would, and none is made, but for what Keras on TensorFlow
+            `SparseGradient` does what the dense gradient would, and none is made, but for what Keras on TensorFlow
             does otherwise with rows looked up more than once: they are clipped one by one, and a second moment
             takes the sum of their squares. A gradient of None leaves its array and slots alone, weight decay
             included.
@@ -268,11 +268,11 @@ class Optimizer(Configured):
             gradient, array = pairs[i]
             if gradient is None:
                 continue
-            if not isinstance(gradient, RowGradient):
+            if not isinstance(gradient, SparseGradient):
                 gradient = np.asarray(gradient)
             if gradient.shape != array.shape:
                 raise ValueError(f"gradient {i} has shape {gradient.shape}; its array has shape {array.shape}")
-            rows = gradient.rows if isinstance(gradient, RowGradient) else gradient
+            rows = gradient.rows if isinstance(gradient, SparseGradient) else gradient
             found[place] = gradient if rows.dtype == array.dtype else gradient.astype(array.dtype)
         return found
 
@@ -303,7 +303,7 @@ class Optimizer(Configured):
         pool.run(*jobs)
         if self._deferred:  # what nobody would ask for before reading the table is not left
             for i, gradient in enumerate(gradients):
-                if isinstance(gradient, RowGradient) and (gradient.table is None or self.use_ema):
+                if isinstance(gradient, SparseGradient) and (gradient.table is None or self.use_ema):
                     self._deferred.flush(i)
 
     def _settings(self) -> list[Any]:
@@ -317,14 +317,16 @@ class Optimizer(Configured):
             return [_scaled(g, limit, _norm(g)) for g in gradients]
         if (limit := self.global_clipnorm) is not None:
             norm = math.hypot(*map(_norm, gradients))
-            added = (g.added_up() if isinstance(g, RowGradient) else g for g in gradients)  # as Keras, after the norm
+            added = (
+                g.added_up() if isinstance(g, SparseGradient) else g for g in gradients
+            )  # as Keras, after the norm
             return [_scaled(g, limit, norm) for g in added]
         return list(gradients)
 
     def _accumulated(self, gradients: Sequence[Gradient | None]) -> list[Gradient | None]:
         """Add gradients to what came since the last update, and return the sums' share of a call."""
         for gradient, kept in zip(gradients, self._kept, strict=True):
-            if isinstance(gradient, RowGradient):
+            if isinstance(gradient, SparseGradient):
                 kept["gradient_accumulator"][gradient.unique] += gradient.sums()
             elif gradient is not None:
                 kept["gradient_accumulator"] += gradient
@@ -457,7 +459,7 @@ def _memory(array: Any) -> tuple[Any, ...]:
 
 def _mapped(gradient, change):
     """Return `gradient` with its entries, or those of its rows, changed."""
-    if isinstance(gradient, RowGradient):
+    if isinstance(gradient, SparseGradient):
         return gradient.mapped(change)
     return None if gradient is None else change(gradient)
 
@@ -466,7 +468,7 @@ def _norm(gradient: Gradient | None) -> float:
     """Return the root of the sum of squares; 0 for None."""
     if gradient is None:
         return 0.0
-    return float(np.linalg.norm(np.ravel(gradient.rows if isinstance(gradient, RowGradient) else gradient)))
+    return float(np.linalg.norm(np.ravel(gradient.rows if isinstance(gradient, SparseGradient) else gradient)))
 
 
 def _scaled(gradient, limit: float, norm: float):

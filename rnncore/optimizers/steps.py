@@ -15,10 +15,10 @@ import numpy as np
 from ..compiler import pool
 from ..compiler.pool import Job
 from ..kernels import lookups, updates
-from ..sparse import RowGradient
+from ..sparse import SparseGradient
 from .deferred import Deferred
 
-Gradient = np.ndarray | RowGradient
+Gradient = np.ndarray | SparseGradient
 
 
 def by_numpy(
@@ -30,7 +30,7 @@ def by_numpy(
     every: bool,
 ) -> None:
     """Update an array and its slots in place."""
-    if not isinstance(gradient, RowGradient):
+    if not isinstance(gradient, SparseGradient):
         rule.step(array, gradient, None, slots, numbers)
         return
     ids, tables = gradient.groups.ids, (array, *slots)
@@ -59,7 +59,7 @@ def compiled(
     settings: Sequence[Any],
 ) -> list[Job]:
     """Return the jobs that update array number `i` and its slots in place; arguments beyond NumPy's: see `Deferred`."""
-    if not isinstance(gradient, RowGradient):
+    if not isinstance(gradient, SparseGradient):
         deferred.flush(i)
         return [updates.step_whole(rule, array, gradient, slots, numbers)]
     moment: Any = updates.MOMENTS.get(rule.moment or "", updates.square)

@@ -10,7 +10,7 @@ class Callback:
 
     Attributes
     ----------
-    params : dict of str to int
+    params : dict
         Set by `fit`, `evaluate` and `predict`: ``epochs``, ``steps`` (batches an epoch, None where that is not known)
         and ``verbose``.
     model : Sequential
@@ -22,7 +22,7 @@ class Callback:
     """
 
     model: Any = None
-    params: dict[str, int] = {}
+    params: dict[str, Any] = {}
     remembers: tuple[str, ...] = ()
     comes_last = False  # whether it is called after all others
 
@@ -36,10 +36,10 @@ class Callback:
             raise ValueError(f"{type(self).__name__} remembers {', '.join(self.remembers)}; got {', '.join(state)}")
         vars(self).update(state)
 
-    def before_train(self, place: Any) -> None:
-        """Before `on_train_begin` of any callback, when `place` says what `fit` will do; nothing has changed yet.
+    def before_train(self, state: Any) -> None:
+        """Before `on_train_begin` of any callback, when `state` (`FitState`) says what `fit` will do.
 
-        What makes training impossible is refused here.
+        What makes training impossible is refused here: nothing has changed yet.
         """
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:

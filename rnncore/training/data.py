@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class Ragged:
 class Table:
     """x, y and sample_weight of N samples, checked; `padding` is what x's rows may be filled up with, or None."""
 
-    columns: tuple[np.ndarray | Ragged | None, ...]
+    columns: tuple[Any, ...]  # of ndarray or Ragged; y and sample_weight may be None
     padding: float | None
 
     def __len__(self) -> int:
@@ -78,17 +79,11 @@ class Table:
         """Those of x's rows, where they differ."""
         return self.columns[0].lengths if isinstance(self.columns[0], Ragged) else None
 
-    def arrays(self) -> Batch:
-        """Return the columns as arrays: ragged ones padded to the longest row, others as they are."""
-        return (_filled(self.columns[0], self.padding), *self.targets())
-
-    def targets(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return y and sample_weight so."""
-        return tuple(_filled(column, 0) for column in self.columns[1:])
-
-
-def _filled(column: Any, value: float | None) -> np.ndarray | None:
-    return column.padded(value) if isinstance(column, Ragged) else column
+    def arrays(self, first: int = 0) -> Any:
+        """Return the columns from number `first` on as arrays: ragged ones padded to the longest row, others as is."""
+        fills = (self.padding, 0, 0)[first:]
+        pairs = zip(self.columns[first:], fills, strict=True)
+        return tuple([column.padded(fill) if isinstance(column, Ragged) else column for column, fill in pairs])
 
 
 def checked(model: Any, x: Any, y: Any = None, sample_weight: Any = None, label: str = "") -> Table:
@@ -106,33 +101,28 @@ def checked(model: Any, x: Any, y: Any = None, sample_weight: Any = None, label:
     """
 
     def checked_rows(flat):
-        return model.layers[0].cast(model.checked_input(flat[None])[0])
+        rows, first = model.checked_input(flat[None])[0], model.input_layer
+        return rows if first.input_kind == "integer" else np.asarray(rows, first.dtype)
 
-    x = _column(_unwrapped(model, x), "x", model.checked_input, checked_rows)
-    beside = ((f"{label}y", y), (f"{label}sample_weight", sample_weight))
-    return Table((x, *(_beside(x, values, name, model.dtype) for name, values in beside)), model.padding)
-
-
-def _beside(x: Any, values: Any, name: str, dtype: Any) -> np.ndarray | Ragged | None:
-    """Return y or sample_weight as a column that is as long as x."""
-    if values is None:
-        return None
-
-    def check(array):
-        return inspected(array, name, "float", dtype)
-
-    column = _column(values, name, check, check)
-    if isinstance(column, Ragged):
-        if not isinstance(x, Ragged) or not np.array_equal(column.lengths, x.lengths):
-            raise ValueError(f"{name} is ragged, its rows have other lengths than those of x; expected the same")
-    elif column.ndim == 0 or len(column) != len(x):
-        raise ValueError(f"{name} has shape {column.shape}; expected {len(x)} samples, as x has")
-    return column
+    if isinstance(x, (list, tuple)):
+        x = _unwrapped(model, x)
+    x = _column(x, "x", model.checked_input, checked_rows)
+    columns = [x]
+    for name, values in ((f"{label}y", y), (f"{label}sample_weight", sample_weight)):
+        check = partial(inspected, label=name, kind="float", dtype=model.dtype)
+        column = None if values is None else _column(values, name, check, check)
+        if isinstance(column, Ragged):
+            if not isinstance(x, Ragged) or not np.array_equal(column.lengths, x.lengths):
+                raise ValueError(f"{name} is ragged, its rows have other lengths than those of x; expected the same")
+        elif column is not None and (column.ndim == 0 or len(column) != len(x)):
+            raise ValueError(f"{name} has shape {column.shape}; expected {len(x)} samples, as x has")
+        columns.append(column)
+    return Table(tuple(columns), model.padding if isinstance(x, Ragged) else None)
 
 
 def _unwrapped(model: Any, x: Any) -> Any:
-    """Return the array that stands alone in a list, if the model takes it; else `x`."""
-    if not isinstance(x, (list, tuple)) or len(x) != 1 or getattr(x[0], "ndim", 0) < 2:
+    """Return the array that stands alone in the list `x`, if the model takes it; else `x`."""
+    if len(x) != 1 or getattr(x[0], "ndim", 0) < 2:
         return x
     try:
         model.check_shape(x[0].shape)

@@ -29,21 +29,21 @@ _UNSAID = {"config", "model", "compile", "fit", "data"}  # keys that a message d
 _ABSENT = "absent"
 
 
-def described_training(place: Any) -> dict[str, Any]:
-    """Return what the training at `place` is, in values that JSON gives back as they were."""
-    model, asked = place.model, place.model.get_compile_config()
+def described_training(state: Any) -> dict[str, Any]:
+    """Return what the training at `state` is, in values that JSON gives back as they were."""
+    model, asked = state.model, state.model.get_compile_config()
     return {
-        "model": plain({**model.get_config(), "layers": model.layers}, _LEFT_OUT),
+        "model": plain({**model.get_config(), "layers": model.children()}, _LEFT_OUT),
         "compile": {name: plain(value, () if "metrics" in name else _LEFT_OUT) for name, value in asked.items()},
         "fit": {
-            **{name: plain(value) for name, value in place.asked.items()},
-            "steps_per_epoch": place.steps,
-            "batch_size": _size(place.source),
-            "validation_steps": place.validation_steps,
-            "validation_batch_size": _size(place.validation),
+            **{name: plain(value) for name, value in state.asked.items()},
+            "steps_per_epoch": state.steps,
+            "batch_size": _size(state.source),
+            "validation_steps": state.validation_steps,
+            "validation_batch_size": _size(state.validation),
         },
-        "data": _data(place.source),
-        "validation": _data(place.validation),
+        "data": _data(state.source),
+        "validation": _data(state.validation),
     }
 
 

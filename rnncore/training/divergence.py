@@ -2,47 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from ..kernels.scan import all_finite
-from ..layers.base import Layer
 from ..layers.checks import not_finite
 from ..layers.core import Activated
-from ..sparse import RowGradient
 
 
-def check_loss(model: Layer, value: float, where: str) -> None:
-    """Raise FloatingPointError, saying where it began, if the loss is not finite."""
-    if not np.isfinite(value):
-        origin = _first_not_finite(model) or "the loss itself: every layer's output is finite"
-        raise FloatingPointError(f"the loss became {value} in {where}; first in {origin}")
+def loss_error(model: Any, value: float, where: str) -> FloatingPointError:
+    """Return the error for a loss of the last call that is not finite: it says where that began."""
+    origin = _first_not_finite(model) or "the loss itself: every layer's output is finite"
+    return FloatingPointError(f"the loss became {value} in {where}; first in {origin}")
 
 
-def check_gradients(model: Layer, gradients: list[np.ndarray | RowGradient], where: str) -> None:
-    """Raise FloatingPointError if a gradient is not finite, naming the first layer: there, or on the way back."""
-    if all_finite(*map(_numbers, gradients)):
-        return
+def gradient_error(model: Any, where: str) -> FloatingPointError:
+    """Return the error for a gradient that is not finite: it names the first layer, of the forward or backward pass."""
     for layer in reversed(_units(model)):
         bad = [name for name, gradient in _gradients(layer) if not_finite(gradient) is not None]
         if bad:
             series = layer.time_series() if hasattr(layer, "time_series") else {}
             step = _time_step(layer, [array for name, array in series.items() if name.startswith("d")], back=True)
             origin = _first_not_finite(model) or f"layer {layer.name!r}{step}, on the way back"
-            raise FloatingPointError(f"the gradient of {bad[0]} is not finite in {where}; first in {origin}")
+            return FloatingPointError(f"the gradient of {bad[0]} is not finite in {where}; first in {origin}")
+    return FloatingPointError(f"a gradient is not finite in {where}")
+
+
+def step_of(model: Any, where: str) -> str:
+    """Return where in training a step is, with its number."""
+    return f"{where} (step {model.optimizer.iterations + 1})"
 
 
 def _gradients(layer):
-    """Return the names and numbers of a layer's gradients."""
+    """Return the names of a layer's gradients, and they."""
     return [
-        (f"{part.name}.{name}", _numbers(gradient))
+        (f"{part.name}.{name}", gradient)
         for part in layer.walk()
         for name, gradient in (part.gradients.items() if part.trainable else ())
     ]
-
-
-def _numbers(gradient):
-    """Return a gradient's numbers: of a table's, the rows that were looked up."""
-    return gradient.rows if isinstance(gradient, RowGradient) else gradient
 
 
 def _first_not_finite(model):

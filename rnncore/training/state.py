@@ -2,73 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from .. import metrics as metric_classes
 from ..layers.checks import flag, whole
 from .batches import Source
 from .callback import Callback
+from .running import RunningMetrics
 
 
-class Running:
-    """Loss and metrics over the batches so far.
-
-    Parameters
-    ----------
-    model : Trainer
-        Its metrics are those that take in the batches; they forget what they had.
-    by_step : bool
-        Whether kept steps count alike in batches of all lengths: for batches that were made by length. Otherwise a
-        batch counts by its rows, as in Keras.
-    apart : bool
-        Whether copies of the metrics take them in, as another `fit` or `evaluate` counts in the model's own.
-    """
-
-    def __init__(self, model: Any, by_step: bool = False, apart: bool = False):
-        self.model, self.by_step, self.loss = model, by_step, metric_classes.Mean("loss")
-        self._copies: list[Any] | None = [] if apart else None
-        if not apart:
-            model.reset_metrics()
-
-    def add(self, value: float, y: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
-        """Take in a batch."""
-        model, mask = self.model, self.model.compute_mask(None)
-        plain, weighted = model.resolved_metrics(y_pred.shape)
-        if self._copies is not None:
-            self._copies = self._copies or [_forgetting(copy.deepcopy(metric)) for metric in plain + weighted]
-            plain, weighted = self._copies[: len(plain)], self._copies[len(plain) :]
-        for metric in plain + weighted:
-            metric.by_step = self.by_step
-        for metric in plain:
-            metric.update_state(y, y_pred, mask=mask)
-        for metric in weighted:
-            metric.update_state(y, y_pred, sample_weight, mask)
-        count = np.count_nonzero(mask) if self.by_step and mask is not None else len(y)
-        self.loss.add(float(value) * count, float(count))
-
-    def metrics(self) -> list[Any]:
-        """Return all of them, the loss first."""
-        return [self.loss, *(self.model.metrics if self._copies is None else self._copies)]
-
-    def values(self) -> list[Any]:
-        """Return their means so far, the loss first."""
-        return [metric.result() for metric in self.metrics()]
-
-    def logs(self) -> dict[str, Any]:
-        """Return their means so far, by name and sorted by it, as Keras."""
-        return dict(sorted(zip(self.model.metrics_names, self.values(), strict=False)))
-
-
-def _forgetting(metric):
-    metric.reset_state()
-    return metric
-
-
-class Place:
+class FitState:
     """Where a `fit` stands: what comes next, and what the epoch has so far. It can be written down and gone back to.
 
     Attributes
@@ -83,14 +26,14 @@ class Place:
         Batches in an epoch and in a validation, where they were counted out.
     asked : dict
         What else `fit` was asked for that makes a difference to it.
-    running : Running or None
+    running : RunningMetrics or None
         None between two epochs.
     stopped : bool
         Whether the epoch has no more batches, because training was stopped in it before it was written down.
     over : bool
         Whether training was stopped before it was written down, and the epoch was closed.
     apart : bool
-        Of `Running`.
+        Of `RunningMetrics`.
     callbacks : list of Callback
     """
 
@@ -108,7 +51,7 @@ class Place:
         self.model, self.epoch, self.batch, self.apart = model, epoch, 0, apart
         self.source, self.steps, self.validation, self.validation_steps = source, steps, validation, validation_steps
         self.asked = asked or {}
-        self.running: Running | None = None
+        self.running: RunningMetrics | None = None
         self.stopped, self.over = False, False
         self.callbacks: list[Callback] = []
 
@@ -123,9 +66,10 @@ class Place:
             return 0
         return None if self.steps is None else max(0, self.steps - self.batch)
 
-    def begin_epoch(self) -> None:
-        """Go to the epoch's first batch."""
-        self.batch, self.running = 0, Running(self.model, self.source.ragged, self.apart)
+    def begin_epoch(self) -> RunningMetrics:
+        """Go to the epoch's first batch; return what is going to count it."""
+        self.batch, self.running = 0, RunningMetrics(self.model, self.source.ragged, self.apart)
+        return self.running
 
     def end_epoch(self) -> None:
         """Go on to the next epoch."""
@@ -134,14 +78,13 @@ class Place:
 
     def get_state(self) -> dict[str, Any]:
         """Return all this in plain values and arrays, with what the callbacks remember."""
-        goes_on = self.validation is not None and self.validation.continues
         return {
             "epoch": self.epoch,
             "batch": self.batch,
             "source": self.source.get_state(),
-            "validation": self.validation.get_state() if goes_on else None,
+            "validation": self.validation.get_state() if self.validation and self.validation.continues else None,
             "stopped": self.model.stop_training,
-            "metrics": None if self.running is None else [metric.get_state() for metric in self.running.metrics()],
+            "metrics": None if self.running is None else self.running.get_state(),
             "callbacks": {
                 name: [callback.get_state() for callback in kind] for name, kind in self._callbacks_by_class().items()
             },
@@ -163,9 +106,8 @@ class Place:
             steps = self.validation_steps and done * self.validation_steps
             self.validation.set_state(state["validation"], False, done, steps)
         if under_way:
-            self.running = Running(self.model, self.source.ragged, self.apart)
-            for metric, own in zip(self.running.metrics(), state["metrics"], strict=True):
-                metric.set_state(own)
+            self.running = RunningMetrics(self.model, self.source.ragged, self.apart)
+            self.running.set_state(state["metrics"])
         self.model.stop_training = flag(state["stopped"], "stopped")
         self.stopped, self.over = (self.model.stop_training and now for now in (under_way, not under_way))
         for name, kind in self._callbacks_by_class().items():

@@ -126,10 +126,10 @@ class _Directory(io.BufferedReader):
     limit: int | None = DIRECTORY_LIMIT
 
     def read(self, size: int | None = -1) -> bytes:
-        unbounded = size is None or size < 0
         if self.limit is None:
             return super().read(size)
-        found = super().read(self.limit + 1 if unbounded else min(size, self.limit + 1))
+        most = self.limit + 1
+        found = super().read(most if size is None or size < 0 else min(size, most))
         if len(found) > self.limit:
             raise ValueError("its directory has too many members")
         return found
@@ -205,7 +205,7 @@ def _array(name: str, dtype: Any, shape: Any, archive: zipfile.ZipFile, info: zi
         if member.read(len(header)) != header:
             raise ValueError(f"{name}: its header does not say {dtype} {tuple(shape)!r:.100}")
         array = np.empty(shape, dtype)
-        _fill(member, memoryview(array.reshape(-1).view(np.uint8)), name)
+        _fill(member, array.reshape(-1).view(np.uint8).data, name)
         return array
 
 

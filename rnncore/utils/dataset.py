@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,10 +32,10 @@ class PyDataset:
 
     @property
     def num_batches(self) -> int | None:
-        return len(self)
+        return len(self)  # type: ignore[arg-type]  # a subclass has __len__, or another num_batches
 
     def __iter__(self) -> Iterator[Any]:
-        for index in range(self.num_batches):
+        for index in itertools.count() if self.num_batches is None else range(self.num_batches):
             yield self[index]
 
     def on_epoch_begin(self) -> None:

@@ -11,13 +11,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 try:
     import fcntl
 except ImportError:  # not a POSIX system: there are no locks, and the drafts of killed saves stay
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 TIMEOUT = 10.0  # seconds without a byte
 
@@ -190,7 +190,7 @@ def get_file(
     return str(path)
 
 
-def _has_hash(file: BinaryIO, expected: str | None) -> bool:
+def _has_hash(file: Any, expected: str | None) -> bool:
     if expected is None:
         return True
     file.seek(0)

@@ -159,8 +159,8 @@ def test_the_number_of_threads_changes_no_bit(cell, pattern, inputs, dropped, mo
 @pytest.mark.parametrize("cell", CELLS)
 def test_threads_share_the_units_of_few_rows(cell, pattern, rows, monkeypatch):
     monkeypatch.setattr(pool, "_WORTH_A_THREAD", 1)
-    jobs, meant = [], pool.parts_of
-    monkeypatch.setattr(pool, "parts_of", lambda *given: jobs.extend(given) or meant(*given))
+    jobs, meant = [], pool.shards_of
+    monkeypatch.setattr(pool, "shards_of", lambda *given: jobs.extend(given) or meant(*given))
     for units, dtype in ((200, "float32"), (70, "float64")):
         drawn, results = draw(CELLS[cell], (6, rows, 4, units), pattern, dtype=dtype), []
         for count in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""Calls that threads give one another: every row once, by whom ever; nothing lost where one fails or is interrupted."""
+"""The worker pool: every row is done once, by whatever thread; nothing is lost where a call fails or is interrupted."""
 
 import os
 import subprocess
@@ -12,14 +12,14 @@ import pytest
 from rnncore import config
 from rnncore.compiler import pool
 from rnncore.compiler.pool import Job
-from rnncore.compiler.workers import SLOTS, shared
+from rnncore.compiler.workers import SLOTS, parallel_kernel
 
 ROWS = 41
 
 
 def _mark(counts, marks, flag, column, factor, begin, end):
     """Count each row's visits, in a column of its own, and note who came."""
-    mine = counts[:, column]  # a view: who gave the array counts its users, who helps does not
+    mine = counts[:, column]  # a view: the thread that gave the array counts its users, a worker does not
     for i in range(begin, end):
         mine[i] += 1
         marks[0, i] = begin * factor if flag else -1.0
@@ -34,11 +34,11 @@ def _double(counts, begin, end):
         counts[i, 0] *= 2
 
 
-mark, ask_too_much, double = shared(_mark), shared(_ask_too_much), shared(_double)
+mark, ask_too_much, double = parallel_kernel(_mark), parallel_kernel(_ask_too_much), parallel_kernel(_double)
 
 
 @pytest.fixture(autouse=True)
-def always_shared(monkeypatch):
+def always_parallel(monkeypatch):
     monkeypatch.setattr(pool, "_WORTH_A_THREAD", 1)
     config.set_threads(2)
 
@@ -73,7 +73,7 @@ def test_a_part_without_rows_is_left_out():
     assert counts[:, 0].tolist() == [1] * 8 + [0] * (ROWS - 8)
 
 
-def test_more_jobs_than_a_helper_may_be_behind():
+def test_more_jobs_than_a_worker_may_be_behind():
     for found, _ in pool.run(*(marking() for _ in range(3 * SLOTS))):
         assert (found == 1).all()
 
@@ -94,7 +94,7 @@ def test_parts_go_through_their_stages(parts, count):
     assert all((job.out[0] == 2).all() for job in jobs)
     if count == parts:
         assert all((job.out[1] == 0).all() for job in jobs)  # each in one piece
-        assert pool._crew().jobs == ()
+        assert pool._pool().jobs == ()
 
 
 def test_a_part_that_fails_is_told_of():
@@ -105,10 +105,10 @@ def test_a_part_that_fails_is_told_of():
     second = marking()
     with pytest.raises(TypeError):
         pool.run_apart([[Job(mark, ("nothing that compiles",), 8, 10**9)]], [[second]])
-    assert (second.out[0] == 1).all() and pool._crew().jobs == ()
+    assert (second.out[0] == 1).all() and pool._pool().jobs == ()
 
 
-def test_helpers_sleep_and_wake():
+def test_workers_sleep_and_wake():
     for n in range(200):
         ((counts, _),) = pool.run(marking())
         assert (counts == 1).all()
@@ -116,7 +116,7 @@ def test_helpers_sleep_and_wake():
             time.sleep(0.01)  # long enough to fall asleep
 
 
-def test_a_helper_without_memory_is_told_of():
+def test_a_worker_without_memory_is_told_of():
     out = np.ones(8)
     with pytest.raises(MemoryError, match="a thread found no memory"):
         pool.run(Job(ask_too_much, (out, 1), 8, 10**9))
@@ -124,7 +124,7 @@ def test_a_helper_without_memory_is_told_of():
     assert (counts == 1).all()
 
 
-def test_an_error_here_lets_helpers_finish():
+def test_an_error_here_lets_workers_finish():
     first = marking()
     with pytest.raises(TypeError):
         pool.run(first, Job(mark, ("nothing that compiles",), 8, 10**9))
@@ -133,21 +133,21 @@ def test_an_error_here_lets_helpers_finish():
     assert (counts == 1).all()
 
 
-def test_an_interrupt_waits_for_helpers(monkeypatch):
+def test_an_interrupt_waits_for_workers(monkeypatch):
     first, waited = marking(), []
-    meant = pool.Helper.wait
+    meant = pool.Worker.wait
 
-    def interrupted(helper, number):
+    def interrupted(worker, number):
         waited.append(number)
         if len(waited) < 3:
             raise KeyboardInterrupt
-        meant(helper, number)
+        meant(worker, number)
 
-    monkeypatch.setattr(pool.Helper, "wait", interrupted)
+    monkeypatch.setattr(pool.Worker, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pool.run(first)
     assert len(waited) == 3 and (first.out[0] == 1).all()
-    assert pool._crew().jobs == () and not pool._crew().helpers[0]._wanted
+    assert pool._pool().jobs == () and not pool._pool().workers[0]._wanted
     ((counts, _),) = pool.run(marking())
     assert (counts == 1).all()
 
@@ -161,14 +161,14 @@ def test_what_was_begun_is_there_when_asked_for(count):
         for counts, marks in wait():
             assert (counts == 1).all() and (marks == 0).all()  # in one piece
     if count > 1:
-        assert len(pool._crew().jobs) <= 1
+        assert len(pool._pool().jobs) <= 1
         with pytest.raises(MemoryError, match="a thread found no memory"):
             pool.begin(Job(ask_too_much, (np.ones(8), 0), 8, 10**9))()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: there are threads
-def test_a_process_that_is_forked_off_has_its_own_helpers():
+def test_a_process_that_is_forked_off_has_its_own_workers():
     wait = pool.begin(marking())
     child, code = os.fork(), 1
     if child == 0:
@@ -236,7 +236,7 @@ def test_fewer_threads_than_asked_for(started, monkeypatch):
             raise RuntimeError("can't start new thread")
         start(thread)
 
-    monkeypatch.setattr(pool, "_crews", {})
+    monkeypatch.setattr(pool, "_pools", {})
     monkeypatch.setattr(config, "_said", set())
     monkeypatch.setattr(Thread, "start", limited)
     config.set_threads(3)
@@ -253,11 +253,11 @@ def test_fewer_threads_than_asked_for(started, monkeypatch):
 def test_the_number_of_threads_may_change_in_between(monkeypatch):
     for count in (2, 1):
         config.set_threads(count)
-        fewer = pool._crew()
+        fewer = pool._pool()
         config.set_threads(4)
-        assert len(pool._crew().helpers) > len(fewer.helpers)
+        assert len(pool._pool().workers) > len(fewer.workers)
         with monkeypatch.context() as patched:
-            patched.setattr(pool, "_crew", lambda fewer=fewer: fewer)
+            patched.setattr(pool, "_pool", lambda fewer=fewer: fewer)
             ((counts, _),) = pool.run(marking())
             ((begun, _),) = pool.begin(marking())()
             apart = [marking() for _ in range(config.threads())]
@@ -286,7 +286,7 @@ def test_more_arguments_than_there_is_room_for_are_refused():
     space = {}
     exec(f"def many({names}, begin, end):\n    pass", space)
     arrays = tuple(np.zeros((1, 1, 1, 1)) for _ in range(26))
-    with pytest.raises(Exception, match="there is room for 2048"):
-        pool.run(Job(shared(space["many"]), arrays, 8, 10**9))
+    with pytest.raises(Exception, match="a slot has 2048"):
+        pool.run(Job(parallel_kernel(space["many"]), arrays, 8, 10**9))
     ((counts, _),) = pool.run(marking())
     assert (counts == 1).all()

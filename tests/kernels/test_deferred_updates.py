@@ -1,4 +1,4 @@
-"""Rows that an optimizer leaves for later: in the end they are what a step at a time makes of them, bit for bit."""
+"""Deferred updates of a table's rows: after a flush the rows are what a step at a time makes of them, bit for bit."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from rnncore.layers import LSTM, Dense, Embedding
 from rnncore.models import load_model
 from rnncore.optimizers import SGD, Adam, Nadam
 from rnncore.optimizers.schedules import CosineDecayRestarts
-from rnncore.sparse import RowGradient
+from rnncore.sparse import SparseGradient
 
 V, D = 50, 7  # rows that fill no vector register
 
@@ -20,27 +20,27 @@ V, D = 50, 7  # rows that fill no vector register
 class Table:
     """What stands for the layer that a table belongs to."""
 
-    late = None
+    deferred = None
 
 
 class Run:
-    """A table under one optimizer: at once by NumPy, or compiled, with rows left for later."""
+    """A table under one optimizer: updated at once by NumPy, or compiled, with deferred updates."""
 
-    def __init__(self, optimizer, late, dtype="float32", rows=V):
-        self.optimizer, self.late = optimizer, late
+    def __init__(self, optimizer, deferred, dtype="float32", rows=V):
+        self.optimizer, self.deferred = optimizer, deferred
         self.w = np.random.default_rng(2).uniform(-0.05, 0.05, (rows, D)).astype(dtype)
-        self.table = Table() if late else None
+        self.table = Table() if deferred else None
 
     def step(self, ids, rows):
-        config.set_backend("numba" if self.late else "numpy")
-        self.optimizer.apply_gradients([(RowGradient(ids, rows, self.w.shape, self.table), self.w)])
+        config.set_backend("numba" if self.deferred else "numpy")
+        self.optimizer.apply_gradients([(SparseGradient(ids, rows, self.w.shape, self.table), self.w)])
 
     def read(self, ids=None):
-        if self.late and self.table.late:
-            self.table.late.settle(None if ids is None else np.unique(ids))
+        if self.deferred and self.table.deferred:
+            self.table.deferred.flush(None if ids is None else np.unique(ids))
 
     def arrays(self):
-        """Return the optimizer's state, which makes up for what is late, and then the weights."""
+        """Return the optimizer's state, which flushes pending updates, and then the weights."""
         return [*self.optimizer.get_state().values(), self.w]
 
 
@@ -60,19 +60,19 @@ def random_steps(count, seed=3, dtype="float32"):
 @pytest.mark.parametrize("dtype", few_at_first(["float32", "float64"], 1))
 @pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
 def test_as_at_once(name, options, dtype):
-    late, at_once = Run(make(name, **options), True, dtype), Run(make(name, **options), False, dtype)
+    deferred, at_once = Run(make(name, **options), True, dtype), Run(make(name, **options), False, dtype)
     rng = np.random.default_rng(4)
     for n, (ids, rows) in enumerate(random_steps(300, dtype=dtype)):
-        late.step(ids, rows)
+        deferred.step(ids, rows)
         at_once.step(ids, rows)
         if n % 30 == 7:
-            late.read(rng.integers(0, V, (2, 3)))
+            deferred.read(rng.integers(0, V, (2, 3)))
         if n % 100 == 50:
-            assert same_bits(late.arrays(), at_once.arrays())
+            assert same_bits(deferred.arrays(), at_once.arrays())
         if n == 120:
-            for run in (late, at_once):
+            for run in (deferred, at_once):
                 run.optimizer.learning_rate = 0.5
-    assert same_bits(late.arrays(), at_once.arrays())
+    assert same_bits(deferred.arrays(), at_once.arrays())
 
 
 @pytest.mark.parametrize("gap", [1, 2, 10, 500, pytest.param(5000, marks=pytest.mark.slow)])
@@ -91,24 +91,26 @@ def test_as_at_once(name, options, dtype):
 def test_gaps(name, options, gap):
     """A row waits while others are touched, and the learning rate rises again and again."""
     rates = CosineDecayRestarts(0.01, 37, m_mul=1.05)
-    late, at_once = (Run(make(name, learning_rate=rates, **options), late, rows=6) for late in (True, False))
+    deferred, at_once = (
+        Run(make(name, learning_rate=rates, **options), deferred, rows=6) for deferred in (True, False)
+    )
     rng = np.random.default_rng(5)
     for n in range(gap + 2):
         ids = np.array([1, 4] if n in (0, gap) else [2])
         rows = (rng.normal(size=(len(ids), D)) * 1e-3).astype("float32")
-        late.step(ids, rows)
+        deferred.step(ids, rows)
         at_once.step(ids, rows)
-    assert same_bits(late.arrays(), at_once.arrays())
+    assert same_bits(deferred.arrays(), at_once.arrays())
 
 
 def test_a_change_that_grows():
     """With a velocity that fades faster than the momentum, what is too small for a weight now is not so later."""
-    late, at_once = (Run(Adam(1e-11, beta_2=0.5, epsilon=1e-12), late) for late in (True, False))
+    deferred, at_once = (Run(Adam(1e-11, beta_2=0.5, epsilon=1e-12), deferred) for deferred in (True, False))
     for n in range(60):
         ids, rows = np.array([n and 2]), np.full((1, D), 1e-3, "float32")
-        late.step(ids, rows)
+        deferred.step(ids, rows)
         at_once.step(ids, rows)
-    assert same_bits(late.arrays(), at_once.arrays())
+    assert same_bits(deferred.arrays(), at_once.arrays())
 
 
 def test_reads_change_no_bit():
@@ -156,37 +158,37 @@ def test_rows_wait():
     "change", [{"beta_1": 0.99}, {"beta_1": 0.1}, {"epsilon": 1e-3}, {"amsgrad": True}, {"weight_decay": 0.1}]
 )
 def test_settings_that_change(change):
-    late, at_once = Run(Adam(0.1), True), Run(Adam(0.1), False)
+    deferred, at_once = Run(Adam(0.1), True), Run(Adam(0.1), False)
     for n, (ids, rows) in enumerate(random_steps(60)):
-        for run in (late, at_once):
+        for run in (deferred, at_once):
             if n == 30 and "amsgrad" not in change:
                 vars(run.optimizer).update(change)
             run.step(ids, rows)
-    assert same_bits(late.arrays(), at_once.arrays())
+    assert same_bits(deferred.arrays(), at_once.arrays())
 
 
 @pytest.mark.parametrize("options", [{"use_ema": True}, {"gradient_accumulation_steps": 3}, {"global_clipnorm": 0.1}])
 def test_what_goes_round_an_update(options):
-    late, at_once = Run(Adam(0.1, **options), True), Run(Adam(0.1, **options), False)
+    deferred, at_once = Run(Adam(0.1, **options), True), Run(Adam(0.1, **options), False)
     for ids, rows in random_steps(60):
-        late.step(ids, rows)
+        deferred.step(ids, rows)
         at_once.step(ids, rows)
-    for mine, theirs in zip(late.arrays(), at_once.arrays(), strict=True):
+    for mine, theirs in zip(deferred.arrays(), at_once.arrays(), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7)
 
 
 def test_dense_gradients_in_between():
-    late, at_once = Run(Adam(0.1), True), Run(Adam(0.1), False)
+    deferred, at_once = Run(Adam(0.1), True), Run(Adam(0.1), False)
     for n, (ids, rows) in enumerate(random_steps(40)):
-        late.step(ids, rows)
+        deferred.step(ids, rows)
         at_once.step(ids, rows)
         if n % 10 == 5:
-            for run in (late, at_once):
+            for run in (deferred, at_once):
                 run.optimizer.apply_gradients([(np.full_like(run.w, 0.1), run.w)])
         if n % 10 == 7:
-            for run in (late, at_once):
+            for run in (deferred, at_once):
                 run.optimizer.apply_gradients([(None, run.w)])
-    assert same_bits(late.arrays(), at_once.arrays())
+    assert same_bits(deferred.arrays(), at_once.arrays())
 
 
 def test_an_update_of_your_own_is_run_by_numpy():
@@ -197,22 +199,22 @@ def test_an_update_of_your_own_is_run_by_numpy():
         def slots(self):
             return {"momentum": 0.0}
 
-    late, at_once = Run(Signs(0.1), True), Run(Signs(0.1), False)
+    deferred, at_once = Run(Signs(0.1), True), Run(Signs(0.1), False)
     for ids, rows in random_steps(20):
-        late.step(ids, rows)
+        deferred.step(ids, rows)
         at_once.step(ids, rows)
-    assert late.table.late is None
-    assert same_bits(late.arrays(), at_once.arrays())
+    assert deferred.table.deferred is None
+    assert same_bits(deferred.arrays(), at_once.arrays())
 
 
 def test_a_long_history_is_cut(monkeypatch):
     monkeypatch.setattr(updates, "LONGEST", 16)
-    late, at_once = Run(Nadam(0.1), True), Run(Nadam(0.1), False)
+    deferred, at_once = Run(Nadam(0.1), True), Run(Nadam(0.1), False)
     for ids, rows in random_steps(100):
-        late.step(ids, rows)
+        deferred.step(ids, rows)
         at_once.step(ids, rows)
-    assert late.table.late.steps < 16
-    assert same_bits(late.arrays(), at_once.arrays())
+    assert deferred.table.deferred.steps < 16
+    assert same_bits(deferred.arrays(), at_once.arrays())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -262,14 +264,14 @@ def test_rows_of_a_model_wait_and_come():
     train(model, 0, 30)
     layer = model.layers[0]
     stored = layer.stored("embeddings").copy()
-    assert layer.late.steps == 30 and not np.array_equal(stored, layer.embeddings)
+    assert layer.deferred.steps == 30 and not np.array_equal(stored, layer.embeddings)
     held = None
     for n in range(30):
         _, gradient = custom.loss_and_gradient(Y[n : n + 2], custom(X[n : n + 2], training=True))
         custom.backward_from_loss(gradient)
         held = held or custom.trainable_weights
         custom.optimizer.apply_gradients(zip(custom.get_gradients(), held, strict=True))
-    assert custom.layers[0].late is None
+    assert custom.layers[0].deferred is None
     assert same_bits(model.get_weights(), held)
 
 
@@ -278,7 +280,7 @@ def test_arrays_that_were_held_are_right_after_fit():
     model.build((None, 5))
     held = model.weights
     model.fit(X, Y, 4, epochs=2, verbose=0)
-    assert same_bits(held, model.get_weights()) and model.layers[0].late is not None
+    assert same_bits(held, model.get_weights()) and model.layers[0].deferred is not None
     assert same_bits(held[:1], [model.layers[0].stored("embeddings")])
 
 
@@ -293,25 +295,25 @@ def test_saved_in_the_middle(tmp_path):
 
 
 def test_weights_that_are_set():
-    late, at_once = new_model(), new_model()
-    for model, backend in ((late, "numba"), (at_once, "numpy")):
+    deferred, at_once = new_model(), new_model()
+    for model, backend in ((deferred, "numba"), (at_once, "numpy")):
         config.set_backend(backend)
         train(model, 0, 20)
         weights = [1.5 * weight for weight in model.get_weights()]
         model.set_weights(weights)
         assert same_bits(model.get_weights(), [weight.astype("float32") for weight in weights])
         train(model, 20, 25)
-    np.testing.assert_allclose(late.get_weights()[0], at_once.get_weights()[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(deferred.get_weights()[0], at_once.get_weights()[0], rtol=1e-5, atol=1e-6)
     table = np.zeros((V, 4), "float32")
-    late.layers[0].embeddings = table
-    assert late.layers[0].embeddings is table and late.layers[0].late is None
+    deferred.layers[0].embeddings = table
+    assert deferred.layers[0].embeddings is table and deferred.layers[0].deferred is None
 
 
 @pytest.mark.parametrize("second", ["adam", "rmsprop", "adadelta"])
 def test_another_optimizer(second):
-    """What the first one owes is paid before the second steps, also where the layer was frozen for a while."""
-    late, at_once = new_model(), new_model()
-    for model, backend in ((late, "numba"), (at_once, "numpy")):
+    """Pending updates of the first are taken before the second steps, also where the layer was frozen for a while."""
+    deferred, at_once = new_model(), new_model()
+    for model, backend in ((deferred, "numba"), (at_once, "numpy")):
         config.set_backend(backend)
         train(model, 0, 20)
         model.layers[0].trainable = False
@@ -322,31 +324,31 @@ def test_another_optimizer(second):
         model.layers[0].trainable = True
         model.compile(second, "binary_crossentropy")
         train(model, 30, 50)
-    np.testing.assert_allclose(late.get_weights()[0], at_once.get_weights()[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(deferred.get_weights()[0], at_once.get_weights()[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", [Adam(0.01), SGD(0.1, momentum=0.9, weight_decay=0.1)])
 def test_frozen_for_a_while(optimizer):
-    """What is owed of the steps before is paid, and nothing of those between."""
-    late, at_once = new_model(), new_model()
-    for model, backend in ((late, "numba"), (at_once, "numpy")):
+    """Pending updates of the steps before are taken, and none of those between."""
+    deferred, at_once = new_model(), new_model()
+    for model, backend in ((deferred, "numba"), (at_once, "numpy")):
         config.set_backend(backend)
         model.compile(type(optimizer).from_config(optimizer.get_config()), "binary_crossentropy")
         for first, trainable in ((0, True), (20, False), (30, True)):
             model.layers[0].trainable = trainable
             train(model, first, first + 10)
-    np.testing.assert_allclose(late.get_weights()[0], at_once.get_weights()[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(deferred.get_weights()[0], at_once.get_weights()[0], rtol=1e-4, atol=1e-5)
 
 
 def test_two_optimizers_in_turn():
-    late, at_once = new_model(), new_model()
-    for model, backend in ((late, "numba"), (at_once, "numpy")):
+    deferred, at_once = new_model(), new_model()
+    for model, backend in ((deferred, "numba"), (at_once, "numpy")):
         config.set_backend(backend)
         both = [Adam(0.01), SGD(0.1, momentum=0.9)]
         for n in range(30):
             model.optimizer = both[n % 2]
             train(model, n, n + 1)
-    np.testing.assert_allclose(late.get_weights()[0], at_once.get_weights()[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(deferred.get_weights()[0], at_once.get_weights()[0], rtol=1e-4, atol=1e-5)
 
 
 def test_two_models_share_nothing():
@@ -360,8 +362,8 @@ def test_two_models_share_nothing():
 
 @pytest.mark.parametrize("options", [{"embeddings_regularizer": "l2"}, {"embeddings_constraint": "max_norm"}])
 def test_what_reads_the_whole_table_at_each_step(options):
-    late, at_once = new_model(**options), new_model(**options)
-    train(late, 0, 20)
+    deferred, at_once = new_model(**options), new_model(**options)
+    train(deferred, 0, 20)
     config.set_backend("numpy")
     train(at_once, 0, 20)
-    np.testing.assert_allclose(late.get_weights()[0], at_once.get_weights()[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(deferred.get_weights()[0], at_once.get_weights()[0], rtol=1e-5, atol=1e-6)

@@ -10,7 +10,7 @@ from rnncore import config, gradcheck
 from rnncore.initializers import Constant
 from rnncore.layers import LSTM, Activation, Dense, Dropout, Embedding, Layer, Masking, SimpleRNN, core
 from rnncore.layers.base import reset_names
-from rnncore.sparse import RowGradient
+from rnncore.sparse import SparseGradient
 
 
 @pytest.fixture(autouse=True)
@@ -263,7 +263,7 @@ def test_embedding(ids):
     dy = upstream(y)
     layer.backward(dy)
     (gradient,) = layer.get_gradients()
-    assert isinstance(gradient, RowGradient)
+    assert isinstance(gradient, SparseGradient)
     assert gradient.unique.tolist() == sorted(set(np.asarray(ids, int).ravel().tolist()))
     dense = np.zeros((6, 3))
     np.add.at(dense, np.asarray(ids, int), dy)

@@ -225,19 +225,30 @@ def test_a_weight_a_sample_holds_for_all_its_steps():
 # Gradients
 
 
+def assert_gradient(loss, y, p, weights, mask, label=""):
+    value, gradient = loss.value_and_gradient(y, p, weights, mask)
+    assert np.array_equal(value, loss(y, p, weights, mask))
+    numerical = numerical_gradient(lambda x: loss(y, x, weights, mask), p)
+    rounding = 2e-8 * max(1, np.abs(value).max())  # what the difference of two values loses
+    np.testing.assert_allclose(gradient, numerical, rtol=1e-7, atol=rounding, err_msg=label)
+
+
 @pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
 @pytest.mark.parametrize("shape", few_at_first([[3, 4, 2], [5, 3], [2, 3, 2, 4]], 1), ids=str)
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_gradient(name, options, shape, reduction):
+def test_gradient(name, options, shape):
     y, p = batch(name, options, shape, 1)
-    for kind in WEIGHTINGS:
-        loss = getattr(losses, name)(**options, reduction=reduction)
-        weights, mask = weighting(kind, shape[:-1], 2)
-        value, gradient = loss.value_and_gradient(y, p, weights, mask)
-        assert np.array_equal(value, loss(y, p, weights, mask))
-        numerical = numerical_gradient(lambda x: loss(y, x, weights, mask), p)  # noqa: B023
-        rounding = 2e-8 * max(1, np.abs(value).max())  # what the difference of two values loses
-        np.testing.assert_allclose(gradient, numerical, rtol=1e-7, atol=rounding, err_msg=kind)
+    for kind in ("plain", "both"):
+        assert_gradient(getattr(losses, name)(**options), y, p, *weighting(kind, shape[:-1], 2), kind)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_gradient_of_every_reduction(reduction):
+    """Weights, masks and reductions are the base's: one loss tells, and one that ignores positions itself."""
+    for name, options in (("MeanSquaredError", {}), ("SparseCategoricalCrossentropy", {"ignore_class": 2})):
+        y, p = batch(name, options, (3, 4, 3), 1)
+        for kind in WEIGHTINGS:
+            loss = getattr(losses, name)(**options, reduction=reduction)
+            assert_gradient(loss, y, p, *weighting(kind, (3, 4), 2), kind)
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
@@ -444,15 +455,11 @@ def keras_loss(keras, loss, y, p, weights, mask):
     return value.numpy(), tape.gradient(value, p).numpy()
 
 
-@pytest.mark.keras
-@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
-@pytest.mark.parametrize("shape", few_at_first([[6, 7, 4], [5, 3]], 1), ids=str)
-@pytest.mark.parametrize("dtype", few_at_first(["float32", "float64"], 1))
-def test_against_keras(keras, name, options, shape, dtype):
+def assert_as_keras(keras, name, options, shape, dtype, cases):
     tolerance = {"float32": 3e-6, "float64": 1e-12}[dtype]
     if name == "LogCosh":
         tolerance = max(tolerance, 1e-8)  # Keras's log 2 is a float32
-    for seed, (kind, reduction) in enumerate(itertools.product(WEIGHTINGS, REDUCTIONS)):
+    for seed, (kind, reduction) in enumerate(cases):
         y, p = batch(name, options, shape, seed, dtype)
         p[0, 0] *= 1e-9  # clipped, where a probability
         weights, mask = weighting(kind, shape[:-1], seed)
@@ -464,6 +471,21 @@ def test_against_keras(keras, name, options, shape, dtype):
         np.testing.assert_allclose(value, expected, rtol=tolerance, atol=tolerance, err_msg=what)
         scale = max(1, np.abs(expected_gradient).max())
         np.testing.assert_allclose(gradient, expected_gradient, rtol=tolerance, atol=tolerance * scale, err_msg=what)
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
+@pytest.mark.parametrize("dtype", few_at_first(["float32", "float64"], 1))
+def test_against_keras(keras, name, options, dtype):
+    for shape in ([6, 7, 4], [5, 3]):
+        cases = [("plain", "sum_over_batch_size"), ("both", "sum_over_batch_size")]
+        assert_as_keras(keras, name, options, shape, dtype, cases)
+
+
+@pytest.mark.keras
+def test_reductions_against_keras(keras):
+    for name, options in (("MeanSquaredError", {}), ("SparseCategoricalCrossentropy", {"ignore_class": 2})):
+        assert_as_keras(keras, name, options, [6, 7, 4], "float32", itertools.product(WEIGHTINGS, REDUCTIONS))
 
 
 @pytest.mark.keras

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from cases import few_at_first
 from optimizer_cases import CASES, IDS, make
 
 from rnncore import Input, Sequential, config, constraints, layers, optimizers
@@ -12,7 +11,7 @@ from rnncore.callbacks import Callback
 from rnncore.kernels import updates
 from rnncore.models import load_model
 from rnncore.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop, get
-from rnncore.sparse import RowGradient
+from rnncore.sparse import SparseGradient
 
 CLIPS = [{}, {"clipnorm": 0.7}, {"clipvalue": 0.3}, {"global_clipnorm": 1.1}]
 # What the base does around every optimizer's update.
@@ -25,7 +24,11 @@ COMMON = [
     {"gradient_accumulation_steps": 3, "clipnorm": 0.2, "weight_decay": 0.1},
     {"gradient_accumulation_steps": 4, "use_ema": True, "ema_overwrite_frequency": 2, "global_clipnorm": 0.3},
 ]
-COMMON_IDS = ["-".join(common) or "plain" for common in COMMON]
+# Every optimizer by itself; and each thing that the base does around one that leaves untouched rows alone, one that
+# does not, and one that counts.
+AROUND = [(name, options, {}) for name, options in CASES]
+AROUND += [(name, {}, common) for name in ("SGD", "Adam", "Nadam") for common in COMMON[1:]]
+AROUND_IDS = [f"{name}-{'-'.join([*options, *common]) or 'plain'}" for name, options, common in AROUND]
 
 
 def arrays(dtype="float32", seed=0):
@@ -218,8 +221,7 @@ def test_parts_do_not_matter(name, options, monkeypatch):
     assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
 
 
-@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
-@pytest.mark.parametrize("common", few_at_first(COMMON, 2), ids=COMMON_IDS)
+@pytest.mark.parametrize(("name", "options", "common"), AROUND, ids=AROUND_IDS)
 def test_row_gradient_is_the_dense_one(name, options, common):
     rng = np.random.default_rng(3)
     table, bias = rng.normal(size=(50, 4)).astype("float32"), rng.normal(size=4).astype("float32")
@@ -228,7 +230,7 @@ def test_row_gradient_is_the_dense_one(name, options, common):
     for step in range(20):
         ids = np.unique(rng.integers(0, 50, 9)) if step != 7 else np.array([], np.int64)
         rows, g = rng.normal(size=(len(ids), 4)).astype("float32"), rng.normal(size=4).astype("float32")
-        gradient = RowGradient(ids, rows, (50, 4))
+        gradient = SparseGradient(ids, rows, (50, 4))
         ours.apply_gradients([(gradient, table), (g, bias)])
         dense.apply_gradients([(np.asarray(gradient), dense_table), (g, dense_bias)])
     rounding = 1e-5 if "norm" in "".join(common) else 0  # a norm's sum of squares runs in another order
@@ -242,10 +244,10 @@ def test_row_gradient_never_becomes_a_table(monkeypatch):
     def refuse(self, dtype=None, copy=None):
         raise AssertionError("the dense gradient was made")
 
-    monkeypatch.setattr(RowGradient, "__array__", refuse)
+    monkeypatch.setattr(SparseGradient, "__array__", refuse)
     for clip in CLIPS:
         table = np.zeros((50, 4), "float32")
-        Adam(**clip).apply_gradients([(RowGradient(np.array([3]), np.ones((1, 4), "float64"), (50, 4)), table)])
+        Adam(**clip).apply_gradients([(SparseGradient(np.array([3]), np.ones((1, 4), "float64"), (50, 4)), table)])
         assert np.flatnonzero(table.any(axis=1)).tolist() == [3]
 
 
@@ -259,8 +261,7 @@ def test_no_gradient_leaves_array_and_slots_alone():
     assert optimizer.iterations == 2 and (b != 1).all()
 
 
-@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
-@pytest.mark.parametrize("common", few_at_first(COMMON, 2), ids=COMMON_IDS)
+@pytest.mark.parametrize(("name", "options", "common"), AROUND, ids=AROUND_IDS)
 def test_resume_is_exact(name, options, common):
     options = {**options, **common}
     first, ours = make(name, **options), arrays()
@@ -372,7 +373,7 @@ def test_a_refused_step_changes_nothing(built):
     (gradients,) = steps(1, ours)
     gradients[3] = gradients[3][:1]
     wrong = [(zip(gradients, ours, strict=True), r"gradient 3 has shape \(1, 3, 4\); its array has shape \(2, 3, 4\)")]
-    rows = RowGradient(np.array([0]), np.ones((1, 3)), (8, 3))
+    rows = SparseGradient(np.array([0]), np.ones((1, 3)), (8, 3))
     wrong.append(([(rows, ours[0]), *zip(steps(1, ours)[0][1:], ours[1:], strict=True)], "gradient 0 has shape"))
     if built:
         good = steps(1, ours)[0]
@@ -415,8 +416,7 @@ def keras():
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
-@pytest.mark.parametrize("common", few_at_first(COMMON, 1), ids=COMMON_IDS)
+@pytest.mark.parametrize(("name", "options", "common"), AROUND, ids=AROUND_IDS)
 def test_twenty_steps_against_keras(keras, name, options, common):
     ours = arrays()
     theirs = [keras.Variable(a, name=f"w{i}") for i, a in enumerate(ours)]
@@ -461,8 +461,7 @@ def test_float64_against_keras(keras, name, options):
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
-@pytest.mark.parametrize("common", few_at_first(COMMON, 1), ids=COMMON_IDS)
+@pytest.mark.parametrize(("name", "options", "common"), AROUND, ids=AROUND_IDS)
 def test_row_gradients_against_keras(keras, name, options, common):
     """TensorFlow's gradient of an embedding; of an id looked up twice the squares are added, not the sum's square."""
     import tensorflow as tf
@@ -474,7 +473,7 @@ def test_row_gradients_against_keras(keras, name, options, common):
     for _ in range(20):
         ids = rng.integers(0, 20, 9)
         rows = rng.normal(size=(len(ids), 3)).astype("float32")
-        mine.apply_gradients([(RowGradient(ids, rows, table.shape), table)])
+        mine.apply_gradients([(SparseGradient(ids, rows, table.shape), table)])
         other.apply_gradients([(tf.IndexedSlices(tf.constant(rows), tf.constant(ids), table.shape), variable)])
     np.testing.assert_allclose(table, variable.numpy(), rtol=2e-4, atol=2e-5)
 

@@ -307,7 +307,7 @@ def looked_at(model, callbacks):
         *(repr(generator.bit_generator.state) for generator in model.generators()),
         *(repr(layer.states) for layer in model.stateful_layers()),
         *(part.trainable for part in model.walk()),
-        model.place,
+        model.fit_state,
         model.history,
         repr(model.history.history),
         model.stop_training,

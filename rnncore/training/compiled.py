@@ -1,0 +1,179 @@
+"""What a model is compiled with: the optimizer, the loss, the metrics; and the loss of its last output."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import losses, optimizers
+from .. import metrics as metric_classes
+from ..configured import described, revived
+from ..layers.base import Layer
+from ..layers.core import Activated
+
+
+class Compiled(Layer):
+    """A layer with an optimizer, a loss and metrics. What a subclass defines is listed at `Trainer`.
+
+    Attributes
+    ----------
+    optimizer, loss
+        As compiled.
+    metrics : list of Metric
+        Those compiled, then the weighted ones; empty before the first batch, whose output chooses what "accuracy" is.
+    unweighted : int
+        How many of them are not weighted.
+    metrics_names : list of str
+        What the loss and they are called in logs. One that is there already gets ``weighted_`` before it, or a number
+        after it.
+    input_layer, output_layer : Layer
+        What takes x, and what gives the output; the latter is None before there is one.
+    output_mask : ndarray of shape (B, T), bool, or None
+        The mask that goes with the output of the last call.
+    """
+
+    input_layer: Layer
+    output_layer: Layer | None = None
+    output_mask: np.ndarray | None = None
+
+    def call_backward(self, dy: np.ndarray, from_logits: bool = False) -> np.ndarray | None:
+        """Go back from the output's gradient, or from that of the output layer's pre-activations."""
+        raise NotImplementedError
+
+    def __init__(self, name: str | None = None):
+        super().__init__(name)
+        self.optimizer: Any = None
+        self.loss: Any = None
+        self.metrics: list[Any] = []
+        self.metrics_names = ["loss"]
+        self.unweighted = 0
+        self._asked: dict[str, list[Any]] = {"metrics": [], "weighted_metrics": []}
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Sequence[Any] | None = None,
+        weighted_metrics: Sequence[Any] | None = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Choose how the model is trained.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer
+        loss : str or Loss
+            Right after a sigmoid or softmax, crossentropies are computed from the pre-activations, as Keras on
+            TensorFlow does: stable, with the gradient p - y.
+        loss_weights : None or 1
+            A model has one loss here.
+        metrics, weighted_metrics : sequence of str or Metric, optional
+            The weighted ones take sample and class weights into account.
+        steps_per_execution : 1
+        run_eagerly, jit_compile, auto_scale_loss
+            Accepted, and without effect.
+
+        Raises
+        ------
+        ValueError, TypeError
+        """
+        given_metrics = {"metrics": metrics, "weighted_metrics": weighted_metrics}
+        for name, given in given_metrics.items():
+            if isinstance(given, str) or not isinstance(given, Iterable | None):
+                raise TypeError(f"{self.name}: {name} is {given!r}; expected a list of names or metrics")
+        if loss_weights not in (None, 1, [1]):
+            raise ValueError(f"{self.name}: loss_weights is {loss_weights!r}; there is one loss, which weighs 1")
+        if steps_per_execution != 1:
+            raise ValueError(f"{self.name}: steps_per_execution is {steps_per_execution!r}; steps are taken 1 by 1")
+        optimizer, loss = optimizers.get(optimizer), None if loss is None else losses.get(loss)
+        if loss is not None and loss.reduction in (None, "none"):
+            raise ValueError(
+                f"{self.name}: loss has reduction {loss.reduction!r}; training needs one that gives a number"
+            )
+        asked = {name: list(given or ()) for name, given in given_metrics.items()}
+        for metric in (*asked["metrics"], *asked["weighted_metrics"]):
+            metric_classes.get(metric, loss, (None, 1))  # an unknown name is refused now, not in the first batch
+        self.optimizer, self.loss = optimizer, loss
+        self.metrics, self.metrics_names, self._asked = [], _names(**asked), asked
+        self.unweighted = len(asked["metrics"])
+        if loss is not None and loss.from_logits and self._fused():
+            warnings.warn(
+                f"{self.name}: loss has from_logits=True, but the model ends in {loss.fuses}; "
+                "the loss is computed from what goes into that",
+                stacklevel=2,
+            )
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Return the arguments of `compile` as plain values; None for a model that was not compiled."""
+        if self.optimizer is None:
+            return None
+        metrics = {
+            name: described([metric() if isinstance(metric, type) else metric for metric in asked])
+            for name, asked in self._asked.items()
+        }
+        return {"optimizer": described(self.optimizer), "loss": described(self.loss), **metrics}
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compile the model as the one was that `get_compile_config` was asked."""
+        bases = {"optimizer": optimizers.Optimizer, "loss": losses.Loss}
+        made = {name: revived(config[name], base) for name, base in bases.items()}
+        for name in self._asked:
+            made[name] = [revived(metric, metric_classes.Metric) for metric in config.get(name, ())]
+        self.compile(**made)
+
+    def make_metrics(self, output_shape: tuple[int, ...]) -> None:
+        """Make the metrics for an output of that shape, which chooses what "accuracy" is."""
+        asked = self._asked["metrics"] + self._asked["weighted_metrics"]
+        self.metrics = [metric_classes.get(metric, self.loss, output_shape) for metric in asked]
+
+    def reset_metrics(self) -> None:
+        """Let all metrics forget their batches."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+    # --- the loss of the last call -----------------------------------------------------------------------------
+
+    def _fused(self) -> Activated | None:
+        """Return the output layer if the loss reads its pre-activations."""
+        last = self.output_layer
+        if isinstance(last, Activated) and last.activity_regularizer is None:
+            return last if last.activation.name == self.loss.fuses else None
+        return None
+
+    def loss_and_gradient(self, y: Any, y_pred: np.ndarray, sample_weight: Any = None) -> tuple[float, np.ndarray]:
+        """Return the loss of the last call's output, and its gradient: see `backward_from_loss`."""
+        last = self._fused()
+        read = y_pred if last is None else last.logits
+        value, gradient = self.loss.value_and_gradient(y, read, sample_weight, self.output_mask, last is not None)
+        return value + self.penalty(), gradient
+
+    def loss_of(self, y: Any, y_pred: np.ndarray, sample_weight: Any = None) -> float:
+        """Return the loss of the last call's output, what the regularizers add included."""
+        last = self._fused()
+        read = y_pred if last is None else last.logits
+        return self.loss(y, read, sample_weight, self.output_mask, last is not None) + self.penalty()
+
+    def backward_from_loss(self, gradient: np.ndarray) -> np.ndarray | None:
+        """Go back from what `loss_and_gradient` returned, and return the gradient of x."""
+        return self.call_backward(gradient, from_logits=self._fused() is not None)
+
+
+def _names(metrics, weighted_metrics):
+    """Return what the loss and the metrics are called in logs."""
+    names, numbers = {"loss": None}, Counter()
+    for metric, prefix in [*((m, "") for m in metrics), *((m, "weighted_") for m in weighted_metrics)]:
+        name = metric if isinstance(metric, str) else metric_classes.get(metric).name
+        name = first = prefix + name if name in names else name
+        while name in names:
+            numbers[first] += 1
+            name = f"{first}_{numbers[first]}"
+        names[name] = None
+    return list(names)
