@@ -25,10 +25,7 @@ from .options import OPTIONS, bound, signature_of, with_options
 
 
 class RecurrentCell(Layer):
-    """Base of the cells: weights and options around a cell's equations.
-
-    A cell of your own is a subclass with `equations`, a `rnncore.cells.Cell`; `RNN` then runs it over time, in both
-    backends, under masks, and under the gradient check: examples/own_cell.py shows one.
+    """Base of the cells: weights and options around a cell's `equations`, which `layer_of` takes.
 
     Parameters
     ----------

@@ -102,7 +102,7 @@ def test_bidirectional(merge_mode, options, mask):
 
 
 OTHERS = {
-    "a layer for the way back": Case(
+    "a backward layer": Case(
         "Bidirectional",
         (4, 6, 2),
         {
@@ -214,7 +214,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("layer", [*LAYERS, "a layer for the way back"])
+@pytest.mark.parametrize("layer", [*LAYERS, "a backward layer"])
 def test_weights_go_both_ways(keras, layer):
     other = OTHERS.get(layer)
     name, options = (other.layer, other.options) if other else LAYERS[layer]

@@ -194,7 +194,7 @@ def test_two_kinds_of_layers_in_two_directions():
 
 @pytest.mark.parametrize(("layer", "arrays"), [(SimpleRNN, 2), (GRU, 5), (LSTM, 6)])
 def test_memory_is_that_of_gates_and_states(layer, arrays):
-    """Of each step one array a gate and a state, and on the way back their gradients, and that of x."""
+    """Of each step one array a gate and a state, and in the backward pass their gradients, and that of x."""
     rows, steps, units, features = 16, 300, 64, 24
     rng, one = np.random.default_rng(SEED), rows * steps * units * 4
     x, dy = rng.standard_normal((rows, steps, features), "float32"), rng.standard_normal((rows, units), "float32")
@@ -366,7 +366,7 @@ def test_returned_states_are_the_users():
     assert np.abs(kept).min() > 0
 
 
-def test_a_way_back_that_failed_shows_no_gradients(monkeypatch):
+def test_a_backward_pass_that_failed_shows_no_gradients(monkeypatch):
     layer = LSTM(3, dtype="float64", seed=1)
     y = layer(np.ones((2, 4, 5)))
     layer.backward(np.ones_like(y))
