@@ -227,7 +227,9 @@ def _pool() -> WorkerPool:
 
 def shards_of(*jobs: Job) -> int:
     """Return how many threads are worth doing jobs together."""
-    work, rows = sum(job.work for job in jobs), max(job.rows for job in jobs)
+    work = rows = 0
+    for job in jobs:
+        work, rows = work + job.work, max(rows, job.rows)
     return max(1, min(config.threads(), work // _WORTH_A_THREAD, rows // 4))
 
 
@@ -283,7 +285,7 @@ def begin(*jobs: Job) -> Callable[[], list[Any]]:
         finally:
             _busy.release()
         return lambda: (wait(), [job.out for job in jobs])[1]
-    found = run(*jobs)
+    found = run(*jobs) if any(job.rows for job in jobs) else [job.out for job in jobs]
     return lambda: found
 
 

@@ -34,6 +34,7 @@ SHARDS = 64  # of a table's rows, dealt out one by one: frequent words, whose ro
 LONGEST = 1024  # steps that a row's updates may be deferred
 CHECK = 16  # deferred steps between two looks at whether they still move a row's weights
 BLOCK = 32768  # entries that NumPy updates at a time: with slots and temporaries they fit a core's second-level cache
+RUNS = 4, 1  # of its steps taken in one go, while there are so many: what they change stays in registers
 FLOPS = 20  # of an entry's update: its square root and its division count for several
 
 
@@ -171,35 +172,54 @@ def catch_up(table, $tables history, applied, ids, largest, small, begin, end):
                     $change
                     moves |= not abs(change) <= abs(w[n]) * small
                 if not moves:
-                    until = steps
-            while t < until:
-                numbers = history[t]
+                    until = steps$runs
+"""),
+}
+_RUN = Template("""
+            while t + $count <= until:
                 $unpack
                 if moves:
                     for n in range(w.shape[0]):
-                        $step_idle
+                        $take
+                        $steps
+                        $put
                 else:
                     for n in range(w.shape[0]):
-                        $step_slots
-                t += 1
-"""),
-}
+                        $take_slots
+                        $steps_of_slots
+                        $put_slots
+                t += $count""")
 
 
 def _pieces(rule: Rule) -> dict[str, str]:
     """Return what the loops leave open: a slot is the table t0, whose row is s0; a number is c0."""
-    tables, slots = ([f"{letter}{n}" for n in range(len(rule.slots))] for letter in "ts")
+    tables, slots, held = ([f"{letter}{n}" for n in range(len(rule.slots))] for letter in "tse")
     numbers = [f"c{n}" for n in range(len(rule.numbers))]
     entries = [f"{slot}[n]" for slot in slots]
 
-    def step(first: str, w: str, g: str, moment: str, after: Sequence[str] = entries) -> str:
-        """Return the line that takes a step: `first` and `after` are what the new weight and slots are put into."""
-        given = {"w": w, "g": g, rule.moment: moment}
-        given |= dict(zip((*rule.slots, *rule.numbers), (*entries, *numbers), strict=True))
-        if w != "zero":
-            given["w"] += f" - {w} * {given['decay']}"
-        return f"{', '.join((first, *after))} = update({', '.join(given[name] for name in rule.arguments)})"
+    def step(targets: list[str], *sources: str, slots: list[str] = entries, numbers: list[str] = numbers) -> str:
+        taken = dict(zip(("w", "g", rule.moment, *rule.slots), (*sources, *slots), strict=True))
+        taken |= dict(zip(rule.numbers, numbers, strict=True))
+        if sources[0] != "zero":
+            taken["w"] += f" - {sources[0]} * {taken['decay']}"
+        return f"{', '.join(targets)} = update({', '.join(taken[name] for name in rule.arguments)})"
 
+    def run(count: int) -> str:
+        each = [[f"{number}_{k}" for number in numbers] for k in range(count)]
+        pairs = list(zip(["x", *held], after, strict=True))
+        take, put = [f"{a} = {b}" for a, b in pairs], [f"{b} = {a}" for a, b in pairs]
+        lines = {
+            "unpack": [f"{name} = history[t + {k}, {n}]" for k in range(count) for n, name in enumerate(each[k])],
+            "take": take,
+            "steps": [step(["x", *held], "x", "zero", "zero", slots=held, numbers=own) for own in each],
+            "put": put,
+            "take_slots": take[1:],
+            "steps_of_slots": [step(["_", *held], "zero", "zero", "zero", slots=held, numbers=own) for own in each],
+            "put_slots": put[1:],
+        }
+        return _RUN.substitute({name: "; ".join(line) or "pass" for name, line in lines.items()}, count=count)
+
+    after = ["w[n]", *entries]
     return {
         "tables": "".join(f"{table}, " for table in tables),
         "slots": "".join(f"{slot}, " for slot in slots),
@@ -207,11 +227,10 @@ def _pieces(rule: Rule) -> dict[str, str]:
         "views": "; ".join(f"{slot} = {table}[i]" for slot, table in zip(slots, tables, strict=True)),
         "unpack": "; ".join(f"{number} = numbers[{n}]" for n, number in enumerate(numbers)),
         "untouched": " and ".join(f"{entry} == zero" for entry in entries) or "True",
-        "step_whole": step("w[n]", "w[n]", "g[n]", "moment(g[n])"),
-        "step_row": step("w[n]", "w[n]", "g[n]", "m[n]"),
-        "step_idle": step("w[n]", "w[n]", "zero", "zero"),
-        "step_slots": step("_", "zero", "zero", "zero"),
-        "change": step("change", "zero", "zero", "zero", "_" * len(entries)),
+        "step_whole": step(after, "w[n]", "g[n]", "moment(g[n])"),
+        "step_row": step(after, "w[n]", "g[n]", "m[n]"),
+        "change": step(["change", *"_" * len(entries)], "zero", "zero", "zero"),
+        "runs": "".join(map(run, RUNS)),
     }
 
 

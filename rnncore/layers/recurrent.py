@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence as SequenceOf
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -156,9 +157,9 @@ class RNN(Layer):
         rows, steps, _ = x.shape
         self._order = order = _by_length(mask)
         back = None if order is None else np.argsort(order)
-        taken = np.arange(steps)[:: -1 if self.go_backwards else 1]
-        # (T, B): the flat position in x that each row reads at each step
-        self._index = index = taken[:, None] + (np.arange(rows) if order is None else order) * steps
+        self._index = index = _index(rows, steps, self.go_backwards)
+        if order is not None:
+            self._index = index = index[:, order]
         self._embedded = x if isinstance(x, EmbeddedRows) else None
         mask = None if mask is None else mask.reshape(-1)[index]
         if self._embedded is not None:
@@ -326,6 +327,12 @@ class RNN(Layer):
         if mask is not None:
             valid.reshape(-1)[self._index] = mask
         return valid
+
+
+@lru_cache(maxsize=16)
+def _index(rows: int, steps: int, backwards: bool) -> np.ndarray:
+    """Return an array of shape (T, B): the flat position in x, (B, T, …), that each row reads at each step."""
+    return np.arange(steps)[:: -1 if backwards else 1, None] + np.arange(rows) * steps
 
 
 def _by_length(mask: np.ndarray | None) -> np.ndarray | None:
