@@ -69,7 +69,7 @@ def compiles(dtype: str | np.dtype) -> bool:
 
 
 def set_backend(name: str) -> None:
-    """Choose what runs the time loop from the next call of a layer on; the way back runs on what its call ran on.
+    """Choose what runs the time loop from the next call of a layer on; its backward pass runs on the same.
 
     Parameters
     ----------

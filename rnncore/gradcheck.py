@@ -194,7 +194,7 @@ def check_model(
 
         def value_and_gradient():
             rewind()
-            return model.loss_and_gradient(y, model.call(x, training=training), sample_weight)
+            return model.loss_and_gradient(y, model.forward(x, training=training), sample_weight)
 
         model.backward_from_loss(value_and_gradient()[1])
         analytic = _weight_gradients(model)

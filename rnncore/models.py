@@ -144,7 +144,7 @@ class Sequential(Trainer):
 
     def checked_input(self, x):
         x = self.input_layer.checked_input(x)
-        if x.shape != self._fits:
+        if x.shape != self._fits or not all(layer.built for layer in self.layers):
             self.check_shape(x.shape)
             self._fits = x.shape
         return x

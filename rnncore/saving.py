@@ -101,6 +101,7 @@ def save_weights(model: Any, path: str | os.PathLike, overwrite: bool = True) ->
     _write(path, overwrite, "weights", content)
 
 
+@locked
 def load_weights(model: Any, path: str | os.PathLike) -> None:
     """Take the weights from a file that `save_weights` or `save_model` wrote, into a model of the same shapes.
 
@@ -127,6 +128,7 @@ def load_weights(model: Any, path: str | os.PathLike) -> None:
             mine[...] = theirs
 
 
+@locked
 def save_checkpoint(model: Any, path: str | os.PathLike, training: Mapping[str, Any]) -> None:
     """Write down where a `fit` under way stands, so that it can go on as if it had not been cut.
 
@@ -158,6 +160,7 @@ def read_checkpoint(path: str | os.PathLike, training: Mapping[str, Any]) -> dic
     return content
 
 
+@locked
 def resume(model: Any, path: str | os.PathLike, content: Mapping[str, Any]) -> None:
     """Put a model, at the beginning of a `fit`, where `save_checkpoint` was called.
 

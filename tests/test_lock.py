@@ -82,7 +82,8 @@ def test_backward_belongs_to_the_threads_own_call():
     y = layer(x)
     dx = layer.backward(np.ones_like(y))
     together(lambda: layer(x[:1]))
-    for refused in (lambda: layer.backward(np.ones_like(y)), layer.time_series, layer.valid_steps):
+    looks = layer.time_series, layer.valid_steps, layer.get_gradients, lambda: layer.state_gradients
+    for refused in (lambda: layer.backward(np.ones_like(y)), *looks):
         with pytest.raises(ValueError, match="another thread's"):
             refused()
 
@@ -136,6 +137,23 @@ def test_a_second_fit_is_refused_while_one_is_under_way():
     assert isinstance(refused[0], RuntimeError)
     assert "fit is under way in another thread" in str(refused[0])
     model.fit(X, Y, verbose=0)
+
+
+def test_who_counts_in_the_metrics_gives_them_back():
+    """Two evaluations that overlap: the one that began first ends first."""
+    model, inside, done = classifier(), Event(), Event()
+    hold = LambdaCallback(on_test_begin=lambda logs=None: (inside.set(), done.wait()))
+    later = Thread(target=lambda: model.evaluate(X, Y, verbose=0, callbacks=hold))
+
+    def begin(logs=None):
+        later.start()
+        inside.wait()
+
+    model.evaluate(X[:8], Y[:8], verbose=0, callbacks=LambdaCallback(on_test_begin=begin))
+    done.set()
+    later.join()
+    _, accuracy = model.evaluate(X, Y, verbose=0)
+    assert model.metrics[0].result() == accuracy  # the model's own metrics count again
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

@@ -805,7 +805,7 @@ def test_a_gradient_that_is_not_finite(backwards):
     # the poison is behind the layer's third output: with go_backwards that is step 1 of its input
     step = 1 if backwards else 2
     expected = (
-        rf"inner\.kernel is not .* in epoch 1, batch 3 \(step 3\); first in layer 'inner' at time step {step}, on"
+        rf"inner\.kernel is not .* in epoch 1, batch 3 \(step 3\); first in layer 'inner' at time step {step}, in"
     )
     with pytest.raises(FloatingPointError, match=expected):
         model.fit(x, y, batch_size=2, callbacks=[keep], verbose=0)
@@ -881,3 +881,12 @@ def test_fit_compiles_nothing_for_a_single_row(monkeypatch):
     assert "forward" in names and "forward_few" not in names
     model.predict(x[:1], verbose=0)
     assert any("forward_few" in job.function.__name__ for job in jobs if job.function is not None)
+
+
+def test_a_model_in_a_model_that_lost_a_layer_is_checked_anew():
+    inner = Sequential([Dense(8), Dense(4)])
+    outer, x = Sequential([inner, Dense(1)]), np.ones((2, 3))
+    outer(x)
+    inner.pop()
+    with pytest.raises(ValueError, match=r"8 features.*built for 4"):
+        outer(x)

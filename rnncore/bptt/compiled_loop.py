@@ -317,7 +317,7 @@ def _distinct(takes, gives) -> list[Location]:
 
 
 def _pointwise_source(plan: Plan, takes, gives) -> str:
-    """Return a loop of `step` over flat arrays, one argument a location: what is overwritten in location comes once."""
+    """Return the source of a loop of `step` over flat arrays; an array that is read and overwritten is one argument."""
     name = {location: f"a{n}" for n, location in enumerate(_distinct(takes, gives))}
     results = ", ".join(f"y{n}" for n in range(len(gives)))
     return "\n".join(

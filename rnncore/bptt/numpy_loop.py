@@ -15,7 +15,8 @@ from .inputs import Sequence
 from .plan import Location, Plan
 from .run import Run
 
-quiet = np.errstate(over="ignore", invalid="ignore")  # an infinite exp is no news; some BLAS say "invalid" of numbers
+# exp overflows where a sigmoid saturates, and some BLAS raise "invalid" for finite numbers
+quiet = np.errstate(over="ignore", invalid="ignore")
 
 
 @quiet
@@ -133,7 +134,7 @@ class NumpyRun(Run):
 
     @property
     def last_states(self):
-        return self.states[:, -1]
+        return self.states[:, -1].copy()  # who gets them may write into them
 
     def outputs(self):
         return self.states[0, 1:]

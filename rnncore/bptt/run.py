@@ -94,7 +94,7 @@ class Run(ABC):
     def state_gradients(self) -> list[np.ndarray]:
         """Return dL/d(initial state), one (B, H) a state; none before `backward`."""
         dstates = self.arrays()[3]
-        return [] if dstates is None else list(dstates[:, 0])
+        return [] if dstates is None else list(dstates[:, 0].copy())
 
     def series(self) -> dict[str, np.ndarray]:
         """Return what happened at each step by name, each (T, B, H): gates (0 at masked steps), states, gradients."""

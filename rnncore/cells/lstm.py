@@ -1,6 +1,6 @@
 """LSTM: three gates and a carry line on which the gradient is only multiplied by the forget gate.
 
-Sizes: B batch, D inputs, H units. All below is elementwise on (B, H).
+Sizes: B batch, D inputs, H units. All but the products with W and U, which stand in bptt/, is elementwise on (B, H).
 
     z_g = x_t W_g + h_{t-1} U_g + b_g      for the gates g = i, f, k, o, the four column blocks of the weights
 

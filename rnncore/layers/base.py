@@ -424,6 +424,7 @@ class Layer(Configured):
         """Return copies of the weights, in Keras's order and layout."""
         return [weight.copy() for weight in self.weights]
 
+    @locked
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set all weights, in `get_weights` order; if one does not fit, none is changed.
 
@@ -442,9 +443,8 @@ class Layer(Configured):
             checked_array(given, f"{self.name}: weights[{n}]", "float", mine.dtype, mine.shape)
             for n, (given, mine) in enumerate(zip(weights, own, strict=True))
         ]
-        with engine_lock:
-            for mine, given in zip(own, checked, strict=True):
-                mine[...] = given
+        for mine, given in zip(own, checked, strict=True):
+            mine[...] = given
 
     def bad_weight(self) -> str | None:
         """Say which weight is NaN or infinite somewhere; None if none is."""
@@ -464,6 +464,7 @@ class Layer(Configured):
 
     def get_gradients(self) -> list[Any]:
         """Return the gradients of the trainable weights from the last `backward`, in `get_weights` order."""
+        self.check_caller("get_gradients")
         return [layer.gradient(name) for layer, name in self._trainable()]
 
     def gradient(self, name: str) -> Any:

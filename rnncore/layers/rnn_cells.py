@@ -19,6 +19,7 @@ from ..bptt.plan import Plan
 from ..bptt.run import Run
 from ..cells import Cell
 from ..configured import revived
+from ..lock import locked
 from .base import Layer, dropout_mask
 from .checks import checked_array
 from .options import OPTIONS, bound, signature_of, with_options
@@ -121,6 +122,7 @@ class RecurrentCell(Layer):
     @property
     def state_gradients(self) -> list[np.ndarray]:
         """dL/d(states given), from the last `backward`; none before."""
+        self.check_caller("state_gradients")
         return [] if self._run is None else self._run.state_gradients()
 
     # --- one step ----------------------------------------------------------------------------------------------
@@ -150,7 +152,7 @@ class RecurrentCell(Layer):
 
     def call(self, x, mask=None, training=False, states=None):
         initial = self.checked_states(states, len(x), "states")
-        after, _ = self.run(Sequence(Inputs(x), initial, 1), training)
+        after, _ = self.run(Sequence(Inputs(np.ascontiguousarray(x)), initial, 1), training)
         return [after[0].copy(), *after]
 
     def backward(self, dy: Any, dstates: SequenceOf[Any] | None = None) -> np.ndarray:
@@ -296,9 +298,8 @@ class StackedRNNCells(Layer):
             cell.ensure_built(input_shape)
             input_shape = (input_shape[0], cell.units)
 
-    def __call__(  # type: ignore[override]
-        self, x: Any, states: Any = None, training: bool = False
-    ) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+    @locked
+    def __call__(self, x: Any, states: Any = None, training: bool = False) -> tuple[np.ndarray, list[list[np.ndarray]]]:
         """Take one step; as `RecurrentCell`, with a list of states a cell."""
         x = self.checked_input(x)
         self.ensure_built(x.shape)
@@ -311,6 +312,7 @@ class StackedRNNCells(Layer):
         self.output = x
         return x, after
 
+    @locked
     def backward(self, dy: Any, dstates: SequenceOf[Any] | None = None) -> np.ndarray:
         """Go back through the last step; as `RecurrentCell`, with a list of states' gradients a cell."""
         for cell, own in zip(reversed(self.cells), reversed(dstates or [None] * len(self.cells)), strict=True):

@@ -73,7 +73,7 @@ def gradient_flow(model: Sequential, x: Any, y: Any, sample_weight: Any = None) 
     layers = recurrent_layers(model)
     x, y, sample_weight = model.checked_data(x, y, sample_weight)
     model.ensure_built(x.shape)
-    _, gradient = model.loss_and_gradient(y, model.call(x), sample_weight)
+    _, gradient = model.loss_and_gradient(y, model.forward(x), sample_weight)
     model.backward_from_loss(gradient)
     return {
         layer.name: {

@@ -23,7 +23,7 @@ def gradient_error(model: Any, where: str) -> FloatingPointError:
         if bad:
             series = layer.time_series() if hasattr(layer, "time_series") else {}
             step = _time_step(layer, [array for name, array in series.items() if name.startswith("d")], back=True)
-            origin = _first_not_finite(model) or f"layer {layer.name!r}{step}, on the way back"
+            origin = _first_not_finite(model) or f"layer {layer.name!r}{step}, in the backward pass"
             return FloatingPointError(f"the gradient of {bad[0]} is not finite in {where}; first in {origin}")
     return FloatingPointError(f"a gradient is not finite in {where}")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from ..lock import engine_lock
 from ..utils.interrupt import deferred_interrupt
 from ..utils.progress import Progress
 from .batches import Source
@@ -57,7 +58,8 @@ def fit(
                     raise KeyboardInterrupt(f"stopped after epoch {epoch + 1}")
                 if model.stop_training:
                     break
-            model.optimizer.finalize_variable_values(model.trainable_weights)
+            with engine_lock:
+                model.optimizer.finalize_variable_values(model.trainable_weights)
         finally:
             call(callbacks, "on_train_end", logs)
     return model.history

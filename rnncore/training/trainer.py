@@ -183,12 +183,14 @@ class Trainer(Compiled):
     @contextmanager
     def _fitting_alone(self):
         """Refuse the block while another thread's `fit` is under way."""
-        own, before = threading.get_ident(), self._fitting
-        if before not in (None, own):
-            raise RuntimeError(
-                f"{self.name}: fit is under way in another thread; wait until it ends, or fit a clone of the model"
-            )
-        self._fitting = own
+        own = threading.get_ident()
+        with engine_lock:
+            before = self._fitting
+            if before not in (None, own):
+                raise RuntimeError(
+                    f"{self.name}: fit is under way in another thread; wait until it ends, or fit a clone of the model"
+                )
+            self._fitting = own
         try:
             yield
         finally:
@@ -202,7 +204,8 @@ class Trainer(Compiled):
         try:
             yield apart
         finally:
-            self._counted = apart
+            if not apart:
+                self._counted = False
 
     def _split(self, x, y, sample_weight, share):
         """Return the samples without their last share, and that share."""
@@ -263,7 +266,7 @@ class Trainer(Compiled):
                 begin, running = time.perf_counter(), RunningMetrics(self, source.ragged, apart)
                 loop.evaluate(source, running, steps, "the evaluation", callbacks, progress=progress)
                 progress.done(running.logs(), time.perf_counter() - begin)
-        return _returned(running, return_dict)
+            return _returned(running, return_dict)  # in the block: after it another evaluation counts in the metrics
 
     def predict(
         self,

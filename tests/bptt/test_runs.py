@@ -15,7 +15,13 @@ from rnncore.bptt.plan import Plan
 from rnncore.cells import CARRY_RNN, GRU, GRU_RESET_BEFORE, LSTM, SIMPLE_RNN, Cell, Stage
 from rnncore.compiler import pool
 
-CELLS = {cell.name: cell for cell in (LSTM, GRU_RESET_BEFORE, GRU, CARRY_RNN, SIMPLE_RNN)}
+CELLS = {
+    "lstm": LSTM,
+    "gru_reset_before": GRU_RESET_BEFORE,
+    "gru": GRU,
+    "carry_rnn": CARRY_RNN,
+    "simple_rnn": SIMPLE_RNN,
+}
 SIZES = [
     (6, 13, 5, 9),
     (1, 1, 1, 1),
@@ -195,4 +201,4 @@ def test_a_cell_that_asks_for_an_unknown_name_is_refused():
         return z_a + memory
 
     with pytest.raises(ValueError, match="'memory' is not known"):
-        Plan(Cell("odd", ("a",), ("h",), (Stage(step, lambda dh: (dh, dh), "h"),)))
+        Plan(Cell("odd", gates=("a",), states=("h",), stages=(Stage(step, lambda dh: (dh, dh), "h"),)))

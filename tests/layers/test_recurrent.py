@@ -379,3 +379,36 @@ def test_a_backward_pass_that_failed_shows_no_gradients(monkeypatch):
     with pytest.raises(MemoryError):
         layer.backward(np.ones_like(y))
     assert not layer.state_gradients and "dc" not in layer.time_series()
+
+
+@pytest.mark.parametrize("backend", config.BACKENDS)
+@pytest.mark.parametrize("rows", [3, 12])
+def test_a_cell_takes_arrays_however_they_lie(rows, backend):
+    config.set_backend(backend)
+    cell, rng = LSTMCell(4, dtype="float64"), np.random.default_rng(SEED)
+    x = rng.standard_normal((rows, 10))
+    for own in (x.copy("F")[:, :5], x[:, ::2], np.broadcast_to(x[:, :1], (rows, 5))):
+        found = []
+        for given in (own, own.copy("C")):
+            y, states = cell(given)
+            found.append([y, *states, cell.backward(np.ones_like(y)), *cell.get_gradients()])
+        for laid, plain in zip(*found, strict=True):
+            np.testing.assert_array_equal(laid, plain)
+
+
+@pytest.mark.parametrize("backend", config.BACKENDS)
+def test_what_was_returned_stays(backend):
+    """States and their gradients are the user's: the next call does not change them, nor they the backward pass."""
+    config.set_backend(backend)
+    rng = np.random.default_rng(SEED)
+    layer, x = LSTM(3, return_state=True, dtype="float64"), rng.standard_normal((4, 5, 2))
+    dy = [rng.standard_normal((4, 3)), None, None]
+    layer(x)
+    dx, gradients = layer.backward(dy), layer.state_gradients
+    kept = [gradient.copy() for gradient in gradients]
+    _, h, c = layer(x)
+    h[:], c[:] = 0, 0
+    np.testing.assert_array_equal(layer.backward(dy), dx)
+    layer(2 * x)
+    layer.backward(dy)
+    np.testing.assert_array_equal(gradients, kept)
