@@ -20,7 +20,7 @@ from ..compiler.pool import begin, done, run, run_apart
 from . import compiled_products as products
 from .compiled_loop import loop
 from .inputs import Inputs
-from .run import Run
+from .run import Run, concatenated
 
 
 class Part(NamedTuple):
@@ -79,13 +79,11 @@ class CompiledRun(Run):
         return np.concatenate([part.states[:, self._last] for part in self._parts], axis=1)
 
     def outputs(self):
-        return _joined([part.states[0, 1:] for part in self._parts], 1)
+        return concatenated([part.states[0, 1:] for part in self._parts], 1)
 
     def arrays(self):
-        blocks, states = (_joined([part[n] for part in self._parts], 2) for n in (2, 3))
-        if not self._backs:
-            return blocks, states, None, None
-        return blocks, states, *(_joined(arrays, 2) for arrays in zip(*self._backs, strict=True))
+        gradients = self._backs or [()] * len(self._parts)
+        return [(part.blocks, part.states, *own) for part, own in zip(self._parts, gradients, strict=True)]
 
     def backward(self, dh, dlast=(), bptt_steps=None, to=None, size=None, of_rows=False):
         self._backs, parts, gates = [], self._parts, len(self.plan.homes)  # the arrays of _backs are used again
@@ -218,11 +216,6 @@ class CompiledRun(Run):
             self._workspace[name] = array = None  # what is left goes before more is taken
             self._workspace[name] = array = np.empty(size, self.dtype)
         return array[:size].reshape(shape)
-
-
-def _joined(parts, axis):
-    """Return the parts' arrays in one; that of a single part as it is."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
 
 def _positions_of(steps, batch, begin, end):

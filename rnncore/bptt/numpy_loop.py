@@ -131,6 +131,7 @@ class NumpyRun(Run):
     def __init__(self, plan, weights, sequence, kept="all", training=False, workspace=None):
         super().__init__(plan, weights, sequence)
         self.blocks, self.states = forward(plan, weights, sequence)
+        self.gradients: tuple[np.ndarray, ...] = ()  # dblocks and dstates, after `backward`
 
     @property
     def last_states(self):
@@ -140,14 +141,14 @@ class NumpyRun(Run):
         return self.states[0, 1:]
 
     def backward(self, dh, dlast=(), bptt_steps=None, to=None, size=None, of_rows=False):
-        dstates = np.zeros_like(self.states)
+        self.gradients, dstates = (), np.zeros_like(self.states)  # a backward pass that fails leaves none
         if dh is not None:
             dstates[0, len(dstates[0]) - len(dh) :] = dh
         for state, outside in zip(dstates, dlast, strict=False):
             state[-1] += 0 if outside is None else outside
         forth = self.plan, self.weights, self.sequence, self.blocks, self.states
         dblocks, dx, gradients = backward(*forth, dstates, bptt_steps)
-        self.dblocks, self.dstates = dblocks, dstates
+        self.gradients = dblocks, dstates
         dx, index = dx.reshape(-1, dx.shape[2]), self.sequence.inputs.index
         if of_rows:
             out = np.zeros(self.sequence.inputs.rows.shape, dx.dtype)
@@ -159,7 +160,7 @@ class NumpyRun(Run):
         return out, gradients
 
     def arrays(self):
-        return self.blocks, self.states, self.dblocks, self.dstates
+        return [(self.blocks, self.states, *self.gradients)]
 
 
 def _by_gate(plan: Plan, weights: dict[str, np.ndarray], sequence: Sequence):

@@ -29,9 +29,6 @@ class Run(ABC):
         Arrays of the run before, of which the memory is used again.
     """
 
-    dblocks: np.ndarray | None = None
-    dstates: np.ndarray | None = None
-
     def __init__(
         self,
         plan: Plan,
@@ -88,23 +85,24 @@ class Run(ABC):
         """
 
     @abstractmethod
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """Return blocks, states, dblocks and dstates of all rows: see plan.py; no gradients before `backward`."""
+    def arrays(self) -> list[tuple[np.ndarray, ...]]:
+        """Return for each part of the rows blocks and states, and after `backward` dblocks and dstates: see plan.py."""
 
     def state_gradients(self) -> list[np.ndarray]:
-        """Return dL/d(initial state), one (B, H) a state; none before `backward`."""
-        dstates = self.arrays()[3]
-        return [] if dstates is None else list(dstates[:, 0].copy())
+        """Return dL/d(initial state), one (B, H) a state, copies; none before `backward`."""
+        first = [dstates[:, 0] for _, _, *gradients in self.arrays() for dstates in gradients[1:]]
+        return list(np.concatenate(first, axis=1)) if first else []
 
     def series(self) -> dict[str, np.ndarray]:
         """Return what happened at each step by name, each (T, B, H): gates (0 at masked steps), states, gradients."""
-        blocks, states, dblocks, dstates = self.arrays()
+        blocks, states, *gradients = (concatenated(arrays, 2) for arrays in zip(*self.arrays(), strict=True))
         cell = self.plan.cell
         returned = {name for stage in cell.stages for name in stage.outputs}
         pairs = zip(self.plan.blocks, self._taken(blocks), strict=True)
         found = {name: block for name, block in pairs if name in returned}
         found |= dict(zip(cell.states, states[:, 1:], strict=True))
-        if dblocks is not None and dstates is not None:
+        if gradients:
+            dblocks, dstates = gradients
             found |= {f"d{name}": own for name, own in zip(cell.states, dstates[:, 1:], strict=True)}
             found |= {f"dz_{gate}": own for gate, own in zip(cell.gates, self._taken(dblocks), strict=False)}
         return found
@@ -112,3 +110,8 @@ class Run(ABC):
     def _taken(self, blocks):
         """Return blocks with 0 at the steps that were not taken, where a loop may leave anything."""
         return blocks if self.mask is None else np.where(self.mask[:, :, None], blocks, np.zeros((), blocks.dtype))
+
+
+def concatenated(parts: SequenceOf[np.ndarray], axis: int) -> np.ndarray:
+    """Return the parts' arrays in one; that of a single part as it is."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)

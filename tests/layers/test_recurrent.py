@@ -8,7 +8,7 @@ import pytest
 from cases import PATTERNS, SEED, few_at_first, masks, randomize
 
 from rnncore import Sequential, config, gradcheck, study
-from rnncore.bptt import compiled_run
+from rnncore.bptt import compiled_run, numpy_loop
 from rnncore.layers import (
     GRU,
     LSTM,
@@ -366,16 +366,20 @@ def test_returned_states_are_the_users():
     assert np.abs(kept).min() > 0
 
 
-def test_a_backward_pass_that_failed_shows_no_gradients(monkeypatch):
+@pytest.mark.parametrize(
+    ("backend", "module", "called"), [("numba", compiled_run, "run_apart"), ("numpy", numpy_loop, "backward")]
+)
+def test_a_backward_pass_that_failed_shows_no_gradients(backend, module, called, monkeypatch):
+    config.set_backend(backend)
     layer = LSTM(3, dtype="float64", seed=1)
     y = layer(np.ones((2, 4, 5)))
     layer.backward(np.ones_like(y))
     assert layer.state_gradients and "dc" in layer.time_series()
 
-    def fail(*parts):
+    def fail(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr(compiled_run, "run_apart", fail)
+    monkeypatch.setattr(module, called, fail)
     with pytest.raises(MemoryError):
         layer.backward(np.ones_like(y))
     assert not layer.state_gradients and "dc" not in layer.time_series()
