@@ -29,8 +29,7 @@ class RunningMetrics:
         self.model, self.by_step, self.loss = model, by_step, Mean("loss")
         self._copies: list[Any] | None = [] if apart else None
         if not apart:
-            for metric in model.metrics:
-                metric.reset_state()
+            model.reset_metrics()
 
     def add(self, value: float, y: Any, y_pred: np.ndarray, sample_weight: Any = None) -> None:
         """Take in a batch."""
