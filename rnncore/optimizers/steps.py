@@ -14,7 +14,7 @@ import numpy as np
 
 from ..compiler import pool
 from ..compiler.pool import Job
-from ..kernels import lookups, updates
+from ..kernels import updates
 from ..sparse import SparseGradient
 from .deferred import Deferred
 
@@ -33,9 +33,7 @@ def by_numpy(
     if not isinstance(gradient, SparseGradient):
         rule.step(array, gradient, None, slots, numbers)
         return
-    ids, tables = gradient.groups.ids, (array, *slots)
-    moment: Any = updates.MOMENTS.get(rule.moment or "", updates.square)
-    adding = lookups.summing(gradient.rows, gradient.groups, moment)
+    ids, tables, adding = gradient.unique, (array, *slots), _adding(rule, gradient)
     if adding.function is not None:
         pool.run(adding)
     touched = list(map(itemgetter(ids), tables))
@@ -62,10 +60,14 @@ def compiled(
     if not isinstance(gradient, SparseGradient):
         deferred.flush(i)
         return [updates.step_whole(rule, array, gradient, slots, numbers)]
-    moment: Any = updates.MOMENTS.get(rule.moment or "", updates.square)
-    adding = gradient.summing(moment)
+    adding = _adding(rule, gradient)
     touched = *adding.out, numbers, gradient.unique
     if every:
         return [adding, deferred.rows(i, gradient.table, settings, rule, array, slots).step(*touched)]
     deferred.flush(i)
     return [adding, updates.step_rows(rule, array, slots, *touched)]
+
+
+def _adding(rule: updates.Rule, gradient: SparseGradient) -> Job:
+    """Return the job that adds up the rows of each id, and the moment of them that the rule takes."""
+    return gradient.summing(updates.MOMENTS.get(rule.moment or "", updates.square))
