@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .configured import custom_object_scope, revived
-from .layers.base import Layer, expected_weights
+from .layers.base import Layer, expected_weights, unbuilt_if_refused
 from .layers.checks import check_finite
 from .lock import locked
 from .training.description import refuse_another
@@ -114,16 +114,11 @@ def load_weights(model: Any, path: str | os.PathLike) -> None:
     content = _read(path, "weights", "model")
     with _refusing(path):
         weights = _arrays(content["weights"] if content["kind"] == "weights" else content["state"]["weights"])
-        unbuilt = [part for part in model.walk() if not part.built]
-        try:
+        with unbuilt_if_refused(model):  # no model of zeros is left behind
             if not model.built:
                 with expected_weights(weights):
                     model.build(tuple(content["input_shape"]))
             _check_fit(weight_names(model), model.weights, weights)
-        except BaseException:  # no model of zeros is left behind
-            for part in unbuilt:
-                part.built, part.weight_names = False, []
-            raise
         for mine, theirs in zip(model.weights, weights, strict=True):
             mine[...] = theirs
 

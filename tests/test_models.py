@@ -890,3 +890,22 @@ def test_a_model_in_a_model_that_lost_a_layer_is_checked_anew():
     inner.pop()
     with pytest.raises(ValueError, match=r"8 features.*built for 4"):
         outer(x)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda model: model.fit(np.ones((4, 3)), np.ones((4, 7)), verbose=0),
+        lambda model: model.fit(np.ones((4, 3)), np.ones((4, 1)), validation_data=(np.ones((2, 3)), np.ones((2, 7)))),
+        lambda model: model.evaluate(np.ones((4, 3)), np.ones((4, 7)), verbose=0),
+    ],
+    ids=("targets", "targets of the validation", "evaluate"),
+)
+def test_what_is_refused_chooses_no_shapes(refused):
+    model = Sequential([Dense(2), Sequential([Dense(1)])])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"y_true has shape"):
+        refused(model)
+    assert not model.built and not any(part.built for part in model.walk())
+    model.fit(np.ones((4, 5)), np.ones((4, 1)), verbose=0)  # of other features
+    assert model.built and model.layers[0].kernel.shape == (5, 2)

@@ -52,6 +52,18 @@ def expected_weights(arrays: Iterable[np.ndarray]) -> Iterator[None]:
 
 
 @contextmanager
+def unbuilt_if_refused(layer: Layer) -> Iterator[None]:
+    """Let what the block builds of a layer be unbuilt again if the block fails: what was refused chose no shapes."""
+    unbuilt = [part for part in layer.walk() if not part.built]
+    try:
+        yield
+    except BaseException:
+        for part in unbuilt:
+            part.built, part.weight_names = False, []
+        raise
+
+
+@contextmanager
 def nothing_kept() -> Iterator[None]:
     """Let recurrent layers, within the block, keep no more than is needed: less memory and time.
 

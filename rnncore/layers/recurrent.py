@@ -225,6 +225,7 @@ class RNN(Layer):
         return SparseGradient(ids, dx, (index.size, dx.shape[1]))
 
     @property
+    @locked
     def state_gradients(self):
         self.check_caller("state_gradients")
         back = _inverse(self._order)

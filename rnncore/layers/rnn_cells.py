@@ -120,6 +120,7 @@ class RecurrentCell(Layer):
                 self.bias[..., forget : forget + H] = start  # True is 1
 
     @property
+    @locked
     def state_gradients(self) -> list[np.ndarray]:
         """dL/d(states given), from the last `backward`; none before."""
         self.check_caller("state_gradients")

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import config
 from ..kernels.scan import all_finite
-from ..layers.base import nothing_kept
+from ..layers.base import nothing_kept, unbuilt_if_refused
 from ..layers.checks import flag, fraction, not_finite, positive, whole
 from ..lock import engine_lock, locked
 from ..sparse import SparseGradient
@@ -170,10 +170,12 @@ class Trainer(Compiled):
         with compiling_told(verbose), ExitStack() as opened:
             opened.enter_context(self._fitting_alone())
             apart = opened.enter_context(self._counting())
+            samples = []
             for each, its_label in ((source, ""), (validation, label)):
                 if each is not None:
                     opened.enter_context(closing(each))
-                    self._prepare_to_score(each.sample(), its_label)
+                    samples.append((each.sample(), its_label))
+            self._prepare_to_score(*samples)
             if self.optimizer.built:
                 self.optimizer.places(self.trainable_weights)  # what it knows nothing of is refused now
             asked = {"shuffle": shuffle, "class_weight": class_weight, "validation_freq": validation_freq}
@@ -258,7 +260,7 @@ class Trainer(Compiled):
         callbacks = checks.callbacks_given(callbacks)
         given = batches.source(self, x, y, sample_weight, batch_size=size, steps=steps, sort=True)
         with compiling_told(verbose), self._counting() as apart, closing(given) as source:
-            self._prepare_to_score(source.sample())
+            self._prepare_to_score((source.sample(), ""))
             length = steps or source.steps
             loop.introduce(callbacks, self, 1, length, verbose)
             source.begin_epoch()
@@ -450,12 +452,14 @@ class Trainer(Compiled):
                 _, *sizes = table[:1].arrays()[0].shape
                 self.build((len(table), *sizes) if table.lengths is None else (len(table), None, *sizes[1:]))
 
-    def _prepare_to_score(self, table, label=""):
-        """Build the model for checked samples, and refuse weights and targets that do not fit."""
-        self._prepare(table, True, label)
-        self.check_weights()
-        with engine_lock:
-            checks.check_targets(self, table, label)
+    @locked  # no other thread builds the model meanwhile
+    def _prepare_to_score(self, *samples):
+        """Build the model for checked samples, each with its label, and refuse weights and targets that do not fit."""
+        with unbuilt_if_refused(self):
+            for table, label in samples:
+                self._prepare(table, True, label)
+                self.check_weights()
+                checks.check_targets(self, table, label)
 
     def checked_data(
         self, x: Any, y: Any, sample_weight: Any = None
