@@ -256,7 +256,8 @@ MUTATIONS = [
         "bptt/numpy_loop.py",
         "return x if drop is None else x * drop[n % len(drop), rows]",
         "return x if drop is None else x * (drop[n % len(drop), rows] != 0)",
-        CELLS,
+        "bptt/test_runs.py::test_compiled_equals_numpy -k both",  # forward and back alike: no gradient check finds it
+        "numba",
     ),
     Mutation(
         "dropout scale forgotten",
