@@ -600,7 +600,7 @@ def test_layers_of_two_dtypes():
     model.compile("adam", "mse")
     model.fit(x, y, verbose=0)
     for layer in model.layers:
-        assert {g.dtype.name for g in [layer.output, *layer.weights, *layer.get_gradients()]} == {layer.dtype}
+        assert {g.dtype.name for g in [layer.last_output, *layer.weights, *layer.get_gradients()]} == {layer.dtype}
     assert model.predict(x).dtype == np.float32
     assert model.backward(np.ones_like(model(x))).dtype == np.float32
 

@@ -153,7 +153,7 @@ class Layer(Configured):
     ----------
     gradients : dict of str to ndarray
         By weight name, from the last `backward`.
-    output : ndarray or list of ndarray
+    last_output : ndarray or list of ndarray
         What the last call returned; None before.
     declared_shape : tuple of int or None, optional
         What ``input_shape=…`` said, an argument that every layer takes as in older Keras scripts, batch not included:
@@ -195,7 +195,7 @@ class Layer(Configured):
         self.weight_names: list[str] = []
         self.gradients: dict[str, Any] = {}
         self.input_shape: tuple[int | None, ...] | None = None
-        self.output: Any = None
+        self.last_output: Any = None
         self._caller: int | None = None  # the thread of the last call
         self._seed = config.new_seed()
 
@@ -254,12 +254,12 @@ class Layer(Configured):
 
     def forward(self, x: np.ndarray, mask: np.ndarray | None = None, training: bool = False, **inputs: Any) -> Any:
         """Run the layer on what `checked_input` returned, or what another layer did."""
-        self.output = None  # until there is a new one: a call that fails leaves nothing to go back through
+        self.last_output = None  # until there is a new one: a call that fails leaves nothing to go back through
         self._caller = threading.get_ident()
         if self.casts and self.input_kind == "float" and not (self.takes_embedded_rows and isinstance(x, EmbeddedRows)):
             x = np.asarray(x, self.dtype)
-        self.output = self.call(x, mask=mask, training=training, **inputs)
-        return self.output
+        self.last_output = self.call(x, mask=mask, training=training, **inputs)
+        return self.last_output
 
     @locked
     def backward(self, dy: Any) -> np.ndarray | None:
@@ -280,10 +280,10 @@ class Layer(Configured):
             Without a call before, if the last call was another thread's, or if `dy` has not the output's shape, or is
             not finite.
         """
-        if self.output is None:
+        if self.last_output is None:
             raise ValueError(f"{self.name}: backward came before a call; call the layer first")
         self.check_caller("backward")
-        return self.pull_back(self._checked_gradient(dy, self.output, f"{self.name}: dy"))
+        return self.pull_back(self._checked_gradient(dy, self.last_output, f"{self.name}: dy"))
 
     def check_caller(self, what: str) -> None:
         """Raise ValueError if the last call, to which `what` belongs, was another thread's."""
@@ -299,7 +299,7 @@ class Layer(Configured):
         `through` is `call_backward`, or what stands for it where dy is the gradient of something else.
         """
         if self.activity_regularizer is not None:
-            dy = self._with_activity_gradient(self.output, dy)
+            dy = self._with_activity_gradient(self.last_output, dy)
         dx = (through or self.call_backward)(dy)
         if self.regularizers:
             self.add_penalty_gradients()
@@ -324,8 +324,8 @@ class Layer(Configured):
                 if name in part.regularizers:
                     total += part.regularizers[name](getattr(part, name))
         for part in parts:
-            if part.activity_regularizer is not None and part.output is not None:
-                total += sum(part.activity_regularizer(y) / len(y) for y in _flat(part.output))
+            if part.activity_regularizer is not None and part.last_output is not None:
+                total += sum(part.activity_regularizer(y) / len(y) for y in _flat(part.last_output))
         return total
 
     def constrain(self) -> None:

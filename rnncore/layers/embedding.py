@@ -130,7 +130,7 @@ class Embedding(Layer):
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
-        found = self.output if isinstance(self.output, EmbeddedRows) else None
+        found = self.last_output if isinstance(self.last_output, EmbeddedRows) else None
         if not isinstance(dy, SparseGradient):
             rows = dy.reshape(-1, self.output_dim)
             dy = SparseGradient(np.arange(len(rows)) if found is None else found.every, rows, rows.shape)

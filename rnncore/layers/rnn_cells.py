@@ -310,7 +310,7 @@ class StackedRNNCells(Layer):
         for cell, own in zip(self.cells, states or [None] * len(self.cells), strict=True):
             x, own = cell(x, own, training)
             after.append(own)
-        self.output = x
+        self.last_output = x
         return x, after
 
     @locked
