@@ -43,9 +43,9 @@ class Optimizer(Configured):
     Parameters
     ----------
     learning_rate : float, LearningRateSchedule or callable
-        At least 0; may be set later (``optimizer.learning_rate = 1e-4``). A schedule (see `schedules`) or a plain
-        function takes the number of steps before this one, batches that were only accumulated included. (Keras
-        calls a plain function with nothing; one without parameters is called so here too.)
+        At least 0; may be set later (``optimizer.learning_rate = 1e-4``, or ``.assign(1e-4)`` of it). A schedule (see
+        `schedules`) or a plain function takes the number of steps before this one, batches that were only accumulated
+        included. (Keras calls a plain function with nothing; one without parameters is called so here too.)
     weight_decay : float, optional
         Decoupled [5]_, in every optimizer: before the update w shrinks by ``w * weight_decay * lr``.
     clipnorm : float, optional
@@ -146,7 +146,7 @@ class Optimizer(Configured):
         return self._calls // (self.gradient_accumulation_steps or 1)
 
     @property
-    def learning_rate(self) -> float:
+    def learning_rate(self) -> schedules.LearningRate:
         """The learning rate of the next step.
 
         Raises
@@ -158,8 +158,8 @@ class Optimizer(Configured):
         """
         if callable(self._learning_rate):
             value = schedules.at(self._learning_rate, self._calls)
-            return number(f"learning_rate at step {self._calls}", value)
-        return self._learning_rate
+            return schedules.LearningRate(number(f"learning_rate at step {self._calls}", value), self)
+        return schedules.LearningRate(self._learning_rate, self)
 
     @learning_rate.setter
     def learning_rate(self, value: float | Callable[[int], float] | Mapping[str, Any]) -> None:
