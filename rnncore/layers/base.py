@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import config, regularizers
 from ..configured import Configured, snake_case
+from ..copies import Copied
 from ..lock import engine_lock, locked
 from ..sparse import EmbeddedRows
 from .chain import Chain
@@ -129,7 +130,7 @@ def _takes(cls: type, name: str) -> bool:
     return any(name in inspect.signature(each).parameters for each in constructors if each)
 
 
-class Layer(Configured):
+class Layer(Copied, Configured):
     """Base of all layers, and of your own.
 
     A layer of your own defines ``build(input_shape)`` (its weights, by `add_weight`), ``call(x, mask, training)``
@@ -164,6 +165,9 @@ class Layer(Configured):
     input_kind = "float"
     casts = True  # whether `call` gets floats in the layer's dtype, and not as they come
     takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
+    left_out = ("last_output", "_caller", "_parts")
+    last_output: Any = None
+    _caller: int | None = None  # the thread of the last call
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
     declared_shape: tuple[int | None, ...] | None = None
 
@@ -195,8 +199,6 @@ class Layer(Configured):
         self.weight_names: list[str] = []
         self.gradients: dict[str, Any] = {}
         self.input_shape: tuple[int | None, ...] | None = None
-        self.last_output: Any = None
-        self._caller: int | None = None  # the thread of the last call
         self._seed = config.new_seed()
 
     # --- what a subclass defines -------------------------------------------------------------------------------
@@ -381,6 +383,13 @@ class Layer(Configured):
             None if part is None and not isinstance(own, list) else self._checked_gradient(part, own, f"{label}[{n}]")
             for n, (part, own) in enumerate(zip(dy, output, strict=True))
         ]
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "gradients": {}}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._parts = self.walk() if self.built else []
 
     # --- weights -----------------------------------------------------------------------------------------------
 

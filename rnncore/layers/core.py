@@ -23,6 +23,7 @@ class Activated(Layer):
     `logits` and goes back through `backward_from_logits`, past the activation.
     """
 
+    left_out = ("logits", "_y")
     activation: activations.Activation
     logits: np.ndarray
 
@@ -60,6 +61,8 @@ class Dense(Activated):
     kernel : ndarray of shape (D, H)
     bias : ndarray of shape (H,)
     """
+
+    left_out = ("_x",)
 
     def __init__(
         self,
@@ -169,6 +172,8 @@ class Dropout(Layer):
     ----------
     Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014).
     """
+
+    left_out = ("_drop",)
 
     def __init__(
         self,

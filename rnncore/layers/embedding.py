@@ -52,6 +52,8 @@ class Embedding(Layer):
 
     input_ranks = (1, 64)
     input_kind = "integer"
+    left_out = ("_ids", "deferred")
+    deferred: Any = None
 
     def __init__(
         self,
@@ -75,7 +77,10 @@ class Embedding(Layer):
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = flag(mask_zero, f"{self.name}: mask_zero")
         self.dense_gradient = flag(dense_gradient, f"{self.name}: dense_gradient")
-        self.deferred = None
+
+    def __getstate__(self):
+        _ = self.weights  # without pending updates
+        return super().__getstate__()
 
     @property
     def padding(self):

@@ -43,6 +43,8 @@ class LayerNormalization(Layer):
     Ba, Kiros, Hinton, "Layer normalization", 2016, eq. 3 and 4.
     """
 
+    left_out = ("_normal", "_inverse")
+
     def __init__(
         self,
         axis: int | Sequence[int] = -1,

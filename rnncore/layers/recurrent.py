@@ -72,12 +72,14 @@ class RNN(Layer):
 
     input_ranks = (3, 3)
     takes_embedded_rows = True
+    left_out = ("_embedded", "_index", "_order", "_shown")
     return_sequences: bool
     return_state: bool
     go_backwards: bool
     stateful: bool
     zero_output_for_mask: bool
     bptt_steps: int | None
+    _order: np.ndarray | None = None  # of the rows in the loop, from the last call
 
     def __init__(
         self,
@@ -108,7 +110,6 @@ class RNN(Layer):
         self.cell = self.make_cell(options)
         self.cells: list[RecurrentCell] = self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
         self.kept_states: list[np.ndarray] | None = None  # (S, B, H) a cell
-        self._order: np.ndarray | None = None  # of the rows in the loop, from the last call
 
     def make_cell(self, options: dict[str, Any]) -> RecurrentCell | StackedRNNCells:
         """Return the cell, from the constructor's arguments that are not the layer's own."""
@@ -397,4 +398,6 @@ def layer_of(equations: Cell, module: str | None = None) -> type[CellRNN]:
     where = {"__doc__": equations.about, "__module__": module or equations.stages[0].step.__module__}
     cell: Any = type(f"{equations.name}Cell", (RecurrentCell,), {"equations": equations, **where})
     layer: Any = type(equations.name, (CellRNN,), {"cell_class": cell, **where})
+    if module is None:  # only the layer has a name there
+        cell.__qualname__ = f"{equations.name}.cell_class"
     return layer

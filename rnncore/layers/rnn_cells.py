@@ -64,6 +64,7 @@ class RecurrentCell(Layer):
     equations: ClassVar[Cell]
     __signature__: ClassVar[inspect.Signature]
     input_ranks = (2, 2)
+    left_out = ("_cell", "_plan", "_run", "_workspace", "draws")
     units: int
     activation: Activation
     use_bias: bool
@@ -85,6 +86,10 @@ class RecurrentCell(Layer):
         for name, value in options.items():
             setattr(self, name, OPTIONS[name].checked(value, f"{self.name}: {name}"))
         self.generator = config.new_generator(self.seed)
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Make what follows from the options, and is no part of a pickle: functions, and memory for runs."""
         cell = self.equations
         for name, other in cell.otherwise.items():
             cell = cell if getattr(self, name) else other
@@ -92,6 +97,10 @@ class RecurrentCell(Layer):
         self._plan = Plan(self._cell)
         self._workspace: dict[str, np.ndarray] = {}
         self._run: Run | None = None
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._set_up()
 
     @property
     def state_size(self) -> list[int]:

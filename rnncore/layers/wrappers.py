@@ -51,6 +51,7 @@ class Bidirectional(Layer):
 
     input_ranks = (3, 3)
     takes_embedded_rows = True
+    left_out = ("_pair",)
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Bidirectional(Layer):
                 raise TypeError(f"Bidirectional: {argument} is {given!r}; expected a recurrent layer")
         super().__init__(name, dtype or layer.dtype, trainable)
         self.layer, self.merge_mode = layer, merge_mode
-        self._merge, self._merge_backward = look_up(merge_mode or "none", _MERGES, "merge_mode")
+        look_up(merge_mode or "none", _MERGES, "merge_mode")
         made = {"dtype": self.dtype, "trainable": trainable and layer.trainable}
         self.forward_layer = layer.clone(name=f"forward_{layer.name}", **made)
         if backward_layer is None:
@@ -124,7 +125,7 @@ class Bidirectional(Layer):
             after = [state for _, *states in outputs for state in states]
             outputs = [y for y, *_ in outputs]
         self._pair = outputs[0], self._reversed(outputs[1])
-        y = self._merge(*self._pair)
+        y = _MERGES[self.merge_mode or "none"][0](*self._pair)
         return [*(y if isinstance(y, list) else [y]), *after] if after or isinstance(y, list) else y
 
     def call_backward(self, dy):
@@ -133,7 +134,7 @@ class Bidirectional(Layer):
             outputs = 1 if self.merge_mode else 2
             dy, dafter = dy[:outputs], dy[outputs:]
             dy = dy if self.merge_mode is None else dy[0]
-        one, other = (None, None) if dy is None else self._merge_backward(dy, *self._pair)
+        one, other = (None, None) if dy is None else _MERGES[self.merge_mode or "none"][1](dy, *self._pair)
         pair = [one, None if other is None else self._reversed(other)]
         if self.forward_layer.return_state:
             half = self.forward_layer.count_states()  # an LSTM has more states than a GRU

@@ -200,7 +200,7 @@ class FBetaScore(_Counts):
     ):
         self.limits = (0.5 if threshold is None else threshold,)
         super().__init__(name)
-        self._averaged = look_up(average or "none", _AVERAGES, "average")
+        look_up(average or "none", _AVERAGES, "average")
         if not beta > 0:
             raise ValueError(f"beta is {beta!r}; expected a number above 0")
         if threshold is not None and not 0 < threshold <= 1:
@@ -216,7 +216,7 @@ class FBetaScore(_Counts):
 
     def result(self):
         right, wrong, _, missed = (counts[0] for counts in self.counts())
-        return self._averaged(self._score, right, wrong, missed)
+        return _AVERAGES[self.average or "none"](self._score, right, wrong, missed)
 
     def _score(self, right, wrong, missed):
         # Keras adds 1e-7 to each divisor.
@@ -302,8 +302,8 @@ class AUC(_Counts):
             raise ValueError(
                 f"num_thresholds is {num_thresholds!r}; expected a whole number of at least 2, at most {THRESHOLDS:,}"
             )
-        self._points = look_up(curve, _CURVES, "curve")
-        self._heights = look_up(summation_method, _HEIGHTS, "summation_method")
+        look_up(curve, _CURVES, "curve")
+        look_up(summation_method, _HEIGHTS, "summation_method")
         self.num_thresholds = num_thresholds
         self.thresholds = None if thresholds is None else sorted(map(float, thresholds))
         super().__init__(name)
@@ -335,8 +335,8 @@ class AUC(_Counts):
         if (self.curve, self.summation_method) == ("PR", "interpolation"):
             areas = _interpolated_precision(*counts)
         else:
-            x, y = self._points(*counts)
-            areas = np.sum((x[:-1] - x[1:]) * self._heights(y[:-1], y[1:]), axis=0)
+            x, y = _CURVES[self.curve](*counts)
+            areas = np.sum((x[:-1] - x[1:]) * _HEIGHTS[self.summation_method](y[:-1], y[1:]), axis=0)
         labels = self.label_weights if self.multi_label else None
         return float(np.average(np.broadcast_to(areas, np.shape(labels) or areas.shape), weights=labels))
 

@@ -15,6 +15,7 @@ import numpy as np
 from .. import config
 from ..compiler import pool
 from ..configured import Configured, described, snake_case
+from ..copies import Copied
 from ..kernels import updates
 from ..layers.checks import check_finite
 from ..sparse import SparseGradient
@@ -37,7 +38,7 @@ RANGES: dict[str, Callable[[Any], bool]] = {
 }
 
 
-class Optimizer(Configured):
+class Optimizer(Copied, Configured):
     """Base of the optimizers.
 
     Parameters
@@ -137,8 +138,12 @@ class Optimizer(Configured):
 
     @property
     def arrays(self) -> list[np.ndarray]:
-        """The arrays that there are slots of, in the order of the slots' numbers."""
+        """The arrays that there are slots of, in the order of the slots' numbers. May be set, to copies of them."""
         return list(self._arrays or ())
+
+    @arrays.setter
+    def arrays(self, arrays: Sequence[np.ndarray]) -> None:
+        self._arrays = list(arrays)
 
     @property
     def iterations(self) -> int:
@@ -360,6 +365,10 @@ class Optimizer(Configured):
         if self.use_ema and self._calls:
             for i in self.places(list(arrays)):
                 self.arrays[i][...] = self._kept[i]["average"]
+
+    def __getstate__(self):
+        self._deferred.flush()
+        return {**super().__getstate__(), "_deferred": Deferred()}
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Return all that a step depends on beside the arguments of the constructor, as copies.
