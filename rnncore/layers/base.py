@@ -163,6 +163,7 @@ class Layer(Copied, Configured):
 
     input_ranks = (2, 64)  # least and most number of axes of x
     input_kind = "float"
+    mask_axes = 2  # most number of axes of a mask
     casts = True  # whether `call` gets floats in the layer's dtype, and not as they come
     takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
     left_out = ("last_output", "_caller", "_parts")
@@ -247,7 +248,8 @@ class Layer(Copied, Configured):
         if isinstance(x, (list, tuple)) and any(isinstance(part, Chain) for part in x):
             raise TypeError(f"{self.name}: x is a list of inputs; rnncore has models of one chain of layers only")
         x = self.checked_input(x)
-        mask = checked_mask(mask, x.shape[:2] if self.input_kind == "integer" else x.shape[:-1][:2], self.name)
+        axes = max(2, min(np.ndim(mask), self.mask_axes))
+        mask = checked_mask(mask, (x.shape if self.input_kind == "integer" else x.shape[:-1])[:axes], self.name)
         flag(training, f"{self.name}: training")
         with engine_lock:
             self.ensure_built(x.shape)
