@@ -238,7 +238,7 @@ def set_model_state(model: Any, state: Mapping[str, Any]) -> None:
     weights = _arrays(state["weights"])
     _check_fit(weight_names(model), model.weights, weights)
     if state["optimizer"] is not None and model.optimizer is not None:
-        model.optimizer.build(_at(model, state.get("optimized")))
+        model.build_optimizer(_at(model, state.get("optimized")))
         model.optimizer.set_state(state["optimizer"])
     for mine, theirs in zip(model.weights, weights, strict=True):  # only when all is known to fit
         mine[...] = theirs

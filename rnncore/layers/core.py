@@ -59,7 +59,7 @@ class Dense(Activated):
     Attributes
     ----------
     kernel : ndarray of shape (D, H)
-    bias : ndarray of shape (H,)
+    bias : ndarray of shape (H,), or None
     """
 
     left_out = ("_x",)
@@ -97,6 +97,8 @@ class Dense(Activated):
         if self.use_bias:
             shape = (self.units,)
             self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
+        else:
+            self.bias = None
 
     def call(self, x, mask=None, training=False):
         self._x = np.ascontiguousarray(x).reshape(-1, x.shape[-1])

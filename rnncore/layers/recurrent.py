@@ -22,7 +22,7 @@ from ..lock import locked
 from ..sparse import EmbeddedRows, SparseGradient
 from .base import Layer, keeps
 from .options import OPTIONS, bound, options_of, signature_of, with_options
-from .rnn_cells import RecurrentCell, StackedRNNCells
+from .rnn_cells import RecurrentCell, StackedRNNCells, dtype_of
 
 
 class RNN(Layer):
@@ -104,10 +104,12 @@ class RNN(Layer):
     def _set_up(self, options: dict[str, Any]) -> None:
         """Take the options of the layer; what is left of them makes the cell."""
         own = {name: options.pop(name) for name in options_of("layer")}
+        asked = own["dtype"]
         super().__init__(*(own.pop(name) for name in ("name", "dtype", "trainable", "activity_regularizer")))
         for name, value in own.items():
             setattr(self, name, OPTIONS[name].checked(value, f"{self.name}: {name}"))
         self.cell = self.make_cell(options)
+        self.dtype = dtype_of(self.cell, asked)
         self.cells: list[RecurrentCell] = self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
         self.kept_states: list[np.ndarray] | None = None  # (S, B, H) a cell
 
@@ -120,7 +122,6 @@ class RNN(Layer):
             raise TypeError(
                 f"{self.name}: cell is {cell!r}; expected a RecurrentCell, StackedRNNCells or a list of cells"
             )
-        self.dtype = cell.dtype
         return cell
 
     def children(self):

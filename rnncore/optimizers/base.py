@@ -6,6 +6,7 @@ import inspect
 import math
 import numbers
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar
@@ -120,6 +121,8 @@ class Optimizer(Copied, Configured):
         self.gradient_accumulation_steps = _count("gradient_accumulation_steps", gradient_accumulation_steps, 2)
         self.name = name or snake_case(type(self).__name__)
         self._own: tuple[str, ...] = ()  # names of the class's own numbers
+        self._undecayed: tuple[list[np.ndarray], str] = [], ""  # arrays, and a pattern of names
+        self._decays: list[bool] = []  # whether weight_decay is for the array of that number
         self._arrays: list[np.ndarray] | None = None
         self._slots: list[dict[str, np.ndarray]] = []
         self._kept: list[dict[str, np.ndarray]] = []  # the base's own: "average", "gradient_accumulator"
@@ -203,8 +206,29 @@ class Optimizer(Copied, Configured):
 
     # --- a step ------------------------------------------------------------------------------------------------
 
-    def build(self, arrays: Iterable[np.ndarray]) -> None:
+    def exclude_from_weight_decay(self, var_list: Sequence[np.ndarray] = (), var_names: Sequence[str] = ()) -> None:
+        """Leave arrays out of the weight decay; a call takes the place of the one before. A file does not keep it.
+
+        Parameters
+        ----------
+        var_list : sequence of ndarray
+            The arrays themselves, as a built layer has them (``layer.bias``).
+        var_names : sequence of str
+            Regular expressions that are searched for in the names of a model's weights: ``["bias"]``.
+
+        Raises
+        ------
+        ValueError
+            There are slots already.
+        """
+        if self.built:
+            raise ValueError(f"{self.name}: exclude_from_weight_decay came after the first step; call it before")
+        self._undecayed = list(var_list or ()), "|".join(var_names or ())
+
+    def build(self, arrays: Iterable[np.ndarray], names: Sequence[str] | None = None) -> None:
         """Make the slots of `arrays`; the first `apply_gradients` does it where this was not called.
+
+        `names` are those of the arrays, for `exclude_from_weight_decay`.
 
         Raises
         ------
@@ -213,6 +237,14 @@ class Optimizer(Copied, Configured):
         """
         arrays = list(arrays)
         _check_usable(arrays)
+        left, pattern = self._undecayed
+        if pattern and names is None:
+            raise ValueError(f"{self.name}: var_names is {pattern!r}, but these arrays have no names; give var_list")
+        undecayed = set(map(_memory, left))
+        self._decays = [
+            not (_memory(array) in undecayed or (pattern and re.search(pattern, name)))
+            for array, name in zip(arrays, names or [""] * len(arrays), strict=True)
+        ]
         self._deferred.flush()
         uses = {"average": self.use_ema, "gradient_accumulator": self.gradient_accumulation_steps}
         kept = {name: 0.0 for name, use in uses.items() if use}
@@ -286,21 +318,23 @@ class Optimizer(Copied, Configured):
         if type(self).advance is not Optimizer.advance:
             self.advance(t)
         rule = updates.rule(self.update, frozenset(self._slots[0] if self._slots else ()))
-        every, on_numba = bool(self.weight_decay or not self.ignores_zeros), config.backend() == "numba"
-        by_dtype: dict[np.dtype, np.ndarray] = {}
+        on_numba = config.backend() == "numba"
+        by_kind: dict[tuple[np.dtype, float], np.ndarray] = {}
         jobs = []
         for i, (gradient, array, own) in enumerate(zip(gradients, self._arrays or (), self._slots, strict=True)):
             if gradient is None:
                 continue
-            if array.dtype not in by_dtype:
-                given = {**self.numbers(lr, t, array.dtype.type), "decay": (self.weight_decay or 0.0) * lr}
+            decay = (self.weight_decay or 0.0) * self._decays[i]
+            kind, every = (array.dtype, decay), bool(decay or not self.ignores_zeros)
+            if kind not in by_kind:
+                given = {**self.numbers(lr, t, array.dtype.type), "decay": decay * lr}
                 if not given.keys() >= set(rule.numbers):
                     asked, had = set(rule.numbers) - given.keys(), sorted(given)
                     raise ValueError(f"{self.name}: update asks for {asked}; slots are {rule.slots}, numbers {had}")
-                by_dtype[array.dtype] = np.array(list(map(given.__getitem__, rule.numbers)), array.dtype)
-            step = rule, array, list(map(own.__getitem__, rule.slots)), gradient, by_dtype[array.dtype], every
+                by_kind[kind] = np.array(list(map(given.__getitem__, rule.numbers)), array.dtype)
+            step = rule, array, list(map(own.__getitem__, rule.slots)), gradient, by_kind[kind], every
             if on_numba and array.flags.c_contiguous and updates.kernels(rule) is not None:
-                jobs += compiled(*step, self._deferred, i, self._settings())
+                jobs += compiled(*step, self._deferred, i, self._settings(decay))
             else:
                 if self._deferred:
                     self._deferred.flush(i)
@@ -311,9 +345,9 @@ class Optimizer(Copied, Configured):
                 if isinstance(gradient, SparseGradient) and (gradient.table is None or self.use_ema):
                     self._deferred.flush(i)
 
-    def _settings(self) -> list[Any]:
+    def _settings(self, decay: float) -> list[Any]:
         """Return whether a weight's change fades, and what a step's numbers are made of beside rate and step."""
-        return [self.fades and not self.weight_decay, self.weight_decay, *(getattr(self, name) for name in self._own)]
+        return [self.fades and not decay, decay, *(getattr(self, name) for name in self._own)]
 
     def _clipped(self, gradients: Sequence[Gradient | None]) -> list[Gradient | None]:
         if (limit := self.clipvalue) is not None:

@@ -134,6 +134,12 @@ class Compiled(Layer):
         asked = self._asked["metrics"] + self._asked["weighted_metrics"]
         self.metrics = [metric_classes.get(metric, self.loss, output_shape) for metric in asked]
 
+    def build_optimizer(self, weights: Sequence[np.ndarray]) -> None:
+        """Make the slots of some of the weights, of which the optimizer is told the names."""
+        names = [name for part in self.walk() for name in part.weight_names]
+        known = {id(weight): name for weight, name in zip(self.weights, names, strict=True)}
+        self.optimizer.build(weights, [known[id(weight)] for weight in weights])
+
     def optimized(self) -> list[int] | None:
         """Return which of the weights the optimizer has slots of, by position; None if they are not the model's.
 

@@ -393,6 +393,8 @@ class Trainer(Compiled):
                 pairs = self.gradients_and_weights()
                 if not all_finite(*[g.rows if isinstance(g, SparseGradient) else g for g, _ in pairs]):
                     raise divergence.gradient_error(self, divergence.step_of(self, where))
+            if not self.optimizer.built:
+                self.build_optimizer(self.trainable_weights)
             self.optimizer.apply_gradients(pairs)
             self.constrain()
             return running
