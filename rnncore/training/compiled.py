@@ -135,6 +135,33 @@ class Compiled(Layer):
         asked = self._asked["metrics"] + self._asked["weighted_metrics"]
         self.metrics = [metric_classes.get(metric, self.loss, output_shape) for metric in asked]
 
+    def build_optimizer(self, weights: Sequence[np.ndarray]) -> None:
+        """Make the slots of some of the weights, of which the optimizer is told the names."""
+        names = [name for part in self.walk() for name in part.weight_names]
+        known = {id(weight): name for weight, name in zip(self.weights, names, strict=True)}
+        self.optimizer.build(weights, [known[id(weight)] for weight in weights])
+
+    def optimized(self) -> list[int] | None:
+        """Return which of the weights the optimizer has slots of, by position; None if they are not the model's.
+
+        They are not the trainable ones where `trainable` was changed after the optimizer's first step.
+        """
+        if self.optimizer is None or not self.optimizer.built:
+            return None
+        places = {id(weight): n for n, weight in enumerate(self.weights)}
+        arrays = self.optimizer.arrays
+        return [places[id(array)] for array in arrays] if all(id(array) in places for array in arrays) else None
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "_optimized": self.optimized()}
+
+    def __setstate__(self, state):
+        places = state.pop("_optimized")
+        super().__setstate__(state)
+        if places is not None:
+            weights = self.weights
+            self.optimizer.arrays = [weights[n] for n in places]
+
     def reset_metrics(self) -> None:
         """Let all metrics forget their batches."""
         for metric in self.metrics:

@@ -49,14 +49,16 @@ class Trainer(Compiled):
         A callback sets it to end training after the batch; the epoch is closed as always.
     """
 
+    left_out = ("fit_state", "_counted", "_fitting")
+    fit_state: FitState | None = None
+    _counted = False  # whether a `fit` or `evaluate` under way counts in the metrics
+    _fitting: int | None = None  # the thread whose `fit` is under way
+
     def __init__(self, name: str | None = None):
         super().__init__(name)
         self.history: History | None = None
-        self.fit_state: FitState | None = None
         self.stop_training = False
         self.generator = config.new_generator()  # of the shuffling
-        self._counted = False  # whether a `fit` or `evaluate` under way counts in the metrics
-        self._fitting: int | None = None  # the thread whose `fit` is under way
 
     def fit(
         self,
@@ -389,6 +391,8 @@ class Trainer(Compiled):
                 pairs = self.gradients_and_weights()
                 if not all_finite(*[g.rows if isinstance(g, SparseGradient) else g for g, _ in pairs]):
                     raise divergence.gradient_error(self, divergence.step_of(self, where))
+            if not self.optimizer.built:
+                self.build_optimizer(self.trainable_weights)
             self.optimizer.apply_gradients(pairs)
             self.constrain()
             return running
