@@ -11,7 +11,7 @@ from .configured import custom_object_scope, described, look_up, revived
 from .layers.base import Layer, unique_name
 from .layers.chain import Chain, InputLayer
 from .saving import load_model, load_weights, save_model, save_weights
-from .summary import summary
+from .summary import in_short, summary
 from .training import Trainer
 
 __all__ = ["Model", "Sequential", "load_model"]
@@ -205,9 +205,10 @@ class Sequential(Trainer):
         """Take the weights from a file: see `rnncore.saving.load_weights`."""
         load_weights(self, path)
 
-    def summary(self, print_fn: Any = print) -> None:
-        """Print a table of the layers, their output shapes and numbers of parameters: see `rnncore.summary`."""
-        summary(self, print_fn)
+    summary = summary
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
 
 def Model(inputs: InputLayer, outputs: Chain, name: str | None = None) -> Sequential:

@@ -275,7 +275,7 @@ def _at(model: Any, places: Any) -> list[np.ndarray]:
 
 def weight_names(model: Layer) -> list[str]:
     """Return a name for each weight: its layer's and its own."""
-    return [f"{leaf.name}/{name}" for leaf in model.walk() for name in leaf.weight_names]
+    return [f"{leaf.name}/{name}" for leaf in model.walk() for name in leaf.own_weights]
 
 
 def _from_generator(generator: np.random.Generator) -> tuple[int, ...]:
