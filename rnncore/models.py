@@ -105,6 +105,11 @@ class Sequential(Trainer):
         return self.input_layer.input_kind
 
     @property
+    def output_kind(self) -> str:  # type: ignore[override]
+        """That of the last layer."""
+        return self.layers[-1].output_kind if self.layers else "float"
+
+    @property
     def padding(self) -> float | None:  # type: ignore[override]
         """That of the first layer."""
         return self.input_layer.padding
@@ -119,10 +124,11 @@ class Sequential(Trainer):
             shape = layer.compute_output_shape(shape)
 
     def check_shape(self, shape):
-        _ = self.input_layer  # there must be one
+        kind = self.input_layer.input_kind
         for layer in self.layers:
-            if layer.input_kind == "integer" and layer is not self.layers[0]:
-                raise ValueError(f"{self.name}: {layer.name} takes integers; it must be the first layer")
+            if layer.input_kind not in (kind, "float"):
+                raise ValueError(f"{self.name}: {layer.name} takes {layer.input_kind}s; it must be the first layer")
+            kind = layer.output_kind
             layer.check_shape(shape)
             shape = layer.compute_output_shape(shape)
             if isinstance(shape, list):
@@ -151,6 +157,8 @@ class Sequential(Trainer):
 
     def call(self, x, mask=None, training=False):
         for layer in self.layers:
+            if layer.input_kind == "integer" and layer is not self.layers[0]:
+                x = layer.checked_input(x)  # of what a TextVectorization gives; the model has checked its own x
             y = layer.forward(x, mask, training)
             mask = layer.compute_mask(x, mask)
             x = y
@@ -162,6 +170,8 @@ class Sequential(Trainer):
         for layer in reversed(self.layers):
             through = layer.backward_from_logits if from_logits else None
             dy, from_logits = layer.pull_back(dy.astype(layer.dtype, copy=False), through), False
+            if dy is None:  # behind it are words, not numbers
+                break
         return dy
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:

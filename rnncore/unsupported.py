@@ -12,7 +12,7 @@ _IMAGES = "nothing for images; its layers are for sequences, (batch, steps, feat
 _CONFIG = "get_config() and from_config(config) of the class"
 _NUMPY = "NumPy: what goes into a model and comes out are arrays"
 _MERGES = "Bidirectional, with its merge_mode; a model is one chain of layers"
-_WORDS = "utils.pad_sequences and utils.to_categorical, on numbers that a dict of words gives"
+_WORDS = "TextVectorization in its mode 'int', or preprocessing.text.Tokenizer"
 
 EVERYWHERE = {
     "serialize deserialize": _CONFIG,
@@ -47,7 +47,7 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
         "ReversibleEmbedding": "Embedding",
         "Lambda Wrapper": "a subclass of Layer with call(x, mask, training) and call_backward(dy)",
         "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper": "rnncore.interop, for weights of PyTorch's layers",
-        "TextVectorization *Lookup Hash* CategoryEncoding Discretization": _WORDS,
+        "*Lookup Hash* CategoryEncoding Discretization": _WORDS,
         "ZeroPadding1D Cropping1D UpSampling1D": "utils.pad_sequences before the model, RepeatVector in it",
         "Rescaling MelSpectrogram STFTSpectrogram": _NUMPY,
         "InputSpec": "Layer.input_ranks and Layer.check_shape",
@@ -112,7 +112,6 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
     },
     "rnncore.preprocessing": {
         "image*": _IMAGES,
-        "text*": _WORDS,
         "timeseries*": "NumPy: numpy.lib.stride_tricks.sliding_window_view",
     },
 }
@@ -141,7 +140,6 @@ ARGUMENTS: dict[str, dict[str, tuple[tuple[Any, ...], str]]] = {
         "optional": ((False,), "a model has one input"),
     },
     "TextVectorization": {
-        "ngrams": ((None,), "hand in standardize=… or split=… of your own"),
         "output_mode": (("int",), "preprocessing.text.Tokenizer has texts_to_matrix, which counts words"),
         "pad_to_max_tokens": ((False,), "it is for the output modes that count words"),
         "idf_weights": ((None,), "it is for the output modes that count words"),

@@ -173,7 +173,8 @@ class Layer(Configured):
     """
 
     input_ranks = (2, 64)  # least and most number of axes of x
-    input_kind = "float"
+    input_kind = "float"  # "integer", "string"
+    output_kind = "float"  # "integer"
     casts = True  # whether `call` gets floats in the layer's dtype, and not as they come
     takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
