@@ -32,9 +32,16 @@ class Sequential(Trainer):
 
     Examples
     --------
-    >>> model = Sequential([Embedding(20000, 128), LSTM(128), Dense(1, activation="sigmoid")])
+    >>> model = Sequential([Embedding(50, 4, mask_zero=True), LSTM(8), Dense(1, activation="sigmoid")])
     >>> model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
-    >>> history = model.fit(x, y, batch_size=32, epochs=2, validation_split=0.1)
+    >>> history = model.fit(x, y, batch_size=4, epochs=2, validation_split=0.25, verbose=0)
+    >>> sorted(history.history)
+    ['accuracy', 'loss', 'val_accuracy', 'val_loss']
+    >>> model
+    <Sequential 'sequential...', 625 parameters>
+      Embedding(50, 4, mask_zero=True)  (None, 12, 4)  200
+      LSTM(8)                           (None, 8)      416
+      Dense(1, activation='sigmoid')    (None, 1)        9
     """
 
     casts = False  # each layer does it for itself

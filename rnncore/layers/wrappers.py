@@ -50,6 +50,11 @@ class Bidirectional(Layer):
     References
     ----------
     Schuster & Paliwal, "Bidirectional recurrent neural networks", IEEE Trans. Signal Processing 45 (1997).
+
+    Examples
+    --------
+    >>> Bidirectional(GRU(4))(np.ones((2, 5, 3))).shape
+    (2, 8)
     """
 
     input_ranks = (3, 3)

@@ -167,9 +167,9 @@ def encode(
     Examples
     --------
     >>> index = {"the": 1, "film": 2, "good": 3}  # or imdb.get_word_index()
-    >>> imdb.encode("The film: GOOD, very good.", index)
+    >>> encode("The film: GOOD, very good.", index)
     [1, 4, 5, 6, 2, 6]
-    >>> imdb.words([0, 1, 4, 5, 6, 2, 6], index)
+    >>> words([0, 1, 4, 5, 6, 2, 6], index)
     ['[pad]', '[start]', 'the', 'film', 'good', '[?]', 'good']
     """
     if not isinstance(text, str):
