@@ -11,7 +11,7 @@ Keras's names and Keras's numbers, for sequences; every gate and every gradient 
 >>> model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
 >>> history = model.fit(x, y, epochs=5, verbose=0)
 >>> forget = study.trace(model, x)["lstm"]["f"]  # the forget gate: (64, 20, 16), by sequence, step and unit
->>> report = gradcheck.check_layer(LSTM(4), x[:2])  # print it: a row for each weight
+>>> report = gradcheck.check_layer(LSTM(4), x[:2, :5])  # print it: a row for each weight
 
 What a user stacks is in `layers`, what trains it in `optimizers`, `losses`, `metrics` and `callbacks`. `study` looks
 inside and draws, `gradcheck` compares gradients with their definition, `config` has the settings of the process.
