@@ -31,7 +31,9 @@ _WORD = (1 << 64) - 1
 
 
 @locked  # weights are not copied: no other thread may take a step meanwhile
-def save_model(model: Any, path: str | os.PathLike, overwrite: bool = True) -> None:
+def save_model(
+    model: Any, path: str | os.PathLike, overwrite: bool = True, notes: Mapping[str, Any] | None = None
+) -> None:
     """Write a model into one file: its configuration, how it is compiled, and all that training has made of it.
 
     Parameters
@@ -41,19 +43,22 @@ def save_model(model: Any, path: str | os.PathLike, overwrite: bool = True) -> N
         Any name will do. A file there is replaced in one go: a cut run leaves the old or the new one.
     overwrite : bool
         Whether it may be replaced.
+    notes : dict of str to plain values or arrays, optional
+        What belongs to the model and is not in it, as a vocabulary: `load_notes` returns it.
 
     Raises
     ------
     FileExistsError
         There is such a file, and `overwrite` is False.
     TypeError
-        The configuration holds something that cannot be written in plain values, as a function.
+        The configuration, or a note, holds something that cannot be written in plain values, as a function.
 
     Notes
     -----
     Weights that are not finite are written as they are, for a look at a model that diverged; see `load_model`.
     """
-    _write(path, overwrite, "model", {**described_model(model), "state": model_state(model)})
+    content = {**described_model(model), "state": model_state(model), **({} if notes is None else {"notes": notes})}
+    _write(path, overwrite, "model", content)
 
 
 def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Any:
@@ -90,6 +95,21 @@ def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None
             model.compile_from_config(content["compile"])
         set_model_state(model, state)
     return model
+
+
+def load_notes(path: str | os.PathLike) -> dict[str, Any]:
+    """Return the notes that a model was saved with, none where there were none: plain values and arrays, from anyone.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or no model's.
+    FileNotFoundError
+    """
+    notes = _read(path, "model").get("notes", {})
+    if not isinstance(notes, dict):
+        raise ValueError(f"{path}: its notes are no table by name")
+    return notes
 
 
 @locked
@@ -263,7 +283,7 @@ def _at(model: Any, places: Any) -> list[np.ndarray]:
 
 def weight_names(model: Layer) -> list[str]:
     """Return a name for each weight: its layer's and its own."""
-    return [f"{leaf.name}/{name}" for leaf in model.walk() for name in leaf.weight_names]
+    return [f"{leaf.name}/{name}" for leaf in model.walk() for name in leaf.own_weights]
 
 
 def _from_generator(generator: np.random.Generator) -> tuple[int, ...]:

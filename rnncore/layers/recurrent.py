@@ -68,6 +68,16 @@ class RNN(Layer):
     -----
     A masked step copies the states and repeats the output. Steps masked before the first valid one output 0, as
     Keras does on TensorFlow, although the states carry the initial ones.
+
+    Examples
+    --------
+    >>> layer = LSTM(4, return_sequences=True, return_state=True)
+    >>> y, h, c = layer(np.ones((2, 5, 3)))  # two sequences of five steps, three numbers each
+    >>> y.shape, c.shape
+    ((2, 5, 4), (2, 4))
+    >>> dx = layer.backward([np.ones_like(y), None, None])
+    >>> sorted(layer.time_series())
+    ['c', 'dc', 'dh', 'dz_f', 'dz_i', 'dz_k', 'dz_o', 'f', 'h', 'i', 'k', 'o']
     """
 
     input_ranks = (3, 3)
