@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar
@@ -84,6 +84,8 @@ class Configured:
 
     def _is_default(self, name: str, value: Any, default: Any) -> bool:
         """Return whether the value of an argument is the default, which is kept in the form that is computed with."""
+        if value is default:
+            return True
         if name == "name" and isinstance(value, str):  # that of its class, perhaps numbered
             own = re.escape(snake_case(type(self).__name__))
             return value in (default, type(self).__name__) or bool(re.fullmatch(rf"{own}(_\d+)?", value))
@@ -167,6 +169,17 @@ def subclasses(cls: type) -> Iterator[type]:
     for direct in cls.__subclasses__():
         yield direct
         yield from subclasses(direct)
+
+
+def takes(function: Callable, *arguments: Any) -> bool:
+    """Return whether a function can be called with these arguments, as far as it says."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # one written in C may not say
+        return True
+    return True
 
 
 def snake_case(name: str) -> str:

@@ -11,6 +11,7 @@ from .configured import custom_object_scope, described, look_up, revived
 from .layers.base import Layer, unique_name
 from .layers.chain import Chain, InputLayer
 from .saving import load_model, load_weights, save_model, save_weights
+from .sparse import EmbeddedRows
 from .summary import in_short, summary
 from .training import Trainer
 
@@ -117,6 +118,11 @@ class Sequential(Trainer):
         return self.layers[-1].output_kind if self.layers else "float"
 
     @property
+    def mask_axes(self) -> int:  # type: ignore[override]
+        """That of the first layer."""
+        return self.input_layer.mask_axes
+
+    @property
     def padding(self) -> float | None:  # type: ignore[override]
         """That of the first layer."""
         return self.input_layer.padding
@@ -164,6 +170,8 @@ class Sequential(Trainer):
 
     def call(self, x, mask=None, training=False):
         for layer in self.layers:
+            if isinstance(x, EmbeddedRows) and not layer.takes_embedded_rows:
+                x = np.asarray(x)
             if layer.input_kind == "integer" and layer is not self.layers[0]:
                 x = layer.checked_input(x)  # of what a TextVectorization gives; the model has checked its own x
             y = layer.forward(x, mask, training)

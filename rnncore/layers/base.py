@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import config, regularizers
 from ..configured import PACKAGE, Configured, snake_case
+from ..copies import Copied
 from ..lock import engine_lock, locked
 from ..sparse import EmbeddedRows
 from ..unsupported import without_effect
@@ -143,7 +144,7 @@ def _takes(cls: type, name: str) -> bool:
     return any(name in inspect.signature(each).parameters for each in constructors if each)
 
 
-class Layer(Configured):
+class Layer(Copied, Configured):
     """Base of all layers, and of your own.
 
     A layer of your own defines ``build(input_shape)`` (its weights, by `add_weight`), ``call(x, mask, training)``
@@ -165,7 +166,7 @@ class Layer(Configured):
 
     Attributes
     ----------
-    output : ndarray or list of ndarray
+    last_output : ndarray or list of ndarray
         What the last call returned; None before.
     declared_shape : tuple of int or None, optional
         What ``input_shape=…`` said, an argument that every layer takes as in older Keras scripts, batch not included:
@@ -175,8 +176,12 @@ class Layer(Configured):
     input_ranks = (2, 64)  # least and most number of axes of x
     input_kind = "float"  # "integer", "string"
     output_kind = "float"  # "integer"
+    mask_axes = 2  # most number of axes of a mask
     casts = True  # whether `call` gets floats in the layer's dtype, and not as they come
     takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
+    left_out = ("last_output", "_caller", "_parts")
+    last_output: Any = None
+    _caller: int | None = None  # the thread of the last call
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
     declared_shape: tuple[int | None, ...] | None = None
 
@@ -208,8 +213,6 @@ class Layer(Configured):
         self.own_weights: list[str] = []  # names, those of its parts not among them
         self.gradients = {}
         self.input_shape: tuple[int | None, ...] | None = None
-        self.output: Any = None
-        self._caller: int | None = None  # the thread of the last call
         self._seed = config.new_seed()
 
     # --- what a subclass defines -------------------------------------------------------------------------------
@@ -258,7 +261,8 @@ class Layer(Configured):
         if isinstance(x, (list, tuple)) and any(isinstance(part, Chain) for part in x):
             raise TypeError(f"{self.name}: x is a list of inputs; rnncore has models of one chain of layers only")
         x = self.checked_input(x)
-        mask = checked_mask(mask, x.shape[:2] if self.input_kind == "integer" else x.shape[:-1][:2], self.name)
+        axes = max(2, min(np.ndim(mask), self.mask_axes))
+        mask = checked_mask(mask, (x.shape if self.input_kind == "integer" else x.shape[:-1])[:axes], self.name)
         flag(training, f"{self.name}: training")
         with engine_lock:
             self.ensure_built(x.shape)
@@ -267,12 +271,12 @@ class Layer(Configured):
 
     def forward(self, x: np.ndarray, mask: np.ndarray | None = None, training: bool = False, **inputs: Any) -> Any:
         """Run the layer on what `checked_input` returned, or what another layer did."""
-        self.output = None  # until there is a new one: a call that fails leaves nothing to go back through
+        self.last_output = None  # until there is a new one: a call that fails leaves nothing to go back through
         self._caller = threading.get_ident()
         if self.casts and self.input_kind == "float" and not (self.takes_embedded_rows and isinstance(x, EmbeddedRows)):
             x = np.asarray(x, self.dtype)
-        self.output = self.call(x, mask=mask, training=training, **inputs)
-        return self.output
+        self.last_output = self.call(x, mask=mask, training=training, **inputs)
+        return self.last_output
 
     @locked
     def backward(self, dy: Any) -> np.ndarray | None:
@@ -293,10 +297,10 @@ class Layer(Configured):
             Without a call before, if the last call was another thread's, or if `dy` has not the output's shape, or is
             not finite.
         """
-        if self.output is None:
+        if self.last_output is None:
             raise ValueError(f"{self.name}: backward came before a call; call the layer first")
         self.check_caller("backward")
-        return self.pull_back(self._checked_gradient(dy, self.output, f"{self.name}: dy"))
+        return self.pull_back(self._checked_gradient(dy, self.last_output, f"{self.name}: dy"))
 
     def check_caller(self, what: str) -> None:
         """Raise ValueError if the last call, to which `what` belongs, was another thread's."""
@@ -312,7 +316,7 @@ class Layer(Configured):
         `through` is `call_backward`, or what stands for it where dy is the gradient of something else.
         """
         if self.activity_regularizer is not None:
-            dy = self._with_activity_gradient(self.output, dy)
+            dy = self._with_activity_gradient(self.last_output, dy)
         dx = (through or self.call_backward)(dy)
         if self.regularizers:
             self.add_penalty_gradients()
@@ -337,8 +341,8 @@ class Layer(Configured):
                 if name in part.regularizers:
                     total += part.regularizers[name](getattr(part, name))
         for part in parts:
-            if part.activity_regularizer is not None and part.output is not None:
-                total += sum(part.activity_regularizer(y) / len(y) for y in _flat(part.output))
+            if part.activity_regularizer is not None and part.last_output is not None:
+                total += sum(part.activity_regularizer(y) / len(y) for y in _flat(part.last_output))
         return total
 
     def constrain(self) -> None:
@@ -394,6 +398,13 @@ class Layer(Configured):
             None if part is None and not isinstance(own, list) else self._checked_gradient(part, own, f"{label}[{n}]")
             for n, (part, own) in enumerate(zip(dy, output, strict=True))
         ]
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "gradients": {}}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._parts = self.walk() if self.built else []
 
     # --- weights -----------------------------------------------------------------------------------------------
 

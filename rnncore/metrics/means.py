@@ -32,13 +32,14 @@ class BinaryAccuracy(_Share):
 
     Parameters
     ----------
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     threshold : float
         A prediction of just `threshold` counts as 0.
     """
 
-    def __init__(self, name: str | None = None, *, threshold: float = 0.5):
-        super().__init__(name)
+    def __init__(self, name: str | None = None, dtype: str | None = None, threshold: float = 0.5):
+        super().__init__(name, dtype)
         self.threshold = float(threshold)
 
     def values(self, y_true, y_pred):
@@ -66,11 +67,12 @@ class TopKCategoricalAccuracy(_Share):
     ----------
     k : int
         At least 1.
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     """
 
-    def __init__(self, k: int = 5, name: str | None = None):
-        super().__init__(name)
+    def __init__(self, k: int = 5, name: str | None = None, dtype: str | None = None):
+        super().__init__(name, dtype)
         if k < 1:
             raise ValueError(f"k is {k!r}; expected a whole number of at least 1")
         self.k = int(k)
@@ -91,13 +93,14 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     ----------
     k : int
         At least 1.
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     from_sorted_ids : bool
         y_pred holds classes by number, the likeliest first, and y_true is looked for among the first `k`.
     """
 
-    def __init__(self, k: int = 5, name: str | None = None, *, from_sorted_ids: bool = False):
-        super().__init__(k, name)
+    def __init__(self, k: int = 5, name: str | None = None, dtype: str | None = None, from_sorted_ids: bool = False):
+        super().__init__(k, name, dtype)
         self.from_sorted_ids = bool(from_sorted_ids)
 
     def values(self, y_true, y_pred):
@@ -144,8 +147,8 @@ class _MeanCrossentropy(_MeanLoss):
 
     loss: ClassVar[type[losses.Loss]]
 
-    def __init__(self, name: str | None, **options: Any):
-        super().__init__(name)
+    def __init__(self, name: str | None, dtype: str | None, **options: Any):
+        super().__init__(name, dtype)
         self._loss = self.loss(reduction=None, **options)
         vars(self).update({option: getattr(self._loss, option) for option in options})
 
@@ -154,22 +157,38 @@ class _MeanCrossentropy(_MeanLoss):
 
 
 class _Binary(_MeanCrossentropy):
-    def __init__(self, name: str | None = None, *, from_logits: bool = False, label_smoothing: float = 0.0):
-        super().__init__(name, from_logits=from_logits, label_smoothing=label_smoothing)
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: str | None = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+    ):
+        super().__init__(name, dtype, from_logits=from_logits, label_smoothing=label_smoothing)
 
 
 class _Categorical(_MeanCrossentropy):
     def __init__(
-        self, name: str | None = None, *, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
+        self,
+        name: str | None = None,
+        dtype: str | None = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
     ):
-        super().__init__(name, from_logits=from_logits, label_smoothing=label_smoothing, axis=axis)
+        super().__init__(name, dtype, from_logits=from_logits, label_smoothing=label_smoothing, axis=axis)
 
 
 class _Sparse(_MeanCrossentropy):
     def __init__(
-        self, name: str | None = None, *, from_logits: bool = False, ignore_class: int | None = None, axis: int = -1
+        self,
+        name: str | None = None,
+        dtype: str | None = None,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
     ):
-        super().__init__(name, from_logits=from_logits, ignore_class=ignore_class, axis=axis)
+        super().__init__(name, dtype, from_logits=from_logits, ignore_class=ignore_class, axis=axis)
 
     def update_state(self, y_true, y_pred, sample_weight=None, mask=None):
         if self.ignore_class is not None:  # left out, as the loss leaves it out
@@ -218,8 +237,8 @@ class LogCoshError(_MeanLoss):
 
     function = staticmethod(losses.log_cosh)
 
-    def __init__(self, name: str | None = "logcosh"):
-        super().__init__(name)
+    def __init__(self, name: str | None = "logcosh", dtype: str | None = None):
+        super().__init__(name, dtype)
 
 
 class CosineSimilarity(_MeanLoss):
@@ -227,15 +246,16 @@ class CosineSimilarity(_MeanLoss):
 
     Parameters
     ----------
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     axis : int
         -1; there for Keras's signature.
     """
 
     direction = "max"
 
-    def __init__(self, name: str | None = None, *, axis: int = -1):
-        super().__init__(name)
+    def __init__(self, name: str | None = None, dtype: str | None = None, axis: int = -1):
+        super().__init__(name, dtype)
         self.axis = losses.CosineSimilarity(axis).axis
 
     def values(self, y_true, y_pred):
@@ -251,11 +271,11 @@ class Perplexity(_MeanCrossentropy):
 
     loss = losses.SparseCategoricalCrossentropy
 
-    def __init__(self, name: str | None = None, *, from_logits: bool = False):
-        super().__init__(name, from_logits=from_logits)
+    def __init__(self, name: str | None = None, dtype: str | None = None, from_logits: bool = False):
+        super().__init__(name, dtype, from_logits=from_logits)
 
     def update_state(self, y_true, y_pred, sample_weight=None, mask=None):
-        values = self.values(y_true, losses.as_floats(y_pred))
+        values = self.values(y_true, self.predictions(y_pred))
         weights = losses.merged_weights(sample_weight, mask, values.shape, values.dtype)
         weights = None if weights is None else np.broadcast_to(weights, values.shape).ravel()
         self.take(values.ravel().astype(float), weights, None)
