@@ -354,7 +354,7 @@ def _number(name: str, value: float, least: float = -math.inf) -> float:
     return float(value)
 
 
-_CLASSES = [cls for cls in subclasses(Initializer) if cls is not RandomInitializer]
+_CLASSES: list[Any] = [cls for cls in subclasses(Initializer) if cls is not RandomInitializer]
 _NAMES = {name: cls for cls in _CLASSES for name in cls.names()}
 IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 globals().update({snake_case(cls.__name__): cls for cls in _CLASSES})  # as Keras has them, too

@@ -10,7 +10,7 @@ from collections import ChainMap, Counter
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -179,7 +179,7 @@ class Layer(Copied, Configured):
     mask_axes = 2  # most number of axes of a mask
     casts = True  # whether `call` gets floats in the layer's dtype, and not as they come
     takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
-    left_out = ("last_output", "_caller", "_parts")
+    left_out: ClassVar[tuple[str, ...]] = ("last_output", "_caller", "_parts")
     last_output: Any = None
     _caller: int | None = None  # the thread of the last call
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
