@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from examples import imdb, own_cell
 
 import rnncore
+from examples import imdb, own_cell
 from rnncore import saving
 from rnncore.models import load_model
 
