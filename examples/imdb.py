@@ -140,6 +140,9 @@ def answer(review: str, path: str) -> int:
     except FileNotFoundError as error:
         print(f"{error}; python -m examples.imdb writes it")
         return 1
+    if not notes["words"]:
+        print(f"{path} was saved without a vocabulary")
+        return 1
     words = {word: rank for rank, word in enumerate(notes["words"].split("\n"), start=1)}
     x = pad_sequences([imdb.encode(review, words, num_words=notes["num_words"])], notes["tokens"])
     forget = study.trace(model, x)["lstm"]["f"][0].mean(axis=1)

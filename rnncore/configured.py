@@ -12,11 +12,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from . import config
 
-T = TypeVar("T")
 PACKAGE = __name__.partition(".")[0]
 _custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default={})  # noqa: B039, only read
 
@@ -85,6 +84,8 @@ class Configured:
 
     def _is_default(self, name: str, value: Any, default: Any) -> bool:
         """Return whether the value of an argument is the default, which is kept in the form that is computed with."""
+        if value is default:
+            return True
         if name == "name" and isinstance(value, str):  # that of its class, perhaps numbered
             own = re.escape(snake_case(type(self).__name__))
             return value in (default, type(self).__name__) or bool(re.fullmatch(rf"{own}(_\d+)?", value))
@@ -150,10 +151,8 @@ def revived(value: Any, base: type = Configured) -> Any:
             name: _own_activation(item) if name.endswith("activation") else revived(item)
             for name, item in value.items()
         }
-    known: dict[str, Any] = {
-        cls.__name__: cls for cls in subclasses(base) if cls.__module__.partition(".")[0] == PACKAGE
-    }
-    known |= {name: own for name, own in _custom.get().items() if isinstance(own, type)}
+    known = {cls.__name__: cls for cls in subclasses(base) if cls.__module__.partition(".")[0] == PACKAGE}
+    known |= {name: cls for name, cls in _custom.get().items() if isinstance(cls, type)}
     if value["class_name"] not in known:
         raise ValueError(f"unknown class {value['class_name']!r:.99}; name classes of your own in custom_objects")
     cls: Any = known[value["class_name"]]
@@ -164,9 +163,9 @@ def _own_activation(value: Any) -> Any:
     return _custom.get().get(value, value) if isinstance(value, str) else revived(value)
 
 
-def subclasses(cls: type[T]) -> Iterator[type[T]]:
+def subclasses(cls: type) -> Iterator[type]:
     """Yield all classes below `cls`."""
-    direct: type[T]
+    direct: type
     for direct in cls.__subclasses__():
         yield direct
         yield from subclasses(direct)

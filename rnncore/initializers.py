@@ -114,6 +114,8 @@ class Ones(Initializer):
 class Identity(Initializer):
     """`gain` on the diagonal of a matrix, 0 elsewhere."""
 
+    short_names = ("IdentityInitializer",)
+
     def __init__(self, gain: float = 1.0):
         self.gain = _number("gain", gain)
 
@@ -295,6 +297,8 @@ class Orthogonal(RandomInitializer):
     block of one gate is not orthogonal by itself. More axes than two are taken as rows, but the last.
     """
 
+    short_names = ("OrthogonalInitializer",)
+
     def __init__(self, gain: float = 1.0, seed: Seed = None):
         super().__init__(seed)
         self.gain = _number("gain", gain)
@@ -350,8 +354,7 @@ def _number(name: str, value: float, least: float = -math.inf) -> float:
     return float(value)
 
 
-_CLASSES = [cls for cls in subclasses(Initializer) if cls is not RandomInitializer]
-IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
+_CLASSES: list[Any] = [cls for cls in subclasses(Initializer) if cls is not RandomInitializer]
 _NAMES = {name: cls for cls in _CLASSES for name in cls.names()}
-_NAMES |= {f"{cls.__name__}Initializer": cls for cls in (Identity, Orthogonal)}
+IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 globals().update({snake_case(cls.__name__): cls for cls in _CLASSES})  # as Keras has them, too

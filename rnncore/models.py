@@ -113,14 +113,14 @@ class Sequential(Trainer):
         return self.input_layer.input_kind
 
     @property
-    def mask_axes(self) -> int:  # type: ignore[override]
-        """That of the first layer."""
-        return self.input_layer.mask_axes
-
-    @property
     def output_kind(self) -> str:  # type: ignore[override]
         """That of the last layer."""
         return self.layers[-1].output_kind if self.layers else "float"
+
+    @property
+    def mask_axes(self) -> int:  # type: ignore[override]
+        """That of the first layer."""
+        return self.input_layer.mask_axes
 
     @property
     def padding(self) -> float | None:  # type: ignore[override]

@@ -54,8 +54,8 @@ class Embedding(Layer):
 
     input_ranks = (1, 64)
     input_kind = "integer"
-    left_out = ("_ids", "deferred")
     unkept = ("weights",)
+    left_out = ("_ids", "deferred")
     deferred: Any = None
 
     def __init__(

@@ -59,8 +59,8 @@ class Bidirectional(Layer):
 
     input_ranks = (3, 3)
     takes_embedded_rows = True
-    left_out = ("_pair",)
     unkept = ("weights",)
+    left_out = ("_pair",)
 
     def __init__(
         self,

@@ -161,7 +161,6 @@ class _Binary(_MeanCrossentropy):
         self,
         name: str | None = None,
         dtype: str | None = None,
-        *,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
     ):
@@ -173,7 +172,6 @@ class _Categorical(_MeanCrossentropy):
         self,
         name: str | None = None,
         dtype: str | None = None,
-        *,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
@@ -186,7 +184,6 @@ class _Sparse(_MeanCrossentropy):
         self,
         name: str | None = None,
         dtype: str | None = None,
-        *,
         from_logits: bool = False,
         ignore_class: int | None = None,
         axis: int = -1,
@@ -195,7 +192,7 @@ class _Sparse(_MeanCrossentropy):
 
     def update_state(self, y_true, y_pred, sample_weight=None, mask=None):
         if self.ignore_class is not None:  # left out, as the loss leaves it out
-            y_pred = self.predictions(y_pred)
+            y_pred = losses.as_floats(y_pred)
             counted = losses.fitted_classes(y_true, y_pred) != self.ignore_class
             mask = counted if mask is None else counted & losses.aligned("mask", mask, counted.shape, bool)
         super().update_state(y_true, y_pred, sample_weight, mask)
@@ -249,14 +246,15 @@ class CosineSimilarity(_MeanLoss):
 
     Parameters
     ----------
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     axis : int
         -1; there for Keras's signature.
     """
 
     direction = "max"
 
-    def __init__(self, name: str | None = None, dtype: str | None = None, *, axis: int = -1):
+    def __init__(self, name: str | None = None, dtype: str | None = None, axis: int = -1):
         super().__init__(name, dtype)
         self.axis = losses.CosineSimilarity(axis).axis
 
@@ -273,7 +271,7 @@ class Perplexity(_MeanCrossentropy):
 
     loss = losses.SparseCategoricalCrossentropy
 
-    def __init__(self, name: str | None = None, dtype: str | None = None, *, from_logits: bool = False):
+    def __init__(self, name: str | None = None, dtype: str | None = None, from_logits: bool = False):
         super().__init__(name, dtype, from_logits=from_logits)
 
     def update_state(self, y_true, y_pred, sample_weight=None, mask=None):

@@ -39,9 +39,9 @@ def text_to_word_sequence(text: str, filters: str = FILTERS, lower: bool = True,
     """
     if not isinstance(text, str):
         raise TypeError(f"text is a {type(text).__name__}; expected a string")
-    separators: dict[str, int | str | None] = dict.fromkeys(filters, split)
+    between: dict[str, Any] = dict.fromkeys(filters, split)
     text = text.lower() if lower else text
-    return [word for word in text.translate(str.maketrans(separators)).split(split) if word]
+    return [word for word in text.translate(str.maketrans(between)).split(split) if word]
 
 
 def hashing_trick(

@@ -178,9 +178,9 @@ def encode(
     word_index = get_word_index() if word_index is None else word_index
     ranks = (word_index.get(word.decode()) for word in words_of(text))
     ids = [None if rank is None else rank + index_from for rank in ranks]
+    ids = ids if start_char is None else [start_char, *ids]  # which load_data cuts as it does a word
     kept = [i is not None and i >= skip_top and (num_words is None or i < num_words) for i in ids]
-    cut = [i if keep else oov_char for i, keep in zip(ids, kept, strict=True)]
-    return [i for i in (start_char, *cut) if i is not None]
+    return [i for i in (i if keep else oov_char for i, keep in zip(ids, kept, strict=True)) if i is not None]
 
 
 def words(
