@@ -165,6 +165,7 @@ class Layer(Configured):
     casts = True  # whether `call` gets floats in the layer's dtype, and not as they come
     takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
+    moving: frozenset[str] = frozenset()  # names of weights that calls in training change, and no optimizer
     declared_shape: tuple[int | None, ...] | None = None
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -424,8 +425,14 @@ class Layer(Configured):
 
     def _trainable(self) -> list[tuple[Layer, str]]:
         """Return the layer and the name of each of them."""
-        own = [(self, name) for name in self.weight_names]
+        own = [(self, name) for name in self.weight_names if name not in self.moving]
         return own + [pair for child in self.children() for pair in child._trainable()] if self.trainable else []
+
+    @property
+    def moving_weights(self) -> list[np.ndarray]:
+        """The weights that calls in training change, of the layer and all that it is made of."""
+        parts = [part for part in self._parts if part.moving]
+        return [getattr(part, name) for part in parts for name in part.weight_names if name in part.moving]
 
     def stored(self, name: str) -> np.ndarray:
         """Return a weight as it lies in memory, whatever an optimizer has left for later."""

@@ -53,6 +53,10 @@ class InputLayer(Chain, Configured):
     dtype : str, optional
         Accepted; each layer takes what it needs.
     name : str, optional
+    batch_shape : sequence of int or None, optional
+        `batch_size` and `shape` in one, in their place.
+    input_shape, batch_input_shape : sequence of int or None, optional
+        What older Keras calls `shape` and `batch_shape`.
 
     Attributes
     ----------
@@ -62,19 +66,34 @@ class InputLayer(Chain, Configured):
 
     def __init__(
         self,
-        shape: Sequence[int | None],
+        shape: Sequence[int | None] | None = None,
         batch_size: int | None = None,
         dtype: str | None = None,
         name: str | None = None,
+        *,
+        batch_shape: Sequence[int | None] | None = None,
+        input_shape: Sequence[int | None] | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
     ):
+        shapes = {"shape": shape, "batch_shape": batch_shape}
+        shapes |= {"input_shape": input_shape, "batch_input_shape": batch_input_shape}
+        given = {argument: value for argument, value in shapes.items() if value is not None}
+        if len(given) != 1:
+            raise ValueError(f"Input: expected one of {', '.join(shapes)}; got {given or 'none of them'}")
+        [(argument, only)] = given.items()
+        sizes = checked_shape((only,) if isinstance(only, int) else only, f"Input: {argument}")
+        if argument.startswith("batch"):
+            if not sizes or batch_size is not None:
+                raise ValueError(f"Input: {argument} is {sizes} and batch_size {batch_size}; the one says the other")
+            batch_size, *sizes = sizes
         batch_size = None if batch_size is None else positive(batch_size, "Input: batch_size")
         Chain.__init__(self, self)
-        shape = (shape,) if isinstance(shape, int) else shape
-        self.input_shape = (batch_size, *checked_shape(shape, "Input: shape"))
+        self.input_shape = (batch_size, *sizes)
         self.batch_size, self.dtype, self.name = batch_size, dtype, name or "input_layer"
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "shape": list(self.input_shape[1:])}
+        first = {"shape": list(self.input_shape[1:]), "batch_size": self.batch_size}
+        return {**first, "dtype": self.dtype, "name": self.name}
 
 
 def Input(
@@ -89,8 +108,4 @@ def Input(
 
     ``Input(batch_shape=(B, ...))`` says `batch_size` and `shape` in one.
     """
-    if (shape is None) == (batch_shape is None):
-        raise ValueError(f"Input: shape is {shape!r} and batch_shape {batch_shape!r}; expected one of the two")
-    if shape is None:
-        batch_size, *shape = checked_shape(batch_shape, "Input: batch_shape")
-    return InputLayer(shape, batch_size, dtype, name)
+    return InputLayer(shape, batch_size, dtype, name, batch_shape=batch_shape)
