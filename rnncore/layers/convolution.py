@@ -55,10 +55,11 @@ class Conv1D(Activated):
     Attributes
     ----------
     kernel : ndarray of shape (K, D, F)
-    bias : ndarray of shape (F,)
+    bias : ndarray of shape (F,), or None
     """
 
     input_ranks = (3, 3)
+    left_out = ("_x",)
 
     def __init__(
         self,
@@ -112,6 +113,8 @@ class Conv1D(Activated):
         if self.use_bias:
             shape = (self.filters,)
             self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
+        else:
+            self.bias = None
 
     def check_shape(self, shape):
         super().check_shape(shape)

@@ -166,7 +166,7 @@ class BatchNormalization(Layer):
 
     Attributes
     ----------
-    gamma, beta, moving_mean, moving_variance : ndarray of the size of `axis`
+    gamma, beta, moving_mean, moving_variance : ndarray of the size of `axis`; the first two also None
         In this order; the last two are not trained.
 
     Notes
@@ -180,6 +180,7 @@ class BatchNormalization(Layer):
     """
 
     input_ranks = (2, 64)
+    left_out = ("_normal", "_inverse", "_shares")
     moving = frozenset({"moving_mean", "moving_variance"})
 
     def __init__(
@@ -247,6 +248,7 @@ class BatchNormalization(Layer):
             raise ValueError(
                 f"{self.name}: input_shape is {tuple(input_shape)}; the size of axis {self.axis} must be known"
             )
+        self.gamma = self.beta = None
         if self.scale:
             self.add_weight("gamma", (size,), self.gamma_initializer, self.gamma_regularizer, self.gamma_constraint)
         if self.center:
