@@ -1,6 +1,8 @@
-"""A look inside: gates and gradients at every step, also while a model is trained, and figures of them."""
+"""A look inside: gates and gradients at every step, by name, changed at will; while a model is trained too; figures."""
 
 from .callbacks import GateRecorder, GradientFlow
-from .inside import gradient_flow, recurrent_layers, trace
+from .flow import gradient_flow
+from .passes import recurrent_layers
+from .trace import Series, Trace, trace
 
-__all__ = ["GateRecorder", "GradientFlow", "gradient_flow", "recurrent_layers", "trace"]
+__all__ = ["GateRecorder", "GradientFlow", "Series", "Trace", "gradient_flow", "recurrent_layers", "trace"]
