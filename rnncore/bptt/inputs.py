@@ -5,9 +5,12 @@ T steps, B rows, N = T*B positions, step by step; D inputs, H units, G gates, S 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .changed import Changes
 
 
 class Inputs(NamedTuple):
@@ -52,6 +55,8 @@ class Sequence(NamedTuple):
         What the inputs are multiplied by, at all steps; by gate where each has a draw of its own.
     drop_h : ndarray of shape (P, B, H) or None
         What the recurrent products' sources are multiplied by, at all steps.
+    changes : Changes, optional
+        What is given another value in the steps: NumPy runs these.
     """
 
     inputs: Inputs
@@ -60,3 +65,4 @@ class Sequence(NamedTuple):
     mask: np.ndarray | None = None
     drop_x: np.ndarray | None = None
     drop_h: np.ndarray | None = None
+    changes: Changes | None = None

@@ -27,6 +27,7 @@ def forward(plan: Plan, weights: dict[str, np.ndarray], sequence: Sequence) -> t
     states = np.zeros((S, T + 1, B, H), blocks.dtype)
     arrays = {"blocks": blocks, "states": states}
     states[:, 0] = sequence.initial
+    changes = sequence.changes
 
     for t in range(T):
         taken, idle = _rows(sequence.mask, t)
@@ -35,7 +36,8 @@ def forward(plan: Plan, weights: dict[str, np.ndarray], sequence: Sequence) -> t
             for source, _, target, _, n in products:
                 factor = _dropped(_read(arrays, source, t, taken), sequence.drop_h, n, taken)
                 blocks[target, t, taken] += factor @ recurrent[n]
-            values = stage.step(*[_read(arrays, location, t, taken) for location in inputs])
+            given = [_read(arrays, location, t, taken) for location in inputs]
+            values = stage.step(*given) if changes is None else changes.step(stage, t, taken, given)
             values = values if isinstance(values, tuple) else (values,)
             for (array, index, offset), value in zip(outputs, values, strict=True):
                 arrays[array][index, t + offset, taken] = value
@@ -76,12 +78,13 @@ def backward(
     recurrent = _recurrent(plan, weights)
     dblocks = np.zeros((len(plan.dblocks), *blocks.shape[1:]), blocks.dtype)
     arrays = {"blocks": blocks, "states": states, "dblocks": dblocks, "dstates": dstates}
-    T, outside = sequence.steps, dstates.copy() if bptt_steps else dstates
+    T, outside, changes = sequence.steps, dstates.copy() if bptt_steps else dstates, sequence.changes
 
     for t in reversed(range(T)):
         taken, idle = _rows(sequence.mask, t)
         for stage, products, _, _, inputs, outputs in reversed(plan.stages):
-            values = stage.step_backward(*[_read(arrays, location, t, taken) for location in inputs])
+            given = [_read(arrays, location, t, taken) for location in inputs]
+            values = stage.step_backward(*given) if changes is None else changes.step_backward(stage, t, taken, given)
             values = values if isinstance(values, tuple) else (values,)
             for location, value in zip(outputs, values, strict=True):
                 before = _read(arrays, location, t, taken) if plan.sums(location) else 0

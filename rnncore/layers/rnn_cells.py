@@ -64,6 +64,7 @@ class RecurrentCell(Layer):
     equations: ClassVar[Cell]
     __signature__: ClassVar[inspect.Signature]
     input_ranks = (2, 2)
+    changing: Any = None  # (sequence, order of the rows) -> Changes: set by the study
     units: int
     activation: Activation
     use_bias: bool
@@ -92,6 +93,11 @@ class RecurrentCell(Layer):
         self._plan = Plan(self._cell)
         self._workspace: dict[str, np.ndarray] = {}
         self._run: Run | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """The cell's equations, with its activations, and where each name in them lives in a run's arrays."""
+        return self._plan
 
     @property
     def state_size(self) -> list[int]:
@@ -228,7 +234,10 @@ class RecurrentCell(Layer):
         # of the equations only: a weight that a subclass adds has a gradient that the subclass makes
         names = ["kernel", "recurrent_kernel", *self._cell.extra, *(["bias"] if self.use_bias else [])]
         weights = {name: getattr(self, name) for name in names}
-        run = run_class(self._cell, self.dtype)(self._plan, weights, sequence, kept, training, self._workspace)
+        changed = self.changing is not None
+        if self.changing is not None:
+            sequence = sequence._replace(changes=self.changing(sequence, order))
+        run = run_class(self._cell, self.dtype, changed)(self._plan, weights, sequence, kept, training, self._workspace)
         self._run = run if kept == "all" else None
         return run.last_states, run.outputs() if outputs else None
 

@@ -85,7 +85,8 @@ def checked(model: Layer, x: Any, y: Any = None, sample_weight: Any = None, mask
         if y is not None and model.loss is None:
             raise ValueError(NO_LOSS.format(model.name))
         table = data.checked(model, x, y, sample_weight)
-        return Batch(*table.arrays(), mask, table.lengths)
+        x, y, sample_weight = table.arrays()
+        return Batch(x, y, sample_weight, mask, table.lengths)
     if y is not None or sample_weight is not None:
         raise ValueError(
             f"y came with {model.name}, a layer by itself, which has no loss; put it into a compiled Sequential, "

@@ -214,6 +214,9 @@ def of_run(run: Run, wanted: Callable[[str], bool] = lambda name: True) -> dict[
     before = {}
     if any(wanted(name) for name in fed(plan)):
         before = preactivations(plan, weights, sequence, blocks, states)
+        for (name, t), values in sequence.changes.after.items() if sequence.changes else ():
+            if name in before:
+                before[name][t] = values
     for name in names_of(plan, bool(gradients)):
         if not wanted(name):
             continue
