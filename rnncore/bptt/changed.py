@@ -2,8 +2,9 @@
 
 No formula of a cell stands here. A pre-activation is changed before the cell's `step`, a state that `step` returns
 after it. A gate is changed where it is made, and a carry that is shown in the same step where that is read: in the
-call of an activation. So `step` runs with other functions in the place of its activations, which know by which call they are
-reached; and in `step_backward` the derivatives know by their second argument, the gate's value, whose they are.
+call of an activation. So `step` runs with other functions in the place of its activations, which know by which call
+they are reached; and in `step_backward` the derivatives know by their second argument, the gate's value, whose they
+are.
 
 A change is ``y = change(v)``. What was changed reads y from then on, and its gradient goes back through the change:
 with dy = dL/dy, ``dv = dy * change'(v)``; none where the value was replaced by a given one.

@@ -55,7 +55,31 @@ def backward(
     dstates: np.ndarray,
     bptt_steps: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Go back through every step: the reverse loop.
+    """Go back through every step, and return what that gives: `reverse`, then the gradients of x and of the weights.
+
+    Returns
+    -------
+    dblocks : ndarray of shape (K', T, B, H)
+    dx : ndarray of shape (T, B, D)
+    gradients : dict of str to ndarray
+        Of the weights, by name.
+    """
+    dblocks = reverse(plan, weights, sequence, blocks, states, dstates, bptt_steps)
+    gradients = weight_gradients(plan, weights, sequence, blocks, states, dblocks)
+    return dblocks, input_gradient(plan, weights, sequence, dblocks), gradients
+
+
+@quiet
+def reverse(
+    plan: Plan,
+    weights: dict[str, np.ndarray],
+    sequence: Sequence,
+    blocks: np.ndarray,
+    states: np.ndarray,
+    dstates: np.ndarray,
+    bptt_steps: int | None = None,
+) -> np.ndarray:
+    """Run the reverse loop.
 
     Parameters
     ----------
@@ -71,9 +95,6 @@ def backward(
     Returns
     -------
     dblocks : ndarray of shape (K', T, B, H)
-    dx : ndarray of shape (T, B, D)
-    gradients : dict of str to ndarray
-        Of the weights, by name.
     """
     recurrent = _recurrent(plan, weights)
     dblocks = np.zeros((len(plan.dblocks), *blocks.shape[1:]), blocks.dtype)
@@ -96,9 +117,7 @@ def backward(
         dstates[:, t, idle] += dstates[:, t + 1, idle]
         if bptt_steps and t and (T - t) % bptt_steps == 0:
             dstates[:, t] = outside[:, t]
-
-    gradients = weight_gradients(plan, weights, sequence, blocks, states, dblocks)
-    return dblocks, input_gradient(plan, weights, sequence, dblocks), gradients
+    return dblocks
 
 
 def input_gradient(plan: Plan, weights: dict[str, np.ndarray], sequence: Sequence, dblocks: np.ndarray) -> np.ndarray:

@@ -125,6 +125,16 @@ class RecurrentCell(Layer):
                 forget = spec.gates.index("f") * H
                 self.bias[..., forget : forget + H] = start  # True is 1
 
+    def columns_by_gate(self) -> dict[str, dict[str, slice]]:
+        """Return for each gate by the weights' names which of their columns belong to it."""
+        H, spec = self.units, self._cell
+        shared = ["kernel", "recurrent_kernel", *(["bias"] if self.use_bias else [])]
+        return {
+            gate: dict.fromkeys(shared, slice(n * H, (n + 1) * H))
+            | {name: slice(None) for name, product in spec.extra.items() if product.gate == gate}
+            for n, gate in enumerate(spec.gates)
+        }
+
     @property
     @locked
     def state_gradients(self) -> list[np.ndarray]:

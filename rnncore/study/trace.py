@@ -156,7 +156,9 @@ def trace(
     training: bool = False,
     dy: Any = None,
     names: Iterable[str] | None = None,
-) -> Trace:
+    reduce: Any = None,
+    batch_size: int = 32,
+) -> Any:
     """Run a model and return what happened in its recurrent layers at each step; the model stays as it was.
 
     Parameters
@@ -177,6 +179,12 @@ def trace(
         In place of y: the gradient of the output, of a layer or a model without a loss.
     names : iterable of str, optional
         What to keep, ``lstm.f`` or of every layer ``f``; default: all.
+    reduce : {"mean", "histogram", "words"} or callable, optional
+        Of a whole data set, in the memory of a batch: x is then what `fit` takes, generators and ragged rows too, and
+        for each layer and name there is a `Mean`, a `Histogram` or a `Mean` for each word (`study.reduced`). A function
+        is called with the `Trace` of each batch, and what it returns comes in a list.
+    batch_size : int
+        Of these.
 
     Returns
     -------
@@ -194,11 +202,15 @@ def trace(
     >>> trace(model, x)["lstm"]["f"]  # the forget gate of every row, step and unit
     >>> np.nanmean(trace(model, x, y)["lstm"]["dc"], axis=(0, 2))  # by step
     """
-    layers = recurrent_layers(model)
+    layers, wanted = recurrent_layers(model), None if names is None else list(names)
+    if reduce is not None:
+        from .reduced import reduced
+
+        given = {"mask": mask, "sample_weight": sample_weight, "training": training, "dy": dy, "names": wanted}
+        return reduced(model, x, y, reduce, batch_size, words, **given)
     batch = checked(model, x, y, sample_weight, mask)
     with as_it_was(model):
         done = run(model, batch, training, dy)
-    wanted = None if names is None else list(names)
     found = {layer.name: _series(layer, wanted) for layer in layers}
     if wanted is not None:
         _check_names(wanted, layers)
