@@ -205,9 +205,9 @@ class Sequential(Trainer):
         """Take the weights from a file: see `rnncore.saving.load_weights`."""
         load_weights(self, path)
 
-    def summary(self, print_fn: Any = print) -> None:
+    def summary(self, print_fn: Any = print, by_gate: bool = False) -> None:
         """Print a table of the layers, their output shapes and numbers of parameters: see `rnncore.summary`."""
-        summary(self, print_fn)
+        summary(self, print_fn, by_gate)
 
 
 def Model(inputs: InputLayer, outputs: Chain, name: str | None = None) -> Sequential:

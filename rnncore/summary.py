@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
 from textwrap import wrap
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from . import config
 
 
-def summary(model: Any, print_fn: Any = print) -> None:
+def summary(model: Any, print_fn: Any = print, by_gate: bool = False) -> None:
     """Print a table of the layers, their output shapes and numbers of parameters, as Keras does.
 
     Parameters
@@ -18,12 +18,15 @@ def summary(model: Any, print_fn: Any = print) -> None:
     model : Sequential
     print_fn : callable
         Takes a string.
+    by_gate : bool
+        Whether the parameters of recurrent layers are counted gate by gate, too.
     """
     shape, rows = model.input_shape, []
     for layer in model.layers:
         shape = None if shape is None else layer.compute_output_shape(shape)
         count = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
         rows.append((f"{layer.name} ({type(layer).__name__})", "?" if shape is None else str(tuple(shape)), count))
+        rows += [(f"  {name}", "", f"{size:,}") for name, size in _gates(layer)] if by_gate else []
     print_fn(f'Model: "{model.name}"')
     print_fn(_table(("Layer (type)", "Output Shape", "Param #"), rows))
     trainable = {id(weight) for weight in model.trainable_weights}
@@ -39,6 +42,13 @@ def summary(model: Any, print_fn: Any = print) -> None:
     for kind, arrays in {"Total": [*chain(*kinds.values())], **kinds}.items():
         count, size = sum(array.size for array in arrays), sum(array.nbytes for array in arrays)
         print_fn(f" {kind} params: {count:,} ({_bytes(size)})")
+
+
+def _gates(layer: Any) -> Iterator[tuple[str, int]]:
+    """Yield for each gate of a layer's cells its name and the number of its parameters."""
+    for cell in layer.leaves():
+        for gate, columns in cell.columns_by_gate().items() if hasattr(cell, "columns_by_gate") and cell.built else ():
+            yield f"{cell.name}: {gate}", sum(getattr(cell, name)[..., own].size for name, own in columns.items())
 
 
 def _bytes(count: float) -> str:
