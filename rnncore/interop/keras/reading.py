@@ -130,7 +130,7 @@ def _compile(contents: Contents, reader: Reader, model: Sequential) -> None:
     try:
         _set_optimizer_state(contents, reader, model)
     except Exception as error:  # whatever stands there: training begins anew
-        model.optimizer = model.optimizer.clone()
+        model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
         reader.notes.append(f"the optimizer begins anew: {error!s:.200}")
 
 

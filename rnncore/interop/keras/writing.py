@@ -308,7 +308,7 @@ def _optimizer_state(model: Sequential) -> list[np.ndarray]:
         with contextlib.suppress(ValueError):
             if own.places(arrays) == list(range(len(arrays))):
                 return compiled.state_of(own, len(arrays))
-    fresh = own.clone()
+    fresh = type(own).from_config(own.get_config())
     fresh.build(arrays)
     if own.built:
         warnings.warn(
