@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 from .. import saving
@@ -13,6 +14,7 @@ from ..interop.keras.contents import FORMS, Contents
 from ..interop.keras.layers import KNOWN
 from ..interop.keras.versions import KINDS
 from ..models import Sequential, load_model
+from .table import print_table
 
 SHOWN = ("filters", "kernel_size", "units", "activation", "recurrent_activation", "return_sequences", "go_backwards")
 SHOWN += ("reset_after", "dropout", "recurrent_dropout", "rate", "input_dim", "output_dim", "mask_zero", "mask_value")
@@ -22,12 +24,18 @@ PLAIN = (None, False, 0, 0.0, 1, "linear", "tanh", "sigmoid", "concat", "valid")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("file", help="a .keras, .h5 or .weights.h5 file of Keras, any version, or a file of rnncore")
+    parser.add_argument(
+        "file",
+        help="a .keras, .h5 or .weights.h5 file of Keras, any version, or a file of rnncore; "
+        "or a folder of them, for a table in Markdown",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what the file holds; return 1 if it cannot be run here."""
     path = options.file
+    if os.path.isdir(path):
+        return print_table(Path(path))
     print(f"{path}: {os.path.getsize(path):,} bytes" if os.path.isfile(path) else path)
     if saving.is_keras(path):
         with keras.contents_of(path) as contents:
@@ -120,7 +128,7 @@ def _kind(layer: Any) -> str:
 def _options(layer: Any) -> str:
     """Return what is worth saying of a layer's options, those of the one within included."""
     config = {**(layer.layer.get_config() if hasattr(layer, "layer") else {}), **layer.get_config()}
-    return ", ".join(f"{name}={config[name]}" for name in SHOWN if name in config and config[name] not in PLAIN)
+    return ", ".join(f"{name}={config[name]}" for name in SHOWN if name in config and (config[name] is True or config[name] not in PLAIN))
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:
