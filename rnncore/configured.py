@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -115,6 +115,17 @@ def subclasses(cls: type) -> Iterator[type]:
     for direct in cls.__subclasses__():
         yield direct
         yield from subclasses(direct)
+
+
+def takes(function: Callable, *arguments: Any) -> bool:
+    """Return whether a function can be called with these arguments, as far as it says."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # one written in C may not say
+        return True
+    return True
 
 
 def snake_case(name: str) -> str:

@@ -67,13 +67,27 @@ class Initializer(Configured):
 
 
 class Constant(Initializer):
-    """Every entry is `value`."""
+    """Every entry is `value`, or those of an array are, which spreads over the shape as NumPy has it.
 
-    def __init__(self, value: float = 0.0):
-        self.value = _number("value", value)
+    Parameters
+    ----------
+    value : float or array_like
+        Finite.
+    """
+
+    def __init__(self, value: float | Any = 0.0):
+        self.value = _number("value", value) if np.ndim(value) == 0 else np.array(value, float)
+        if not np.isfinite(self.value).all():
+            raise ValueError("value is not finite; expected a number, or an array of finite ones")
 
     def values(self, shape, rng):
-        return np.full(shape, self.value)
+        try:
+            return np.array(np.broadcast_to(self.value, shape))
+        except ValueError:
+            raise ValueError(f"value has shape {np.shape(self.value)}; it does not spread over {shape}") from None
+
+    def get_config(self):
+        return {"value": self.value if isinstance(self.value, float) else self.value.tolist()}
 
 
 class Zeros(Initializer):
@@ -271,15 +285,15 @@ class Orthogonal(RandomInitializer):
         return self.gain * (q if rows >= columns else q.T).reshape(shape)
 
 
-def get(identifier: str | Mapping[str, Any] | type | Initializer) -> Initializer:
-    """Return an initializer from itself, its class, a Keras name or a ``{"class_name", "config"}``.
+def get(identifier: str | Mapping[str, Any] | type | Initializer | None) -> Initializer | None:
+    """Return an initializer from itself, its class, a Keras name or a ``{"class_name", "config"}``; None for None.
 
     Raises
     ------
     ValueError, TypeError
         There is none of that name; `identifier` is none of these.
     """
-    return resolve(identifier, _NAMES, Initializer, "initializer")
+    return None if identifier is None else resolve(identifier, _NAMES, Initializer, "initializer")
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -312,5 +326,8 @@ _NAMES = {
     "one": Ones,
     "uniform": RandomUniform,
     "zero": Zeros,
+    "IdentityInitializer": Identity,
+    "OrthogonalInitializer": Orthogonal,
 }
+IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 globals().update({snake_case(cls.__name__): cls for cls in _CLASSES})  # as Keras has them, too

@@ -11,6 +11,7 @@ from .configured import custom_object_scope, described, look_up, revived
 from .layers.base import Layer, unique_name
 from .layers.chain import Chain, InputLayer
 from .saving import load_model, load_weights, save_model, save_weights
+from .sparse import EmbeddedRows
 from .summary import summary
 from .training import Trainer
 
@@ -105,6 +106,11 @@ class Sequential(Trainer):
         return self.input_layer.input_kind
 
     @property
+    def mask_axes(self) -> int:  # type: ignore[override]
+        """That of the first layer."""
+        return self.input_layer.mask_axes
+
+    @property
     def padding(self) -> float | None:  # type: ignore[override]
         """That of the first layer."""
         return self.input_layer.padding
@@ -151,6 +157,8 @@ class Sequential(Trainer):
 
     def call(self, x, mask=None, training=False):
         for layer in self.layers:
+            if isinstance(x, EmbeddedRows) and not layer.takes_embedded_rows:
+                x = np.asarray(x)
             y = layer.forward(x, mask, training)
             mask = layer.compute_mask(x, mask)
             x = y

@@ -243,7 +243,7 @@ def model_state(model: Any) -> dict[str, Any]:
         "names": weight_names(model),
         "weights": model.weights,
         "optimizer": optimizer.get_state() if optimizer is not None and optimizer.built else None,
-        "optimized": _optimized(model),
+        "optimized": model.optimized(),
         "generators": np.array([_from_generator(g) for g in model.generators()], np.uint64).reshape(-1, 6),
         "states": [layer.kept_states for layer in model.stateful_layers()],
     }
@@ -267,7 +267,7 @@ def set_model_state(model: Any, state: Mapping[str, Any]) -> None:
     weights = _arrays(state["weights"])
     check_fit(weight_names(model), model.weights, weights)
     if state["optimizer"] is not None and model.optimizer is not None:
-        model.optimizer.build(_at(model, state.get("optimized")))
+        model.build_optimizer(_at(model, state.get("optimized")))
         model.optimizer.set_state(state["optimizer"])
     for mine, theirs in zip(model.weights, weights, strict=True):  # only when all is known to fit
         mine[...] = theirs
@@ -275,18 +275,6 @@ def set_model_state(model: Any, state: Mapping[str, Any]) -> None:
         layer.kept_states = states
     for generator, row in zip(generators, state["generators"], strict=True):
         _to_generator(generator, row)
-
-
-def _optimized(model: Any) -> list[int] | None:
-    """Return which of the model's weights the optimizer has slots of, by position; None if they are not the model's.
-
-    They are not the trainable ones where `trainable` was changed after the optimizer's first step.
-    """
-    if model.optimizer is None or not model.optimizer.built:
-        return None
-    places = {id(weight): n for n, weight in enumerate(model.weights)}
-    arrays = model.optimizer.arrays
-    return [places[id(array)] for array in arrays] if all(id(array) in places for array in arrays) else None
 
 
 def _at(model: Any, places: Any) -> list[np.ndarray]:

@@ -82,7 +82,6 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
     },
     "rnncore.initializers": {
         "STFT* stft*": "Constant",
-        "IdentityInitializer OrthogonalInitializer": "Identity, Orthogonal",
     },
     "rnncore.regularizers": {},
     "rnncore.constraints": {},

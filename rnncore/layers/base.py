@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import config, regularizers
 from ..configured import Configured, snake_case
+from ..copies import Copied
 from ..lock import engine_lock, locked
 from ..sparse import EmbeddedRows
 from .chain import Chain
@@ -129,7 +130,7 @@ def _takes(cls: type, name: str) -> bool:
     return any(name in inspect.signature(each).parameters for each in constructors if each)
 
 
-class Layer(Configured):
+class Layer(Copied, Configured):
     """Base of all layers, and of your own.
 
     A layer of your own defines ``build(input_shape)`` (its weights, by `add_weight`), ``call(x, mask, training)``
@@ -153,7 +154,7 @@ class Layer(Configured):
     ----------
     gradients : dict of str to ndarray
         By weight name, from the last `backward`.
-    output : ndarray or list of ndarray
+    last_output : ndarray or list of ndarray
         What the last call returned; None before.
     declared_shape : tuple of int or None, optional
         What ``input_shape=…`` said, an argument that every layer takes as in older Keras scripts, batch not included:
@@ -162,8 +163,12 @@ class Layer(Configured):
 
     input_ranks = (2, 64)  # least and most number of axes of x
     input_kind = "float"
+    mask_axes = 2  # most number of axes of a mask
     casts = True  # whether `call` gets floats in the layer's dtype, and not as they come
     takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
+    left_out = ("last_output", "_caller", "_parts")
+    last_output: Any = None
+    _caller: int | None = None  # the thread of the last call
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
     moving: frozenset[str] = frozenset()  # names of weights that calls in training change, and no optimizer
     declared_shape: tuple[int | None, ...] | None = None
@@ -196,8 +201,6 @@ class Layer(Configured):
         self.weight_names: list[str] = []
         self.gradients: dict[str, Any] = {}
         self.input_shape: tuple[int | None, ...] | None = None
-        self.output: Any = None
-        self._caller: int | None = None  # the thread of the last call
         self._seed = config.new_seed()
 
     # --- what a subclass defines -------------------------------------------------------------------------------
@@ -246,7 +249,8 @@ class Layer(Configured):
         if isinstance(x, (list, tuple)) and any(isinstance(part, Chain) for part in x):
             raise TypeError(f"{self.name}: x is a list of inputs; rnncore has models of one chain of layers only")
         x = self.checked_input(x)
-        mask = checked_mask(mask, x.shape[:2] if self.input_kind == "integer" else x.shape[:-1][:2], self.name)
+        axes = max(2, min(np.ndim(mask), self.mask_axes))
+        mask = checked_mask(mask, (x.shape if self.input_kind == "integer" else x.shape[:-1])[:axes], self.name)
         flag(training, f"{self.name}: training")
         with engine_lock:
             self.ensure_built(x.shape)
@@ -255,12 +259,12 @@ class Layer(Configured):
 
     def forward(self, x: np.ndarray, mask: np.ndarray | None = None, training: bool = False, **inputs: Any) -> Any:
         """Run the layer on what `checked_input` returned, or what another layer did."""
-        self.output = None  # until there is a new one: a call that fails leaves nothing to go back through
+        self.last_output = None  # until there is a new one: a call that fails leaves nothing to go back through
         self._caller = threading.get_ident()
         if self.casts and self.input_kind == "float" and not (self.takes_embedded_rows and isinstance(x, EmbeddedRows)):
             x = np.asarray(x, self.dtype)
-        self.output = self.call(x, mask=mask, training=training, **inputs)
-        return self.output
+        self.last_output = self.call(x, mask=mask, training=training, **inputs)
+        return self.last_output
 
     @locked
     def backward(self, dy: Any) -> np.ndarray | None:
@@ -281,10 +285,10 @@ class Layer(Configured):
             Without a call before, if the last call was another thread's, or if `dy` has not the output's shape, or is
             not finite.
         """
-        if self.output is None:
+        if self.last_output is None:
             raise ValueError(f"{self.name}: backward came before a call; call the layer first")
         self.check_caller("backward")
-        return self.pull_back(self._checked_gradient(dy, self.output, f"{self.name}: dy"))
+        return self.pull_back(self._checked_gradient(dy, self.last_output, f"{self.name}: dy"))
 
     def check_caller(self, what: str) -> None:
         """Raise ValueError if the last call, to which `what` belongs, was another thread's."""
@@ -300,7 +304,7 @@ class Layer(Configured):
         `through` is `call_backward`, or what stands for it where dy is the gradient of something else.
         """
         if self.activity_regularizer is not None:
-            dy = self._with_activity_gradient(self.output, dy)
+            dy = self._with_activity_gradient(self.last_output, dy)
         dx = (through or self.call_backward)(dy)
         if self.regularizers:
             self.add_penalty_gradients()
@@ -325,8 +329,8 @@ class Layer(Configured):
                 if name in part.regularizers:
                     total += part.regularizers[name](getattr(part, name))
         for part in parts:
-            if part.activity_regularizer is not None and part.output is not None:
-                total += sum(part.activity_regularizer(y) / len(y) for y in _flat(part.output))
+            if part.activity_regularizer is not None and part.last_output is not None:
+                total += sum(part.activity_regularizer(y) / len(y) for y in _flat(part.last_output))
         return total
 
     def constrain(self) -> None:
@@ -382,6 +386,13 @@ class Layer(Configured):
             None if part is None and not isinstance(own, list) else self._checked_gradient(part, own, f"{label}[{n}]")
             for n, (part, own) in enumerate(zip(dy, output, strict=True))
         ]
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "gradients": {}}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._parts = self.walk() if self.built else []
 
     # --- weights -----------------------------------------------------------------------------------------------
 

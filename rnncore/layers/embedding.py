@@ -52,6 +52,8 @@ class Embedding(Layer):
 
     input_ranks = (1, 64)
     input_kind = "integer"
+    left_out = ("_ids", "deferred")
+    deferred: Any = None
 
     def __init__(
         self,
@@ -75,7 +77,10 @@ class Embedding(Layer):
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = flag(mask_zero, f"{self.name}: mask_zero")
         self.dense_gradient = flag(dense_gradient, f"{self.name}: dense_gradient")
-        self.deferred = None
+
+    def __getstate__(self):
+        _ = self.weights  # without pending updates
+        return super().__getstate__()
 
     @property
     def padding(self):
@@ -130,7 +135,7 @@ class Embedding(Layer):
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
-        found = self.output if isinstance(self.output, EmbeddedRows) else None
+        found = self.last_output if isinstance(self.last_output, EmbeddedRows) else None
         if not isinstance(dy, SparseGradient):
             rows = dy.reshape(-1, self.output_dim)
             dy = SparseGradient(np.arange(len(rows)) if found is None else found.every, rows, rows.shape)

@@ -32,13 +32,14 @@ class BinaryAccuracy(_Share):
 
     Parameters
     ----------
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     threshold : float
         A prediction of just `threshold` counts as 0.
     """
 
-    def __init__(self, name: str | None = None, *, threshold: float = 0.5):
-        super().__init__(name)
+    def __init__(self, name: str | None = None, dtype: str | None = None, threshold: float = 0.5):
+        super().__init__(name, dtype)
         self.threshold = float(threshold)
 
     def values(self, y_true, y_pred):
@@ -66,11 +67,12 @@ class TopKCategoricalAccuracy(_Share):
     ----------
     k : int
         At least 1.
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     """
 
-    def __init__(self, k: int = 5, name: str | None = None):
-        super().__init__(name)
+    def __init__(self, k: int = 5, name: str | None = None, dtype: str | None = None):
+        super().__init__(name, dtype)
         if k < 1:
             raise ValueError(f"k is {k!r}; expected a whole number of at least 1")
         self.k = int(k)
@@ -91,13 +93,14 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     ----------
     k : int
         At least 1.
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     from_sorted_ids : bool
         y_pred holds classes by number, the likeliest first, and y_true is looked for among the first `k`.
     """
 
-    def __init__(self, k: int = 5, name: str | None = None, *, from_sorted_ids: bool = False):
-        super().__init__(k, name)
+    def __init__(self, k: int = 5, name: str | None = None, dtype: str | None = None, from_sorted_ids: bool = False):
+        super().__init__(k, name, dtype)
         self.from_sorted_ids = bool(from_sorted_ids)
 
     def values(self, y_true, y_pred):
@@ -142,8 +145,8 @@ class _MeanLoss(MeanOf):
 class _MeanCrossentropy(_MeanLoss):
     """The mean of a crossentropy, from probabilities, or with ``from_logits=True`` from logits."""
 
-    def __init__(self, name: str | None = None, *, from_logits: bool = False):
-        super().__init__(name)
+    def __init__(self, name: str | None = None, dtype: str | None = None, from_logits: bool = False):
+        super().__init__(name, dtype)
         self.from_logits = bool(from_logits)
 
     def values(self, y_true, y_pred):
@@ -185,8 +188,8 @@ class LogCoshError(_MeanLoss):
 
     function = staticmethod(losses.log_cosh)
 
-    def __init__(self, name: str | None = "logcosh"):
-        super().__init__(name)
+    def __init__(self, name: str | None = "logcosh", dtype: str | None = None):
+        super().__init__(name, dtype)
 
 
 class CosineSimilarity(_MeanLoss):
@@ -208,7 +211,7 @@ class Perplexity(_MeanCrossentropy):
     function = staticmethod(losses.sparse_categorical_crossentropy)
 
     def update_state(self, y_true, y_pred, sample_weight=None, mask=None):
-        values = self.values(y_true, losses.as_floats(y_pred))
+        values = self.values(y_true, self.predictions(y_pred))
         weights = losses.merged_weights(sample_weight, mask, values.shape, values.dtype)
         weights = None if weights is None else np.broadcast_to(weights, values.shape).ravel()
         self.take(values.ravel().astype(float), weights, None)
