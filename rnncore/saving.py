@@ -9,6 +9,7 @@ Sizes of the generators' array: one row a generator, of six 64-bit numbers.
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .configured import custom_object_scope, revived
+from .configured import PACKAGE, custom_object_scope, revived
 from .layers.base import Layer, expected_weights, unbuilt_if_refused
 from .layers.checks import check_finite
 from .lock import locked
@@ -352,10 +353,8 @@ def _arrays(values: Any) -> list[np.ndarray]:
 
 
 def _keras() -> Any:
-    """Return what reads and writes Keras's files: the one place where the engine fetches it."""
-    from .interop import keras
-
-    return keras
+    """Return what reads and writes Keras's files: the one hook, by name, so that the engine imports none of it."""
+    return importlib.import_module(f"{PACKAGE}.interop.keras")
 
 
 def is_keras(path: str | os.PathLike) -> bool:

@@ -53,7 +53,9 @@ def test_info_of_what_does_not_run_here(saved, capsys):
         for name in old.namelist():
             new.writestr(name, old.read(name).replace(b'"LSTM"', b'"Mystery"'))
     status, out, _ = run(capsys, "info", saved.with_name("x.keras"))
-    assert status == 1 and "lstm         Mystery     not here" in out and "runs here: no; layer 'lstm' is a Mystery" in out
+    assert (
+        status == 1 and "lstm         Mystery     not here" in out and "runs here: no; layer 'lstm' is a Mystery" in out
+    )
     load_model(saved).save_weights(saved.with_name("w.weights.h5"))
     status, out, _ = run(capsys, "info", saved.with_name("w.weights.h5"))
     assert status == 0 and "lstm/cell  float32 (3, 16)" in out and "160 numbers in 6 arrays" in out

@@ -22,10 +22,9 @@ FORBIDDEN = {  # what a room's files may not import
     "datasets": {"layers", "models", "study", "cells", "kernels", "compiler", "numba"},
     "": {"study", "interop", "numba", "llvmlite"},  # the engine, whatever its room
 }
-EXEMPT = {  # by room, or by file
+EXEMPT = {
     "compiler": {"numba", "llvmlite"},
     "commands": {"study", "interop"},
-    "saving.py": {"interop"},  # the one hook for files of Keras's
 }
 
 
@@ -78,8 +77,7 @@ def imported(path: Path) -> set[str]:
 def test_imports(path):
     room = path.relative_to(PACKAGE).parts[0] if path.parent != PACKAGE else ""
     forbidden = FORBIDDEN.get(room, set()) | (FORBIDDEN[""] if room != "study" else {"numba"})
-    allowed = EXEMPT.get(room, set()) | EXEMPT.get(path.name, set())
-    assert imported(path) & (forbidden - allowed) == set()
+    assert imported(path) & (forbidden - EXEMPT.get(room, set())) == set()
 
 
 # What starts another process, in `os` and by itself.

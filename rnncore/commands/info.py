@@ -128,7 +128,11 @@ def _kind(layer: Any) -> str:
 def _options(layer: Any) -> str:
     """Return what is worth saying of a layer's options, those of the one within included."""
     config = {**(layer.layer.get_config() if hasattr(layer, "layer") else {}), **layer.get_config()}
-    return ", ".join(f"{name}={config[name]}" for name in SHOWN if name in config and (config[name] is True or config[name] not in PLAIN))
+    return ", ".join(
+        f"{name}={config[name]}"
+        for name in SHOWN
+        if name in config and (config[name] is True or config[name] not in PLAIN)
+    )
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

@@ -442,11 +442,14 @@ def test_exclusions_from_weight_decay(kind):
         )
     }
     left = {name for name, moved in decays.items() if not moved}
-    assert left == {
-        "names": {"embeddings", "bias", "dense bias"},
-        "arrays": {"embeddings", "dense bias"},
-        "both": {"recurrent_kernel", "dense kernel"},
-    }[kind]
+    assert (
+        left
+        == {
+            "names": {"embeddings", "bias", "dense bias"},
+            "arrays": {"embeddings", "dense bias"},
+            "both": {"recurrent_kernel", "dense kernel"},
+        }[kind]
+    )
 
 
 def test_exclusions_are_said_in_time():
