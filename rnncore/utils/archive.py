@@ -17,7 +17,8 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -135,9 +136,16 @@ class _Directory(io.BufferedReader):
         return found
 
 
-def _read(file: io.FileIO, size: int) -> dict[str, Any]:
+@contextmanager
+def opened(file: io.FileIO) -> Iterator[zipfile.ZipFile]:
+    """Open a zip that may come from anyone: its directory has no more than `DIRECTORY_LIMIT` bytes."""
     with _Directory(file) as bounded, zipfile.ZipFile(bounded) as archive:
         bounded.limit = None
+        yield archive
+
+
+def _read(file: io.FileIO, size: int) -> dict[str, Any]:
+    with opened(file) as archive:
         infos = archive.infolist()
         members = {info.filename: info for info in infos}
         if TEXT not in members:
