@@ -112,6 +112,7 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
     },
     "rnncore.preprocessing": {
         "image*": _IMAGES,
+        "text_dataset*": "lists of texts, and layers.TextVectorization",
         "timeseries*": "NumPy: numpy.lib.stride_tricks.sliding_window_view",
     },
 }
