@@ -183,8 +183,8 @@ def takes(function: Callable, *arguments: Any) -> bool:
 
 
 def snake_case(name: str) -> str:
-    """``BinaryCrossentropy`` -> ``binary_crossentropy``, ``LSTM`` -> ``lstm``, ``SimpleRNN`` -> ``simple_rnn``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    """``BinaryCrossentropy`` -> ``binary_crossentropy``, ``SimpleRNN`` -> ``simple_rnn``, ``Conv1D`` -> ``conv1d``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def look_up(identifier: Any, table: Mapping[str, Any], kind: str, argument: str | None = None) -> Any:

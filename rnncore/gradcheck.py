@@ -134,8 +134,9 @@ def check_layer(
             return layer(x, training=training, **given)
         return layer(x, mask=mask, training=training, **given)
 
+    layer.ensure_built(layer.checked_input(x).shape)
     with same_start(layer) as rewind:
-        run(x, initial_state)  # builds it
+        run(x, initial_state)  # refuses what does not fit
         rewind()
         with in_dtype(layer, "float64"):
             x = x.astype(np.float64) if x.dtype.kind == "f" else x
@@ -278,8 +279,9 @@ def in_dtype(layer: Layer, dtype: str) -> Iterator[None]:
 
 @contextmanager
 def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
-    """Yield a function that sets random generators, and states kept between batches, back to where they are now."""
+    """Yield a function that sets random generators, what is kept between batches and averages back to what they are."""
     draws = [(generator, generator.bit_generator.state) for generator in layer.generators()]
+    averages = [(part, name, getattr(part, name).copy()) for part, name in _moving(layer)]
     kept = [(part, part.kept_states) for part in layer.walk() if hasattr(part, "kept_states")]
 
     def rewind():
@@ -287,6 +289,8 @@ def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
             generator.bit_generator.state = state
         for part, states in kept:
             part.kept_states = states
+        for part, name, average in averages:
+            getattr(part, name)[...] = average
 
     try:
         yield rewind
@@ -298,7 +302,12 @@ def _named(layer) -> Iterator[tuple[str, Layer, str]]:
     leaves = layer.leaves()
     for leaf in leaves:
         for name in leaf.own_weights if leaf.trainable else ():
-            yield (name if len(leaves) == 1 else f"{leaf.name}.{name}"), leaf, name
+            if name not in leaf.moving:
+                yield (name if len(leaves) == 1 else f"{leaf.name}.{name}"), leaf, name
+
+
+def _moving(layer) -> list[tuple[Layer, str]]:
+    return [(part, name) for part in layer.walk() for name in part.own_weights if name in part.moving]
 
 
 def _weights(layer) -> dict[str, np.ndarray]:

@@ -24,6 +24,7 @@ def summary(
     expand_nested: bool = False,
     show_trainable: bool = False,
     layer_range: Sequence[str] | None = None,
+    by_gate: bool = False,
 ) -> None:
     """Print a table of the layers, their output shapes and numbers of parameters, as Keras does.
 
@@ -42,6 +43,8 @@ def summary(
         Whether to say which layers with weights are trainable.
     layer_range : (str, str), optional
         Names, or regular expressions, of the first and the last layer shown.
+    by_gate : bool
+        Whether the parameters of recurrent layers are counted gate by gate, too (not in Keras).
 
     Raises
     ------
@@ -53,7 +56,7 @@ def summary(
     length = line_length or min((88, 100)[show_trainable], shutil.get_terminal_size().columns - 4)
     ends = list(positions or (0.45, 0.80, 1.0))
     ends = ends if positions or not show_trainable else [*(0.9 * end for end in ends), 1.0]
-    rows = [row[:count] for row in _rows(_chosen(model.layers, layer_range), model.input_shape, expand_nested)]
+    rows = [row[:count] for row in _rows(_chosen(model.layers, layer_range), model.input_shape, expand_nested, by_gate)]
     print_fn(f'Model: "{model.name}"')
     print_fn(_table(rows, _widths(ends[:count], length)))
     if not any(layer.built for layer in model.layers):
@@ -89,7 +92,7 @@ def in_short(model: Any) -> str:
 
 
 def _rows(
-    layers: Sequence[Any], shape: Any, expand_nested: bool, level: int = 0
+    layers: Sequence[Any], shape: Any, expand_nested: bool, by_gate: bool = False, level: int = 0
 ) -> Iterator[tuple[str, str, str, str]]:
     """Yield a row a layer, for an input of `shape` (None: not known): name, output shape, parameters, trainable."""
     for layer in layers:
@@ -99,7 +102,9 @@ def _rows(
         trains = ("Y" if layer.trainable else "N") if layer.weights else "-"
         yield name, "?" if shape is None else str(tuple(shape)), count, trains
         if expand_nested and hasattr(layer, "layers"):
-            yield from _rows(layer.layers, before, True, level + 1)
+            yield from _rows(layer.layers, before, True, by_gate, level + 1)
+        elif by_gate:
+            yield from ((f"{'   ' * level}  {gate}", "", f"{size:,}", "") for gate, size in _gates(layer))
 
 
 def _chosen(layers: Sequence[Any], layer_range: Sequence[str] | None) -> Sequence[Any]:
@@ -135,6 +140,13 @@ def _widths(ends: Sequence[float], length: int) -> list[int]:
     if min(widths) < 3:
         raise ValueError(f"line_length is {length!r}; its columns would be {widths} wide")
     return widths
+
+
+def _gates(layer: Any) -> Iterator[tuple[str, int]]:
+    """Yield for each gate of a layer's cells its name and the number of its parameters."""
+    for cell in layer.leaves():
+        for gate, columns in cell.columns_by_gate().items() if hasattr(cell, "columns_by_gate") and cell.built else ():
+            yield f"{cell.name}: {gate}", sum(getattr(cell, name)[..., own].size for name, own in columns.items())
 
 
 def _bytes(count: float) -> str:

@@ -91,8 +91,13 @@ def test_input_with_the_batch():
     x = keras.Input(batch_shape=(4, None, 2))
     assert (x.shape, x.batch_size) == ((4, None, 2), 4)
     for given in ({}, {"shape": (2,), "batch_shape": (4, 2)}):
-        with pytest.raises(ValueError, match="expected one of the two"):
+        with pytest.raises(ValueError, match="expected one of shape, batch_shape"):
             keras.Input(**given)
+    for given in ({"batch_input_shape": (4, None, 2)}, {"input_shape": (None, 2), "batch_size": 4}):
+        first = keras.layers.InputLayer(**given)
+        assert first.input_shape == (4, None, 2)
+        assert keras.layers.InputLayer.from_config(first.get_config()).input_shape == (4, None, 2)
+        assert keras.Sequential([first, Dense(3)]).output_shape == (None, None, 3)
 
 
 def test_names_of_older_scripts():

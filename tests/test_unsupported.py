@@ -12,7 +12,7 @@ import rnncore
 from rnncore.unsupported import EVERYWHERE, UNSUPPORTED
 
 SENTENCES = {
-    "rnncore.layers.Conv1D": "rnncore.layers has no Conv1D; the nearest thing: a recurrent layer over the steps",
+    "rnncore.layers.Conv1DTranspose": "rnncore.layers has no Conv1DTranspose; the nearest thing: Conv1D",
     "rnncore.layers.MultiHeadAttention": "a recurrent layer with return_sequences=True",
     "rnncore.layers.Concatenate": "Bidirectional, with its merge_mode; a model is one chain of layers",
     "rnncore.ops": "rnncore has no ops; the nearest thing: NumPy",

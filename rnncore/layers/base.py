@@ -183,6 +183,7 @@ class Layer(Copied, Configured):
     last_output: Any = None
     _caller: int | None = None  # the thread of the last call
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
+    moving: frozenset[str] = frozenset()  # names of weights that calls in training change, and no optimizer
     declared_shape: tuple[int | None, ...] | None = None
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -467,8 +468,14 @@ class Layer(Copied, Configured):
 
     def _trainable(self) -> list[tuple[Layer, str]]:
         """Return the layer and the name of each of them."""
-        own = [(self, name) for name in self.own_weights]
+        own = [(self, name) for name in self.own_weights if name not in self.moving]
         return own + [pair for child in self.children() for pair in child._trainable()] if self.trainable else []
+
+    @property
+    def moving_weights(self) -> list[np.ndarray]:
+        """The weights that calls in training change, of the layer and all that it is made of."""
+        parts = [part for part in self._parts if part.moving]
+        return [getattr(part, name) for part in parts for name in part.own_weights if name in part.moving]
 
     def stored(self, name: str) -> np.ndarray:
         """Return a weight as it lies in memory, whatever an optimizer has left for later."""

@@ -56,8 +56,10 @@ class InputLayer(Chain, Configured):
     sparse, ragged, input_tensor, optional
         There for Keras's signature: their defaults alone are taken.
     batch_shape : sequence of int or None, optional
-        `batch_size` and `shape` in one; one of the two says the shape.
+        `batch_size` and `shape` in one, in their place.
     name : str, optional
+    input_shape, batch_input_shape : sequence of int or None, optional
+        What older Keras calls `shape` and `batch_shape`.
 
     Attributes
     ----------
@@ -65,7 +67,7 @@ class InputLayer(Chain, Configured):
         Batch first.
     """
 
-    unkept = ("sparse", "ragged", "batch_shape", "input_tensor", "optional")
+    unkept = ("sparse", "ragged", "batch_shape", "input_tensor", "optional", "input_shape", "batch_input_shape")
 
     def __init__(
         self,
@@ -78,21 +80,31 @@ class InputLayer(Chain, Configured):
         input_tensor: None = None,
         optional: bool = False,
         name: str | None = None,
+        *,
+        input_shape: Sequence[int | None] | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
     ):
-        given = {"sparse": sparse, "ragged": ragged, "input_tensor": input_tensor, "optional": optional}
-        without_effect(type(self), given)
-        if (shape is None) == (batch_shape is None):
-            raise ValueError(f"Input: shape is {shape!r} and batch_shape {batch_shape!r}; expected one of the two")
-        if shape is None:
-            batch_size, *shape = checked_shape(batch_shape, "Input: batch_shape")
+        unused = {"sparse": sparse, "ragged": ragged, "input_tensor": input_tensor, "optional": optional}
+        without_effect(type(self), unused)
+        shapes = {"shape": shape, "batch_shape": batch_shape}
+        shapes |= {"input_shape": input_shape, "batch_input_shape": batch_input_shape}
+        given = {argument: value for argument, value in shapes.items() if value is not None}
+        if len(given) != 1:
+            raise ValueError(f"Input: expected one of {', '.join(shapes)}; got {given or 'none of them'}")
+        [(argument, only)] = given.items()
+        sizes = checked_shape((only,) if isinstance(only, int) else only, f"Input: {argument}")
+        if argument.startswith("batch"):
+            if not sizes or batch_size is not None:
+                raise ValueError(f"Input: {argument} is {sizes} and batch_size {batch_size}; the one says the other")
+            batch_size, sizes = sizes[0], sizes[1:]
         batch_size = None if batch_size is None else positive(batch_size, "Input: batch_size")
         Chain.__init__(self, self)
-        shape = (shape,) if isinstance(shape, int) else shape
-        self.input_shape = (batch_size, *checked_shape(shape, "Input: shape"))
+        self.input_shape = (batch_size, *sizes)
         self.batch_size, self.dtype, self.name = batch_size, dtype, name or "input_layer"
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "shape": list(self.input_shape[1:])}
+        first = {"shape": list(self.input_shape[1:]), "batch_size": self.batch_size}
+        return {**first, "dtype": self.dtype, "name": self.name}
 
 
 def Input(
@@ -106,5 +118,8 @@ def Input(
     tensor: None = None,
     optional: bool = False,
 ) -> InputLayer:
-    """Return an `InputLayer`: ``x = Input((None,)); y = Dense(1)(LSTM(8)(Embedding(9, 4)(x))); Model(x, y)``."""
+    """Return an `InputLayer`: ``x = Input((None,)); y = Dense(1)(LSTM(8)(Embedding(9, 4)(x))); Model(x, y)``.
+
+    ``Input(batch_shape=(B, ...))`` says `batch_size` and `shape` in one.
+    """
     return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name)

@@ -321,15 +321,21 @@ class RNN(Layer):
             There was no call, or the last one was another thread's, or `evaluate`'s or `predict`'s, which keep no
             steps.
         """
-        self.check_caller("time_series")
-        rows = _inverse(self._order)
         return {
-            (name if len(self.cells) == 1 else f"{cell.name}.{name}"): (
-                _ordered(array[:: -1 if self.go_backwards else 1], rows, 1).swapaxes(0, 1).copy()
-            )
+            name: self.by_row(array)
             for cell in self.cells
-            for name, array in cell.last_run.series().items()
+            for name, array in self.by_cell(cell, cell.last_run.series()).items()
         }
+
+    def by_row(self, array: np.ndarray) -> np.ndarray:
+        """Return what the last call's loop has by step, (T, B, ...), by row and in the order of x: (B, T, ...)."""
+        self.check_caller("time_series")
+        array = _ordered(array[:: -1 if self.go_backwards else 1], _inverse(self._order), 1)
+        return array.swapaxes(0, 1).copy()
+
+    def by_cell(self, cell: RecurrentCell, series: dict[str, Any]) -> dict[str, Any]:
+        """Return what a cell has by name by the layer's names: with several cells each follows its cell's."""
+        return series if len(self.cells) == 1 else {f"{cell.name}.{name}": own for name, own in series.items()}
 
     @locked
     def valid_steps(self) -> np.ndarray:
