@@ -262,7 +262,7 @@ def _complex_step(loss, array, index, h):
 def in_dtype(layer: Layer, dtype: str) -> Iterator[None]:
     """Let a layer and its parts compute in `dtype` for a while, on copies of their weights."""
     parts = list(layer.walk())
-    before = [(part, part.dtype, {name: getattr(part, name) for name in part.weight_names}) for part in parts]
+    before = [(part, part.dtype, {name: getattr(part, name) for name in part.own_weights}) for part in parts]
     try:
         for part, _, weights in before:
             part.dtype = dtype
@@ -297,7 +297,7 @@ def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
 def _named(layer) -> Iterator[tuple[str, Layer, str]]:
     leaves = layer.leaves()
     for leaf in leaves:
-        for name in leaf.weight_names if leaf.trainable else ():
+        for name in leaf.own_weights if leaf.trainable else ():
             yield (name if len(leaves) == 1 else f"{leaf.name}.{name}"), leaf, name
 
 

@@ -11,7 +11,8 @@ from .configured import custom_object_scope, described, look_up, revived
 from .layers.base import Layer, unique_name
 from .layers.chain import Chain, InputLayer
 from .saving import load_model, load_weights, save_model, save_weights
-from .summary import summary
+from .sparse import EmbeddedRows
+from .summary import in_short, summary
 from .training import Trainer
 
 __all__ = ["Model", "Sequential", "load_model"]
@@ -32,9 +33,16 @@ class Sequential(Trainer):
 
     Examples
     --------
-    >>> model = Sequential([Embedding(20000, 128), LSTM(128), Dense(1, activation="sigmoid")])
+    >>> model = Sequential([Embedding(50, 4, mask_zero=True), LSTM(8), Dense(1, activation="sigmoid")])
     >>> model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
-    >>> history = model.fit(x, y, batch_size=32, epochs=2, validation_split=0.1)
+    >>> history = model.fit(x, y, batch_size=4, epochs=2, validation_split=0.25, verbose=0)
+    >>> sorted(history.history)
+    ['accuracy', 'loss', 'val_accuracy', 'val_loss']
+    >>> model
+    <Sequential 'sequential...', 625 parameters>
+      Embedding(50, 4, mask_zero=True)  (None, 12, 4)  200
+      LSTM(8)                           (None, 8)      416
+      Dense(1, activation='sigmoid')    (None, 1)        9
     """
 
     casts = False  # each layer does it for itself
@@ -105,6 +113,16 @@ class Sequential(Trainer):
         return self.input_layer.input_kind
 
     @property
+    def output_kind(self) -> str:  # type: ignore[override]
+        """That of the last layer."""
+        return self.layers[-1].output_kind if self.layers else "float"
+
+    @property
+    def mask_axes(self) -> int:  # type: ignore[override]
+        """That of the first layer."""
+        return self.input_layer.mask_axes
+
+    @property
     def padding(self) -> float | None:  # type: ignore[override]
         """That of the first layer."""
         return self.input_layer.padding
@@ -119,10 +137,11 @@ class Sequential(Trainer):
             shape = layer.compute_output_shape(shape)
 
     def check_shape(self, shape):
-        _ = self.input_layer  # there must be one
+        kind = self.input_layer.input_kind
         for layer in self.layers:
-            if layer.input_kind == "integer" and layer is not self.layers[0]:
-                raise ValueError(f"{self.name}: {layer.name} takes integers; it must be the first layer")
+            if layer.input_kind not in (kind, "float"):
+                raise ValueError(f"{self.name}: {layer.name} takes {layer.input_kind}s; it must be the first layer")
+            kind = layer.output_kind
             layer.check_shape(shape)
             shape = layer.compute_output_shape(shape)
             if isinstance(shape, list):
@@ -151,6 +170,10 @@ class Sequential(Trainer):
 
     def call(self, x, mask=None, training=False):
         for layer in self.layers:
+            if isinstance(x, EmbeddedRows) and not layer.takes_embedded_rows:
+                x = np.asarray(x)
+            if layer.input_kind == "integer" and layer is not self.layers[0]:
+                x = layer.checked_input(x)  # of what a TextVectorization gives; the model has checked its own x
             y = layer.forward(x, mask, training)
             mask = layer.compute_mask(x, mask)
             x = y
@@ -162,6 +185,8 @@ class Sequential(Trainer):
         for layer in reversed(self.layers):
             through = layer.backward_from_logits if from_logits else None
             dy, from_logits = layer.pull_back(dy.astype(layer.dtype, copy=False), through), False
+            if dy is None:  # behind it are words, not numbers
+                break
         return dy
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
@@ -205,9 +230,10 @@ class Sequential(Trainer):
         """Take the weights from a file: see `rnncore.saving.load_weights`."""
         load_weights(self, path)
 
-    def summary(self, print_fn: Any = print, by_gate: bool = False) -> None:
-        """Print a table of the layers, their output shapes and numbers of parameters: see `rnncore.summary`."""
-        summary(self, print_fn, by_gate)
+    summary = summary
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
 
 def Model(inputs: InputLayer, outputs: Chain, name: str | None = None) -> Sequential:

@@ -31,7 +31,9 @@ _WORD = (1 << 64) - 1
 
 
 @locked  # weights are not copied: no other thread may take a step meanwhile
-def save_model(model: Any, path: str | os.PathLike, overwrite: bool = True) -> None:
+def save_model(
+    model: Any, path: str | os.PathLike, overwrite: bool = True, notes: Mapping[str, Any] | None = None
+) -> None:
     """Write a model into one file: its configuration, how it is compiled, and all that training has made of it.
 
     Parameters
@@ -41,19 +43,22 @@ def save_model(model: Any, path: str | os.PathLike, overwrite: bool = True) -> N
         Any name will do. A file there is replaced in one go: a cut run leaves the old or the new one.
     overwrite : bool
         Whether it may be replaced.
+    notes : dict of str to plain values or arrays, optional
+        What belongs to the model and is not in it, as a vocabulary: `load_notes` returns it.
 
     Raises
     ------
     FileExistsError
         There is such a file, and `overwrite` is False.
     TypeError
-        The configuration holds something that cannot be written in plain values, as a function.
+        The configuration, or a note, holds something that cannot be written in plain values, as a function.
 
     Notes
     -----
     Weights that are not finite are written as they are, for a look at a model that diverged; see `load_model`.
     """
-    _write(path, overwrite, "model", {**described_model(model), "state": model_state(model)})
+    content = {**described_model(model), "state": model_state(model), **({} if notes is None else {"notes": notes})}
+    _write(path, overwrite, "model", content)
 
 
 def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Any:
@@ -90,6 +95,21 @@ def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None
             model.compile_from_config(content["compile"])
         set_model_state(model, state)
     return model
+
+
+def load_notes(path: str | os.PathLike) -> dict[str, Any]:
+    """Return the notes that a model was saved with, none where there were none: plain values and arrays, from anyone.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or no model's.
+    FileNotFoundError
+    """
+    notes = _read(path, "model").get("notes", {})
+    if not isinstance(notes, dict):
+        raise ValueError(f"{path}: its notes are no table by name")
+    return notes
 
 
 @locked
@@ -214,7 +234,7 @@ def model_state(model: Any) -> dict[str, Any]:
         "names": weight_names(model),
         "weights": model.weights,
         "optimizer": optimizer.get_state() if optimizer is not None and optimizer.built else None,
-        "optimized": _optimized(model),
+        "optimized": model.optimized(),
         "generators": np.array([_from_generator(g) for g in model.generators()], np.uint64).reshape(-1, 6),
         "states": [layer.kept_states for layer in model.stateful_layers()],
     }
@@ -238,7 +258,7 @@ def set_model_state(model: Any, state: Mapping[str, Any]) -> None:
     weights = _arrays(state["weights"])
     _check_fit(weight_names(model), model.weights, weights)
     if state["optimizer"] is not None and model.optimizer is not None:
-        model.optimizer.build(_at(model, state.get("optimized")))
+        model.build_optimizer(_at(model, state.get("optimized")))
         model.optimizer.set_state(state["optimizer"])
     for mine, theirs in zip(model.weights, weights, strict=True):  # only when all is known to fit
         mine[...] = theirs
@@ -246,18 +266,6 @@ def set_model_state(model: Any, state: Mapping[str, Any]) -> None:
         layer.kept_states = states
     for generator, row in zip(generators, state["generators"], strict=True):
         _to_generator(generator, row)
-
-
-def _optimized(model: Any) -> list[int] | None:
-    """Return which of the model's weights the optimizer has slots of, by position; None if they are not the model's.
-
-    They are not the trainable ones where `trainable` was changed after the optimizer's first step.
-    """
-    if model.optimizer is None or not model.optimizer.built:
-        return None
-    places = {id(weight): n for n, weight in enumerate(model.weights)}
-    arrays = model.optimizer.arrays
-    return [places[id(array)] for array in arrays] if all(id(array) in places for array in arrays) else None
 
 
 def _at(model: Any, places: Any) -> list[np.ndarray]:
@@ -275,7 +283,7 @@ def _at(model: Any, places: Any) -> list[np.ndarray]:
 
 def weight_names(model: Layer) -> list[str]:
     """Return a name for each weight: its layer's and its own."""
-    return [f"{leaf.name}/{name}" for leaf in model.walk() for name in leaf.weight_names]
+    return [f"{leaf.name}/{name}" for leaf in model.walk() for name in leaf.own_weights]
 
 
 def _from_generator(generator: np.random.Generator) -> tuple[int, ...]:

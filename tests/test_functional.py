@@ -108,6 +108,27 @@ def test_names_of_older_scripts():
     np.testing.assert_array_equal(first.kernel, second.kernel)
 
 
+def test_arguments_that_scripts_give():
+    cells = [keras.layers.LSTMCell(3, implementation=1), keras.layers.GRUCell(2)]
+    stacked = keras.layers.StackedRNNCells(cells, dtype="float32", trainable=False)
+    assert (stacked.dtype, cells[0].implementation, LSTM(2, implementation=2).implementation) == ("float32", 1, 2)
+    assert stacked.trainable is False
+    x = np.ones((2, 3, 4))
+    for layer in (keras.layers.RNN(stacked, dtype="float32"), keras.layers.TimeDistributed(Dense(2), dtype="float64")):
+        assert layer(x).dtype == layer.dtype
+    with pytest.raises(ValueError, match=r"dtype is 'float64'; the cell lstm_cell.* computes in float32"):
+        keras.layers.RNN(cells[0], dtype="float64")
+    with pytest.raises(ValueError, match=r"lstm.*: implementation is 3; expected 1 or 2"):
+        LSTM(2, implementation=3)
+    for layer in (Dense(2, use_bias=False), LSTM(2, use_bias=False)):
+        layer(x)
+        assert layer.bias is None
+    normal = keras.layers.LayerNormalization(center=False)
+    normal(x)
+    assert normal.beta is None and normal.gamma.shape == (4,)
+    assert Dense(3, kernel_initializer=None)(x).shape == (2, 3, 3)
+
+
 def test_to_categorical():
     expected = [[0, 1, 0], [0, 0, 1]]
     for x in ([1, 2], [[1], [2]], np.array([1.0, 2.0])):

@@ -103,7 +103,7 @@ class Everything(Callback):
         self.seen += [*model.get_weights(), *(g.bit_generator.state["state"]["state"] for g in model.generators())]
         self.seen += [rnncore.config.new_seed().spawn_key]
         for part in model.walk():
-            arrays = [part.output, getattr(part, "states", None), *part.gradients.values()]
+            arrays = [part.last_output, getattr(part, "states", None), *part.gradients.values()]
             self.seen += [
                 np.asarray(array) for array in arrays if array is not None and not isinstance(array, (list, tuple))
             ]

@@ -13,6 +13,7 @@ from .pooling import GlobalAveragePooling1D, GlobalMaxPooling1D
 from .recurrent import RNN, CellRNN, layer_of
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
 from .rnn_cells import RecurrentCell, StackedRNNCells
+from .text import TextVectorization
 from .wrappers import Bidirectional, TimeDistributed
 
 GlobalAvgPool1D, GlobalMaxPool1D = GlobalAveragePooling1D, GlobalMaxPooling1D  # Keras's short names
@@ -45,6 +46,7 @@ __all__ = [
     "Reshape",
     "SpatialDropout1D",
     "StackedRNNCells",
+    "TextVectorization",
     "TimeDistributed",
     "layer_of",
 ]

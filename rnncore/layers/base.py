@@ -6,18 +6,20 @@ import functools
 import inspect
 import threading
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import ChainMap, Counter
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import config, regularizers
-from ..configured import Configured, snake_case
+from ..configured import PACKAGE, Configured, snake_case
+from ..copies import Copied
 from ..lock import engine_lock, locked
 from ..sparse import EmbeddedRows
+from ..unsupported import without_effect
 from .chain import Chain
 from .checks import checked_array, checked_mask, checked_shape, flag, inspected, not_finite
 
@@ -59,7 +61,7 @@ def unbuilt_if_refused(layer: Layer) -> Iterator[None]:
         yield
     except BaseException:
         for part in unbuilt:
-            part.built, part.weight_names = False, []
+            part.built, part.own_weights = False, []
         raise
 
 
@@ -89,11 +91,11 @@ def _recorded(build: Callable) -> Callable:
         if type(self).build is not recorded:  # called as super().build by the one that does the noting
             return build(self, input_shape)
         shape = None if input_shape is None else checked_shape(input_shape, f"{self.name}: input_shape")
-        self.built, self.weight_names, self.gradients = False, [], {}
+        self.built, self.own_weights, self.gradients = False, [], {}
         try:
             build(self, shape)
         except BaseException:
-            self.weight_names = []
+            self.own_weights = []
             raise
         self.built, self.input_shape, self._parts = True, shape and (None, *shape[1:]), self.walk()
 
@@ -105,21 +107,34 @@ _OLDER = {  # what older Keras scripts tell the first layer of its input -> the 
     "input_dim": lambda size: (size,),
     "input_length": lambda steps: None,  # nothing depends on it: any number of steps fits
 }
+_EVERY = ("trainable", "activity_regularizer")  # what every layer takes, listed or not
 
 
 def _placed(constructor: Callable) -> Callable:
-    """Return a layer's constructor that takes the arguments of `_OLDER`, too, and warns."""
+    """Return a layer's constructor that takes the arguments of `_EVERY` and `_OLDER`, too, and warns of the latter."""
+    own, ours = inspect.signature(constructor), constructor.__module__.partition(".")[0] == PACKAGE
+    hands_on = any(p.kind == p.VAR_KEYWORD for p in own.parameters.values())
+    every = () if hands_on else tuple(name for name in _EVERY if name not in own.parameters)
 
     @functools.wraps(constructor)
     def placed(self, *args, **kwargs):
         older = {name: kwargs.pop(name) for name in _OLDER if name in kwargs and not _takes(type(self), name)}
+        further = {name: kwargs.pop(name) for name in every if name in kwargs}
+        if ours:
+            without_effect(type(self), kwargs)
         constructor(self, *args, **kwargs)
+        for name, value in further.items():
+            setattr(self, name, regularizers.get(value) if name == "activity_regularizer" else value)
         for name, value in older.items():
             shape, label = _OLDER[name](value), f"{self.name}: {name}"
             if shape is not None:
                 self.declared_shape = checked_shape(shape, label)
             warnings.warn(f"{label} is of older Keras; an Input(shape) before the layer says it now", stacklevel=2)
 
+    if every:
+        defaults = {"trainable": True, "activity_regularizer": None}
+        more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name]) for name in every]
+        placed.__signature__ = own.replace(parameters=[*own.parameters.values(), *more])  # type: ignore[attr-defined]
     return placed
 
 
@@ -129,7 +144,7 @@ def _takes(cls: type, name: str) -> bool:
     return any(name in inspect.signature(each).parameters for each in constructors if each)
 
 
-class Layer(Configured):
+class Layer(Copied, Configured):
     """Base of all layers, and of your own.
 
     A layer of your own defines ``build(input_shape)`` (its weights, by `add_weight`), ``call(x, mask, training)``
@@ -151,9 +166,7 @@ class Layer(Configured):
 
     Attributes
     ----------
-    gradients : dict of str to ndarray
-        By weight name, from the last `backward`.
-    output : ndarray or list of ndarray
+    last_output : ndarray or list of ndarray
         What the last call returned; None before.
     declared_shape : tuple of int or None, optional
         What ``input_shape=…`` said, an argument that every layer takes as in older Keras scripts, batch not included:
@@ -161,9 +174,14 @@ class Layer(Configured):
     """
 
     input_ranks = (2, 64)  # least and most number of axes of x
-    input_kind = "float"
+    input_kind = "float"  # "integer", "string"
+    output_kind = "float"  # "integer"
+    mask_axes = 2  # most number of axes of a mask
     casts = True  # whether `call` gets floats in the layer's dtype, and not as they come
     takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
+    left_out: ClassVar[tuple[str, ...]] = ("last_output", "_caller", "_parts")
+    last_output: Any = None
+    _caller: int | None = None  # the thread of the last call
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
     declared_shape: tuple[int | None, ...] | None = None
 
@@ -192,11 +210,9 @@ class Layer(Configured):
         self.constraints: dict[str, Any] = {}
         self.built = False
         self._parts: list[Layer] = []  # all that the layer is made of, once it is built: see `walk`
-        self.weight_names: list[str] = []
-        self.gradients: dict[str, Any] = {}
+        self.own_weights: list[str] = []  # names, those of its parts not among them
+        self.gradients = {}
         self.input_shape: tuple[int | None, ...] | None = None
-        self.output: Any = None
-        self._caller: int | None = None  # the thread of the last call
         self._seed = config.new_seed()
 
     # --- what a subclass defines -------------------------------------------------------------------------------
@@ -245,7 +261,8 @@ class Layer(Configured):
         if isinstance(x, (list, tuple)) and any(isinstance(part, Chain) for part in x):
             raise TypeError(f"{self.name}: x is a list of inputs; rnncore has models of one chain of layers only")
         x = self.checked_input(x)
-        mask = checked_mask(mask, x.shape[:2] if self.input_kind == "integer" else x.shape[:-1][:2], self.name)
+        axes = max(2, min(np.ndim(mask), self.mask_axes))
+        mask = checked_mask(mask, (x.shape if self.input_kind == "integer" else x.shape[:-1])[:axes], self.name)
         flag(training, f"{self.name}: training")
         with engine_lock:
             self.ensure_built(x.shape)
@@ -254,12 +271,12 @@ class Layer(Configured):
 
     def forward(self, x: np.ndarray, mask: np.ndarray | None = None, training: bool = False, **inputs: Any) -> Any:
         """Run the layer on what `checked_input` returned, or what another layer did."""
-        self.output = None  # until there is a new one: a call that fails leaves nothing to go back through
+        self.last_output = None  # until there is a new one: a call that fails leaves nothing to go back through
         self._caller = threading.get_ident()
         if self.casts and self.input_kind == "float" and not (self.takes_embedded_rows and isinstance(x, EmbeddedRows)):
             x = np.asarray(x, self.dtype)
-        self.output = self.call(x, mask=mask, training=training, **inputs)
-        return self.output
+        self.last_output = self.call(x, mask=mask, training=training, **inputs)
+        return self.last_output
 
     @locked
     def backward(self, dy: Any) -> np.ndarray | None:
@@ -280,10 +297,10 @@ class Layer(Configured):
             Without a call before, if the last call was another thread's, or if `dy` has not the output's shape, or is
             not finite.
         """
-        if self.output is None:
+        if self.last_output is None:
             raise ValueError(f"{self.name}: backward came before a call; call the layer first")
         self.check_caller("backward")
-        return self.pull_back(self._checked_gradient(dy, self.output, f"{self.name}: dy"))
+        return self.pull_back(self._checked_gradient(dy, self.last_output, f"{self.name}: dy"))
 
     def check_caller(self, what: str) -> None:
         """Raise ValueError if the last call, to which `what` belongs, was another thread's."""
@@ -299,7 +316,7 @@ class Layer(Configured):
         `through` is `call_backward`, or what stands for it where dy is the gradient of something else.
         """
         if self.activity_regularizer is not None:
-            dy = self._with_activity_gradient(self.output, dy)
+            dy = self._with_activity_gradient(self.last_output, dy)
         dx = (through or self.call_backward)(dy)
         if self.regularizers:
             self.add_penalty_gradients()
@@ -324,8 +341,8 @@ class Layer(Configured):
                 if name in part.regularizers:
                     total += part.regularizers[name](getattr(part, name))
         for part in parts:
-            if part.activity_regularizer is not None and part.output is not None:
-                total += sum(part.activity_regularizer(y) / len(y) for y in _flat(part.output))
+            if part.activity_regularizer is not None and part.last_output is not None:
+                total += sum(part.activity_regularizer(y) / len(y) for y in _flat(part.last_output))
         return total
 
     def constrain(self) -> None:
@@ -382,6 +399,13 @@ class Layer(Configured):
             for n, (part, own) in enumerate(zip(dy, output, strict=True))
         ]
 
+    def __getstate__(self):
+        return {**super().__getstate__(), "gradients": {}}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._parts = self.walk() if self.built else []
+
     # --- weights -----------------------------------------------------------------------------------------------
 
     def add_weight(
@@ -402,20 +426,39 @@ class Layer(Configured):
             rng = config.new_generator(self.weight_seed())
             array = np.asarray(initializer(tuple(shape), dtype=self.dtype, rng=rng), order="C")
         setattr(self, name, array)
-        self.weight_names.append(name)
+        self.own_weights.append(name)
         return array
 
     def weight_seed(self) -> np.random.SeedSequence:
         """Return the seed of the next weight's initial values: fixed when the layer is made, not when it is built."""
         seed = getattr(self, "seed", None)
         root = self._seed if seed is None else np.random.SeedSequence(seed)
-        return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, len(self.weight_names)))
+        return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, len(self.own_weights)))
 
     @property
     def weights(self) -> list[np.ndarray]:
         """The weights themselves, in Keras's order; an optimizer changes them in place."""
-        own = [getattr(self, name) for name in self.weight_names]
+        own = [getattr(self, name) for name in self.own_weights]
         return own + [weight for child in self.children() for weight in child.weights]
+
+    @property
+    def weight_names(self) -> list[str]:
+        """The names of the weights, in their order; those of a part behind its name, if that is not the layer's too."""
+        return self.own_weights + [name for part, label in self._labelled() for name in map(label, part.weight_names)]
+
+    @property
+    def gradients(self) -> MutableMapping[str, Any]:
+        """By `weight_names`, the gradient of the loss with respect to each weight, from the last `backward`."""
+        parts = {label(name): g for part, label in self._labelled() for name, g in part.gradients.items()}
+        return ChainMap(self.own_gradients, parts) if parts else self.own_gradients
+
+    @gradients.setter
+    def gradients(self, gradients: MutableMapping[str, Any]) -> None:
+        self.own_gradients = gradients
+
+    def _labelled(self) -> list[tuple[Layer, Callable[[str], str]]]:
+        """Return each part, and what makes of the name of one of its weights the name here."""
+        return [(p, "{}".format if p.name == self.name else f"{p.name}/{{}}".format) for p in self.children()]
 
     @property
     def trainable_weights(self) -> list[np.ndarray]:
@@ -424,7 +467,7 @@ class Layer(Configured):
 
     def _trainable(self) -> list[tuple[Layer, str]]:
         """Return the layer and the name of each of them."""
-        own = [(self, name) for name in self.weight_names]
+        own = [(self, name) for name in self.own_weights]
         return own + [pair for child in self.children() for pair in child._trainable()] if self.trainable else []
 
     def stored(self, name: str) -> np.ndarray:
@@ -461,7 +504,7 @@ class Layer(Configured):
     def bad_weight(self) -> str | None:
         """Say which weight is NaN or infinite somewhere; None if none is."""
         for leaf in self.leaves():
-            for name in leaf.weight_names:
+            for name in leaf.own_weights:
                 weight = leaf.stored(name)
                 where = not_finite(weight)
                 if where is not None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..configured import Configured
+from ..unsupported import without_effect
 from .checks import checked_shape, positive
 
 
@@ -47,11 +48,15 @@ class InputLayer(Chain, Configured):
 
     Parameters
     ----------
-    shape : sequence of int or None
+    shape : sequence of int or None, optional
         Without the batch axis; None for any size.
     batch_size : int, optional
     dtype : str, optional
         Accepted; each layer takes what it needs.
+    sparse, ragged, input_tensor, optional
+        There for Keras's signature: their defaults alone are taken.
+    batch_shape : sequence of int or None, optional
+        `batch_size` and `shape` in one; one of the two says the shape.
     name : str, optional
 
     Attributes
@@ -60,13 +65,26 @@ class InputLayer(Chain, Configured):
         Batch first.
     """
 
+    unkept = ("sparse", "ragged", "batch_shape", "input_tensor", "optional")
+
     def __init__(
         self,
-        shape: Sequence[int | None],
+        shape: Sequence[int | None] | None = None,
         batch_size: int | None = None,
         dtype: str | None = None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
+        batch_shape: Sequence[int | None] | None = None,
+        input_tensor: None = None,
+        optional: bool = False,
         name: str | None = None,
     ):
+        given = {"sparse": sparse, "ragged": ragged, "input_tensor": input_tensor, "optional": optional}
+        without_effect(type(self), given)
+        if (shape is None) == (batch_shape is None):
+            raise ValueError(f"Input: shape is {shape!r} and batch_shape {batch_shape!r}; expected one of the two")
+        if shape is None:
+            batch_size, *shape = checked_shape(batch_shape, "Input: batch_shape")
         batch_size = None if batch_size is None else positive(batch_size, "Input: batch_size")
         Chain.__init__(self, self)
         shape = (shape,) if isinstance(shape, int) else shape
@@ -81,16 +99,12 @@ def Input(
     shape: Sequence[int | None] | None = None,
     batch_size: int | None = None,
     dtype: str | None = None,
-    name: str | None = None,
-    *,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
     batch_shape: Sequence[int | None] | None = None,
+    name: str | None = None,
+    tensor: None = None,
+    optional: bool = False,
 ) -> InputLayer:
-    """Return an `InputLayer`: ``x = Input((None,)); y = Dense(1)(LSTM(8)(Embedding(9, 4)(x))); Model(x, y)``.
-
-    ``Input(batch_shape=(B, ...))`` says `batch_size` and `shape` in one.
-    """
-    if (shape is None) == (batch_shape is None):
-        raise ValueError(f"Input: shape is {shape!r} and batch_shape {batch_shape!r}; expected one of the two")
-    if shape is None:
-        batch_size, *shape = checked_shape(batch_shape, "Input: batch_shape")
-    return InputLayer(shape, batch_size, dtype, name)
+    """Return an `InputLayer`: ``x = Input((None,)); y = Dense(1)(LSTM(8)(Embedding(9, 4)(x))); Model(x, y)``."""
+    return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name)

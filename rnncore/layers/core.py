@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import activations, config, constraints, initializers, regularizers
-from ..bptt.inputs import Inputs
+from ..bptt.run import Inputs
 from ..compiler.pool import run
 from .base import Layer, dropout_mask
 from .checks import checked_shape, flag, fraction, positive, seed_or_none
@@ -23,6 +23,7 @@ class Activated(Layer):
     `logits` and goes back through `backward_from_logits`, past the activation.
     """
 
+    left_out: ClassVar[tuple[str, ...]] = ("logits", "_y")
     activation: activations.Activation
     logits: np.ndarray
 
@@ -58,8 +59,10 @@ class Dense(Activated):
     Attributes
     ----------
     kernel : ndarray of shape (D, H)
-    bias : ndarray of shape (H,)
+    bias : ndarray of shape (H,), or None
     """
+
+    left_out = ("_x",)
 
     def __init__(
         self,
@@ -94,6 +97,8 @@ class Dense(Activated):
         if self.use_bias:
             shape = (self.units,)
             self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
+        else:
+            self.bias = None
 
     def call(self, x, mask=None, training=False):
         self._x = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
@@ -169,6 +174,8 @@ class Dropout(Layer):
     ----------
     Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014).
     """
+
+    left_out = ("_drop",)
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ class Masking(Layer):
     """
 
     input_ranks = (3, 64)
+    left_out = ("_kept",)
 
     def __init__(self, mask_value: float = 0.0, name: str | None = None, dtype: str | None = None):
         super().__init__(name, dtype)

@@ -35,13 +35,15 @@ class LayerNormalization(Layer):
 
     Attributes
     ----------
-    gamma, beta : ndarray of the sizes of `axis`
+    gamma, beta : ndarray of the sizes of `axis`, or None
         In this order.
 
     References
     ----------
     Ba, Kiros, Hinton, "Layer normalization", 2016, eq. 3 and 4.
     """
+
+    left_out = ("_normal", "_inverse")
 
     def __init__(
         self,
@@ -98,6 +100,7 @@ class LayerNormalization(Layer):
             raise ValueError(
                 f"{self.name}: input_shape is {tuple(input_shape)}; the sizes of axis {self.axis} must be known"
             )
+        self.gamma = self.beta = None
         if self.scale:
             self.add_weight("gamma", sizes, self.gamma_initializer, self.gamma_regularizer, self.gamma_constraint)
         if self.center:

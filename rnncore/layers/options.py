@@ -36,6 +36,12 @@ def _positive_or_none(value, label):
     return None if value is None else positive(value, label)
 
 
+def _implementation(value, label):
+    if value not in (0, 1, 2):
+        raise ValueError(f"{label} is {value!r}; expected 1 or 2, which are the same here (or 0, of older Keras)")
+    return value
+
+
 def _as_given(value, label):
     return value
 
@@ -45,7 +51,7 @@ def _flag_or_number(value, label):
 
 
 _ACTIVATION = str | Activation | None, _named(activations.get), "cell"
-_INITIALIZER = str | Initializer, _named(initializers.get), "cell"
+_INITIALIZER = str | Initializer | None, _named(initializers.get), "cell"
 _REGULARIZER = str | Regularizer | None, _named(regularizers.get), "cell"
 _CONSTRAINT = str | Constraint | None, _named(constraints.get), "cell"
 
@@ -80,6 +86,7 @@ OPTIONS = {  # in Keras's order
     "name": Option(None, str | None, None, "both"),
     "dtype": Option(None, str | None, None, "both"),
     "trainable": Option(True, bool, None, "both"),
+    "implementation": Option(2, int, _implementation, "cell"),
 }
 
 

@@ -14,6 +14,7 @@ class _GlobalPooling(Layer):
     """Base of the two: a subclass says how the steps are pooled, and each one's share in the result."""
 
     input_ranks = (3, 3)
+    left_out = ("_shares",)
 
     def __init__(
         self,

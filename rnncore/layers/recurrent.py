@@ -15,14 +15,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..bptt.inputs import Inputs, Sequence
+from ..bptt.run import Inputs, Sequence
 from ..cells import Cell
 from ..configured import revived
 from ..lock import locked
 from ..sparse import EmbeddedRows, SparseGradient
 from .base import Layer, keeps
 from .options import OPTIONS, bound, options_of, signature_of, with_options
-from .rnn_cells import RecurrentCell, StackedRNNCells
+from .rnn_cells import RecurrentCell, StackedRNNCells, dtype_of
 
 
 class RNN(Layer):
@@ -68,16 +68,28 @@ class RNN(Layer):
     -----
     A masked step copies the states and repeats the output. Steps masked before the first valid one output 0, as
     Keras does on TensorFlow, although the states carry the initial ones.
+
+    Examples
+    --------
+    >>> layer = LSTM(4, return_sequences=True, return_state=True)
+    >>> y, h, c = layer(np.ones((2, 5, 3)))  # two sequences of five steps, three numbers each
+    >>> y.shape, c.shape
+    ((2, 5, 4), (2, 4))
+    >>> dx = layer.backward([np.ones_like(y), None, None])
+    >>> sorted(layer.time_series())
+    ['c', 'dc', 'dh', 'dz_f', 'dz_i', 'dz_k', 'dz_o', 'f', 'h', 'i', 'k', 'o']
     """
 
     input_ranks = (3, 3)
     takes_embedded_rows = True
+    left_out = ("_embedded", "_index", "_order", "_shown")
     return_sequences: bool
     return_state: bool
     go_backwards: bool
     stateful: bool
     zero_output_for_mask: bool
     bptt_steps: int | None
+    _order: np.ndarray | None = None  # of the rows in the loop, from the last call
 
     def __init__(
         self,
@@ -102,13 +114,14 @@ class RNN(Layer):
     def _set_up(self, options: dict[str, Any]) -> None:
         """Take the options of the layer; what is left of them makes the cell."""
         own = {name: options.pop(name) for name in options_of("layer")}
+        asked = own["dtype"]
         super().__init__(*(own.pop(name) for name in ("name", "dtype", "trainable", "activity_regularizer")))
         for name, value in own.items():
             setattr(self, name, OPTIONS[name].checked(value, f"{self.name}: {name}"))
         self.cell = self.make_cell(options)
+        self.dtype = dtype_of(self.cell, asked)
         self.cells: list[RecurrentCell] = self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
         self.kept_states: list[np.ndarray] | None = None  # (S, B, H) a cell
-        self._order: np.ndarray | None = None  # of the rows in the loop, from the last call
 
     def make_cell(self, options: dict[str, Any]) -> RecurrentCell | StackedRNNCells:
         """Return the cell, from the constructor's arguments that are not the layer's own."""
@@ -119,7 +132,6 @@ class RNN(Layer):
             raise TypeError(
                 f"{self.name}: cell is {cell!r}; expected a RecurrentCell, StackedRNNCells or a list of cells"
             )
-        self.dtype = cell.dtype
         return cell
 
     def children(self):
@@ -403,4 +415,6 @@ def layer_of(equations: Cell, module: str | None = None) -> type[CellRNN]:
     where = {"__doc__": equations.about, "__module__": module or equations.stages[0].step.__module__}
     cell: Any = type(f"{equations.name}Cell", (RecurrentCell,), {"equations": equations, **where})
     layer: Any = type(equations.name, (CellRNN,), {"cell_class": cell, **where})
+    if module is None:  # only the layer has a name there
+        cell.__qualname__ = f"{equations.name}.cell_class"
     return layer

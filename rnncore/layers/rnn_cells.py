@@ -13,10 +13,9 @@ import numpy as np
 
 from .. import config
 from ..activations import Activation
-from ..bptt import run_class
-from ..bptt.inputs import Inputs, Sequence
+from ..bptt.numpy_loop import NumpyRun
 from ..bptt.plan import Plan
-from ..bptt.run import Run
+from ..bptt.run import Inputs, Run, Sequence
 from ..cells import Cell
 from ..configured import revived
 from ..lock import locked
@@ -48,12 +47,14 @@ class RecurrentCell(Layer):
         Of the initial weights and of dropout.
     name, dtype, trainable
         See `Layer`.
+    implementation : {1, 2}
+        Accepted; there is one.
 
     Attributes
     ----------
     kernel : ndarray of shape (D, G*H)
     recurrent_kernel : ndarray of shape (H, G*H)
-    bias : ndarray of shape (G*H,), or (2, G*H) with a row for the recurrent part (GRU with reset_after)
+    bias : ndarray of shape (G*H,), or (2, G*H) with a row for the recurrent part (GRU with reset_after), or None
     state_size : list of int
     state_gradients : list of ndarray of shape (B, H)
         dL/d(states given), from the last `backward`.
@@ -64,13 +65,14 @@ class RecurrentCell(Layer):
     equations: ClassVar[Cell]
     __signature__: ClassVar[inspect.Signature]
     input_ranks = (2, 2)
+    left_out = ("_cell", "_plan", "_run", "_workspace", "draws", "changing")
     changing: Any = None  # (sequence, order of the rows) -> Changes: set by the study
     units: int
     activation: Activation
     use_bias: bool
     kernel: np.ndarray
     recurrent_kernel: np.ndarray
-    bias: np.ndarray
+    bias: Any
     dropout: float
     recurrent_dropout: float
     seed: int | None
@@ -86,6 +88,10 @@ class RecurrentCell(Layer):
         for name, value in options.items():
             setattr(self, name, OPTIONS[name].checked(value, f"{self.name}: {name}"))
         self.generator = config.new_generator(self.seed)
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Make what follows from the options, and is no part of a pickle: functions, and memory for runs."""
         cell = self.equations
         for name, other in cell.otherwise.items():
             cell = cell if getattr(self, name) else other
@@ -93,6 +99,10 @@ class RecurrentCell(Layer):
         self._plan = Plan(self._cell)
         self._workspace: dict[str, np.ndarray] = {}
         self._run: Run | None = None
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._set_up()
 
     @property
     def plan(self) -> Plan:
@@ -124,6 +134,8 @@ class RecurrentCell(Layer):
             if start is not False:
                 forget = spec.gates.index("f") * H
                 self.bias[..., forget : forget + H] = start  # True is 1
+        else:
+            self.bias = None
 
     def columns_by_gate(self) -> dict[str, dict[str, slice]]:
         """Return for each gate by the weights' names which of their columns belong to it."""
@@ -244,12 +256,22 @@ class RecurrentCell(Layer):
         # of the equations only: a weight that a subclass adds has a gradient that the subclass makes
         names = ["kernel", "recurrent_kernel", *self._cell.extra, *(["bias"] if self.use_bias else [])]
         weights = {name: getattr(self, name) for name in names}
-        changed = self.changing is not None
         if self.changing is not None:
             sequence = sequence._replace(changes=self.changing(sequence, order))
-        run = run_class(self._cell, self.dtype, changed)(self._plan, weights, sequence, kept, training, self._workspace)
+        run = self._run_class()(self._plan, weights, sequence, kept, training, self._workspace)
         self._run = run if kept == "all" else None
         return run.last_states, run.outputs() if outputs else None
+
+    def _run_class(self) -> type[Run]:
+        """Return what runs the cell now: compiled, or NumPy.
+
+        NumPy where asked for, where the cell mixes units, and where values in its steps are changed.
+        """
+        if self.changing is not None or not (self._cell.elementwise and config.compiles(self.dtype)):
+            return NumpyRun
+        from ..bptt.compiled_run import CompiledRun  # which imports numba
+
+        return CompiledRun
 
     @property
     def last_run(self) -> Run:
@@ -280,24 +302,39 @@ class RecurrentCell(Layer):
         return drop_x, drop_h
 
 
+def dtype_of(cell: Layer, dtype: str | None) -> str:
+    """Return the dtype of what is made of a cell: the cell's own, or raise ValueError if another one is asked for."""
+    if dtype is not None and config.checked_dtype(dtype).name != cell.dtype:
+        raise ValueError(f"dtype is {dtype!r}; the cell {cell.name} computes in {cell.dtype}: expected the same")
+    return cell.dtype
+
+
 class StackedRNNCells(Layer):
     """Cells on top of one another, as one cell: each one's output is the next one's input.
 
     Parameters
     ----------
     cells : sequence of RecurrentCell
-    name : str, optional
+        All of one dtype.
+    name, dtype, trainable
+        See `Layer`; `dtype` is that of the cells.
     """
 
     input_ranks = (2, 2)
 
-    def __init__(self, cells: SequenceOf[RecurrentCell], name: str | None = None):
+    def __init__(
+        self,
+        cells: SequenceOf[RecurrentCell],
+        name: str | None = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+    ):
         cells = revived(list(cells))
         if not cells or not all(isinstance(cell, RecurrentCell) for cell in cells):
             raise TypeError(f"cells is {cells!r}; expected a list of RecurrentCell")
         if len({cell.dtype for cell in cells}) > 1:
             raise ValueError(f"cells have dtypes {[cell.dtype for cell in cells]}; expected the same")
-        super().__init__(name, cells[0].dtype)
+        super().__init__(name, dtype_of(cells[0], dtype), trainable)
         self.cells = list(cells)
 
     def children(self):
@@ -329,7 +366,7 @@ class StackedRNNCells(Layer):
         for cell, own in zip(self.cells, states or [None] * len(self.cells), strict=True):
             x, own = cell(x, own, training)
             after.append(own)
-        self.output = x
+        self.last_output = x
         return x, after
 
     @locked

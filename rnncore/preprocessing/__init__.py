@@ -1,5 +1,5 @@
-"""Where older Keras scripts look for `pad_sequences`."""
+"""Where older Keras scripts look for `pad_sequences` and `Tokenizer`."""
 
-from . import sequence
+from . import sequence, text
 
-__all__ = ["sequence"]
+__all__ = ["sequence", "text"]

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..bptt.inputs import Inputs, Sequence
 from ..bptt.numpy_loop import NumpyRun
+from ..bptt.run import Inputs, Sequence
 from ..layers.base import Layer
 from ..layers.checks import checked_array, positive, whole
 from ..layers.rnn_cells import RecurrentCell

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..bptt.inputs import Inputs, Sequence
 from ..bptt.numpy_loop import input_gradient, inputs_of, reverse
-from ..bptt.run import Run, concatenated
+from ..bptt.run import Inputs, Run, Sequence, concatenated
 from ..configured import look_up
 from ..layers.base import Layer
 from ..layers.recurrent import RNN

@@ -38,7 +38,7 @@ def _gradients(layer):
     return [
         (f"{part.name}.{name}", gradient)
         for part in layer.walk()
-        for name, gradient in (part.gradients.items() if part.trainable else ())
+        for name, gradient in (part.own_gradients.items() if part.trainable else ())
     ]
 
 
@@ -65,7 +65,7 @@ def _last_values(layer):
     """Return what the layer's last call computed, for a look where it went wrong."""
     if hasattr(layer, "time_series"):
         return [array for name, array in layer.time_series().items() if not name.startswith("d")]
-    return [layer.logits, layer.output] if isinstance(layer, Activated) else [np.asarray(layer.output)]
+    return [layer.logits, layer.last_output] if isinstance(layer, Activated) else [np.asarray(layer.last_output)]
 
 
 def _time_step(layer, arrays, back=False):

@@ -12,17 +12,15 @@ from typing import Any
 import numpy as np
 
 from .. import config
-from ..kernels.scan import all_finite
 from ..layers.base import nothing_kept, unbuilt_if_refused
-from ..layers.checks import flag, fraction, not_finite, positive, whole
+from ..layers.checks import all_finite, flag, fraction, not_finite, positive, whole
 from ..lock import engine_lock, locked
 from ..sparse import SparseGradient
 from ..utils.progress import Progress, compiling_told
 from . import batches, checks, data, divergence
 from . import fit as loop
 from .callback import Callback, History
-from .compiled import Compiled
-from .running import RunningMetrics
+from .compiled import Compiled, RunningMetrics
 from .state import FitState
 
 NO_LOSS = "{}: there is no loss; call compile(optimizer, loss) first"
@@ -51,14 +49,16 @@ class Trainer(Compiled):
         A callback sets it to end training after the batch; the epoch is closed as always.
     """
 
+    left_out = ("fit_state", "_counted", "_fitting")
+    fit_state: FitState | None = None
+    _counted = False  # whether a `fit` or `evaluate` under way counts in the metrics
+    _fitting: int | None = None  # the thread whose `fit` is under way
+
     def __init__(self, name: str | None = None):
         super().__init__(name)
         self.history: History | None = None
-        self.fit_state: FitState | None = None
         self.stop_training = False
         self.generator = config.new_generator()  # of the shuffling
-        self._counted = False  # whether a `fit` or `evaluate` under way counts in the metrics
-        self._fitting: int | None = None  # the thread whose `fit` is under way
 
     def fit(
         self,
@@ -391,6 +391,8 @@ class Trainer(Compiled):
                 pairs = self.gradients_and_weights()
                 if not all_finite(*[g.rows if isinstance(g, SparseGradient) else g for g, _ in pairs]):
                     raise divergence.gradient_error(self, divergence.step_of(self, where))
+            if not self.optimizer.built:
+                self.build_optimizer(self.trainable_weights)
             self.optimizer.apply_gradients(pairs)
             self.constrain()
             return running
