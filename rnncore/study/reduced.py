@@ -110,17 +110,15 @@ def batches_of(model: Layer, x: Any, y: Any, words: Any, size: int, **by_row: An
     """Yield the arguments of `trace` for batch after batch; `by_row` has further ones with a row a sample, or None."""
     listed = not (words is None or callable(words) or isinstance(words, Mapping))
     given = {"y": y, "words": words if listed else None, **by_row}
-    weights = given.pop("sample_weight")
+    weights, size = given.pop("sample_weight"), positive(size, "batch_size")
     if isinstance(model, Trainer) and all(given[name] is None for name in given if name != "y"):
-        with closing(
-            batches.source(model, x, y, weights, batch_size=positive(size, "batch_size"), sort=True)
-        ) as source:
+        with closing(batches.source(model, x, y, weights, batch_size=size, sort=True)) as source:
             source.begin_epoch()
-            for own, targets, own_weights in source:
-                yield {"x": own, "y": targets, "sample_weight": own_weights, "words": words}
+            for rows, targets, own in source:
+                yield {"x": rows, "y": targets, "sample_weight": own, "words": words}
         return
-    given["sample_weight"] = weights
-    for begin in range(0, len(x), positive(size, "batch_size")):
+    given |= {"x": x, "sample_weight": weights}
+    for begin in range(0, len(x), size):
         part = slice(begin, begin + size)
-        own = {name: None if value is None else value[part] for name, value in given.items()}
-        yield {"x": x[part], **own, "words": own["words"] if listed else words}
+        batch = {name: None if value is None else value[part] for name, value in given.items()}
+        yield batch | {"words": batch["words"] if listed else words}
