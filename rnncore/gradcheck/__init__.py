@@ -19,7 +19,7 @@ from ..layers.base import Layer
 from ..lock import locked
 from .judge import judge
 from .layers import checked_layer, checked_model, layer_problem, model_problem
-from .problem import Problem, of_pair
+from .problem import Problem, of_pair, told
 from .report import Report, Row
 from .what import KINDS, Finding
 from .where import Diagnosis
@@ -233,7 +233,7 @@ def compare(
     """
     for label, given in (("arrays", arrays), ("analytic", analytic)):
         if not isinstance(given, Mapping) or not given:
-            raise TypeError(f"{label} is {given!r:.60}; expected a dict of arrays by name")
+            raise TypeError(f"{label} is {told(given)}; expected a dict of arrays by name")
     if set(arrays) != set(analytic):
         raise ValueError(f"analytic has the names {sorted(analytic)}; expected those of arrays: {sorted(arrays)}")
     kinds = ("float64",) if method == "central" else ("float64", "complex128")
@@ -254,7 +254,7 @@ def compare(
             own[...] = array
         value = np.asarray(loss())
         if value.shape != () or value.dtype.kind not in "iufc":
-            raise TypeError(f"loss returned {value!r:.60}; expected a number")
+            raise TypeError(f"loss returned {told(value)}; expected a number")
         if not np.isfinite(value):
             raise ValueError(f"loss returned {value}; expected a finite number")
         return [value]

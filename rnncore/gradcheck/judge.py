@@ -8,7 +8,7 @@ import numpy as np
 
 from ..configured import look_up
 from ..utils.progress import Progress
-from .problem import Problem
+from .problem import Problem, again
 from .report import Report, Row
 from .what import Finding
 from .where import Diagnosis, Table, diagnose
@@ -49,7 +49,8 @@ def judge(
     outputs = [np.array(y, float) for y in problem.forward(problem.copies())]
     dys = problem.cotangents(outputs, rng)
     problem.forward(problem.copies())
-    came = problem.backward([dy.copy() for dy in dys], problem.copies())
+    came = [None if g is None else np.array(g) for g in problem.backward([dy.copy() for dy in dys], problem.copies())]
+    again(problem, dys, came)
     why = takes_complex(problem, rng) if method == "auto" else ""
     chosen = method if method != "auto" else "central" if why else "complex"
     loss = Loss(problem, [dys])

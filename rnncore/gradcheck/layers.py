@@ -13,7 +13,7 @@ from ..layers.checks import plain
 from ..layers.recurrent import RNN
 from ..layers.rnn_cells import RecurrentCell, StackedRNNCells
 from ..training.trainer import NO_LOSS, Trainer
-from .problem import Problem, flat, shaped
+from .problem import Problem, flat, shaped, told
 
 
 def checked_layer(layer: Any, kind: type = Layer, what: str = "layer") -> Any:
@@ -22,7 +22,7 @@ def checked_layer(layer: Any, kind: type = Layer, what: str = "layer") -> Any:
         raise TypeError(f"{what} is the class {layer.__name__}; expected an object of it: {layer.__name__}(…)")
     if not isinstance(layer, kind):
         hint = " (for two functions there is check)" if callable(layer) else ""
-        raise TypeError(f"{what} is {layer!r:.99}; expected a {what}{hint}")
+        raise TypeError(f"{what} is {told(layer)}; expected a {what}{hint}")
     return layer
 
 

@@ -77,6 +77,13 @@ class Problem:
         return [rng.standard_normal(y.shape) if n < edge else np.ones(y.shape) for n, y in enumerate(outputs)]
 
 
+def told(value: Any) -> str:
+    """Return a value as a message shows it: short, in a line."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} {value.shape}"
+    return " ".join(f"{value!r:.60}".split())
+
+
 def flat(value: Any) -> Iterator[np.ndarray]:
     """Yield the arrays of a nested list, tuple or dict in a row; of None, none."""
     if isinstance(value, Mapping):
@@ -120,7 +127,7 @@ def of_pair(
     """
     for label, function in (("forward", forward), ("backward", backward)):
         if isinstance(function, type) or not callable(function):
-            raise TypeError(f"{label} is {function!r:.99}; expected a function (for a layer there is check_layer)")
+            raise TypeError(f"{label} is {told(function)}; expected a function (for a layer there is check_layer)")
     called = _names(forward, arrays, names)
     if against not in (None, "float64"):
         raise ValueError(f"against is {against!r}; allowed: None, 'float64'")
@@ -133,7 +140,7 @@ def of_pair(
         like[0] = forward(*arrays)
         outputs = list(flat(like[0]))
         if not outputs or any(y.dtype.kind not in "iufc" for y in outputs):
-            raise TypeError(f"forward returned {like[0]!r:.60}; expected an array of numbers, or several")
+            raise TypeError(f"forward returned {told(like[0])}; expected an array of numbers, or several")
         return outputs
 
     def run_back(dys, arrays):
@@ -235,30 +242,42 @@ def _try(problem: Problem, given: list[Any]) -> None:
         )
     dys = problem.cotangents(outputs, np.random.default_rng(1))
     kept, arrays = [dy.copy() for dy in dys], problem.copies()
-    first = [None if g is None else np.array(g) for g in problem.backward(dys, arrays)]
+    returned = problem.backward(dys, arrays)
     _refuse_changed("backward", problem, arrays)
     if any(not np.array_equal(a, b) for a, b in zip(dys, kept, strict=True)):
         problem.notes.append("backward writes into dy, the caller's array; it was given copies here")
-    for n, gradient in enumerate(first):
+    for n, gradient in enumerate(returned):
         if n not in problem.moved and gradient is not None and isinstance(given[n], np.ndarray):
             raise TypeError(
                 f"{problem.names[n]} has dtype {given[n].dtype}, which no small step can move, and backward returns a "
                 f"gradient for it; pass {problem.names[n]}.astype(float), or return None to hold it constant"
             )
-    second = problem.backward([dy.copy() for dy in kept], problem.copies())
+
+
+def again(problem: Problem, dys: list[np.ndarray], first: list[Any]) -> None:
+    """Call backward once more: it must give the same gradients, and not add to those of the call before.
+
+    Raises
+    ------
+    ValueError
+        It gives others.
+    """
+    second = problem.backward([dy.copy() for dy in dys], problem.copies())
     for n in problem.moved:
-        one, two = first[n], second[n]
-        if one is None or two is None or np.shape(one) != np.shape(two) or not np.size(one):
+        if first[n] is None or second[n] is None or np.shape(first[n]) != np.shape(second[n]) or not np.size(first[n]):
             continue
+        one, two = np.asarray(first[n], float), np.asarray(second[n], float)
         size = np.max(abs(one))
-        if not np.max(abs(one - np.asarray(two))) <= 1e-9 * size:
-            if np.max(abs(2 * one - np.asarray(two))) <= 1e-9 * size:
-                problem.accumulates = True
-            else:
-                raise ValueError(
-                    f"backward gave two gradients of {problem.names[n]} for the same dy: something in it is drawn at "
-                    "random or kept from call to call; fix the draw, and start from zeros"
-                )
+        if not np.isfinite(size) or np.max(abs(one - two)) <= 1e-9 * size:
+            continue
+        step = two - one
+        third = np.asarray(problem.backward([dy.copy() for dy in dys], problem.copies())[n], float)
+        if np.max(abs(third - two - step)) > 1e-9 * size:
+            raise ValueError(
+                f"backward gave two gradients of {problem.names[n]} for the same dy: something in it is drawn at "
+                "random or kept from call to call; fix the draw, and start from zeros"
+            )
+        problem.accumulates = True
 
 
 def _refuse_changed(which, problem, arrays):
@@ -288,7 +307,8 @@ def _checked_gates(gates, problem):
             raise ValueError(f"gates of {name} is {own!r}; expected different letters, as 'ifko'")
         if not columns or columns[0] % len(own):
             raise ValueError(
-                f"gates of {name} is {own!r}, {len(own)} blocks; the last axis of {name} has {columns} columns"
+                f"gates of {name} is {own!r}, {len(own)} blocks; "
+                f"the last axis of {name} has {columns[0] if columns else 0} columns"
             )
     return {name: tuple(own) for name, own in gates.items()}
 

@@ -16,6 +16,7 @@ from . import lines, what
 from .problem import Problem
 from .steps import by_steps, mask_finding, sizes_of, unrolled
 from .what import Finding
+from .witnesses import Loss
 
 
 @dataclass
@@ -81,8 +82,8 @@ def diagnose(
         found.findings.append(
             Finding(
                 "accumulated",
-                "each call adds to the gradients of the call before: a second backward with the same "
-                "dy gives twice the first; start from zeros in every call",
+                "each call adds to the gradients of the call before: a second one with the same dy gives more; start "
+                "from zeros in every call",
             )
         )
     for table in wrong:
@@ -207,8 +208,40 @@ def _by_tensor(problem, wrong, probe, found, outputs, dys, method) -> None:
             found.findings.append(finding)
             found.tensor = found.tensor or table.name
             break
+    if not found.findings:
+        turned = _turned(problem, fitting, dys, method)
+        if turned is not None:
+            found.findings.append(turned)
     if not found.tensor and fitting:
         found.tensor = max(fitting, key=lambda t: float(np.max(t.errors, initial=0))).name
+
+
+def _turned(problem, wrong, dys, method) -> Finding | None:
+    """An array in the place of its transposed: made symmetric, it gives right gradients."""
+    for n in problem.moved:
+        array = problem.arrays[n]
+        blocks = len(problem.gates.get(problem.names[n], ())) or 1
+        if np.ndim(array) != 2 or array.shape[0] < 2 or array.shape[0] * blocks != array.shape[1]:
+            continue
+        arrays = problem.copies()
+        arrays[n] = np.concatenate([(b + b.T) / 2 for b in np.split(array, blocks, axis=1)], axis=1)
+        problem.forward([a.copy() if isinstance(a, np.ndarray) else a for a in arrays])
+        came = problem.backward([dy.copy() for dy in dys], list(arrays))
+        loss = Loss(problem, [dys], arrays)
+        others = [table for table in wrong if table.name != problem.names[n]]
+        if others and all(
+            what.same(
+                np.asarray(came[problem.names.index(t.name)], float).reshape(-1)[t.places],
+                loss.entries(problem.names.index(t.name), t.places, method)[0][0],
+            )
+            for t in others
+        ):
+            words = (
+                f"{problem.names[n]} stands where its transposed should, as in dx = dz @ W.T: with {problem.names[n]} "
+                "made symmetric the gradients are right"
+            )
+            return Finding("transposed", words)
+    return None
 
 
 def _tensor_pattern(problem, table, probe, sizes, outputs, dys, method, found) -> Finding | None:
