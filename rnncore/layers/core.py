@@ -233,6 +233,8 @@ class ActivityRegularization(Identity):
         See `Layer`.
     """
 
+    unkept = ("activity_regularizer",)  # l1 and l2 say it
+
     def __init__(self, l1: float = 0.0, l2: float = 0.0, name: str | None = None, dtype: str | None = None):
         penalty = regularizers.L1L2(l1, l2)
         super().__init__(name, dtype, activity_regularizer=penalty)
