@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+_ANY = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 PACKAGE = __name__.partition(".")[0]
 _custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default={})  # noqa: B039, only read
 
@@ -23,7 +24,13 @@ class Configured:
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values (nested objects as name and config)."""
-        names = (p.name for p in inspect.signature(type(self)).parameters.values() if p.kind != p.VAR_KEYWORD)
+        names = [p.name for p in inspect.signature(type(self)).parameters.values() if p.kind not in _ANY]
+        missing = [name for name in names if not hasattr(self, name)]
+        if missing:
+            raise TypeError(
+                f"{type(self).__name__} does not keep {', '.join(missing)}, an argument of its constructor, in an "
+                "attribute of that name: do so, or define get_config"
+            )
         return {name: described(getattr(self, name)) for name in names}
 
     def describe(self) -> dict[str, Any]:
@@ -32,8 +39,7 @@ class Configured:
 
     def clone(self, **changes: Any):
         """Return a new object made from the same arguments, but for `changes`; objects among them are cloned too."""
-        names = inspect.signature(type(self)).parameters
-        own = {name: _cloned(getattr(self, name)) for name in names if name not in changes}
+        own = {name: _cloned(getattr(self, name)) for name in self.get_config() if name not in changes}
         return type(self)(**own, **changes)
 
     @classmethod

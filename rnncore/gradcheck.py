@@ -262,18 +262,26 @@ def _complex_step(loss, array, index, h):
 def in_dtype(layer: Layer, dtype: str) -> Iterator[None]:
     """Let a layer and its parts compute in `dtype` for a while, on copies of their weights."""
     parts = list(layer.walk())
-    before = [(part, part.dtype, {name: getattr(part, name) for name in part.weight_names}) for part in parts]
+    before = [(part, part.dtype, _by_attribute(part)) for part in parts]
     try:
         for part, _, weights in before:
             part.dtype = dtype
+            copies = {id(weight): weight.astype(dtype) for weight in weights.values()}
             for name, weight in weights.items():
-                setattr(part, name, weight.astype(dtype))
+                setattr(part, name, copies[id(weight)])
         yield
     finally:
         for part, own, weights in before:
             part.dtype = own
             for name, weight in weights.items():
                 setattr(part, name, weight)
+
+
+def _by_attribute(layer: Layer) -> dict[str, np.ndarray]:
+    """Return a layer's own weights by every attribute that holds one."""
+    weights = {name: getattr(layer, name) for name in layer.weight_names}
+    known = {id(weight) for weight in weights.values()}
+    return {**weights, **{name: value for name, value in vars(layer).items() if id(value) in known}}
 
 
 @contextmanager
@@ -295,10 +303,9 @@ def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
 
 
 def _named(layer) -> Iterator[tuple[str, Layer, str]]:
-    leaves = layer.leaves()
-    for leaf in leaves:
-        for name in leaf.weight_names if leaf.trainable else ():
-            yield (name if len(leaves) == 1 else f"{leaf.name}.{name}"), leaf, name
+    alone = len(layer.leaves()) == 1
+    for part, name in layer.trainable_parts():
+        yield (name if alone else f"{part.name}.{name}"), part, name
 
 
 def _weights(layer) -> dict[str, np.ndarray]:

@@ -38,6 +38,7 @@ GIVEN = {  # what constructors must be given, by the argument's name
     "backup_dir": "a",
     "schedule": abs,
     "shape": (2,),
+    "function": np.ones,
     "fn": losses.mean_squared_error,
     "initial_learning_rate": 0.1,
     "decay_steps": 5,

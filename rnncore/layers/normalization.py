@@ -102,9 +102,9 @@ class LayerNormalization(Layer):
             )
         self.gamma = self.beta = None
         if self.scale:
-            self.add_weight("gamma", sizes, self.gamma_initializer, self.gamma_regularizer, self.gamma_constraint)
+            self.add_by_options("gamma", sizes)
         if self.center:
-            self.add_weight("beta", sizes, self.beta_initializer, self.beta_regularizer, self.beta_constraint)
+            self.add_by_options("beta", sizes)
 
     def call(self, x, mask=None, training=False):
         self._axes = axes = self.axes(x.shape)

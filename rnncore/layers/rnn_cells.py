@@ -111,20 +111,13 @@ class RecurrentCell(Layer):
 
     def build(self, input_shape):
         H, columns, spec = self.units, len(self._cell.gates) * self.units, self._cell
-        role = {"regularizer": self.recurrent_regularizer, "constraint": self.recurrent_constraint}
-        self.add_weight(
-            "kernel",
-            (input_shape[-1], columns),
-            self.kernel_initializer,
-            self.kernel_regularizer,
-            self.kernel_constraint,
-        )
-        self.add_weight("recurrent_kernel", (H, columns), self.recurrent_initializer, **role)
+        self.add_by_options("kernel", (input_shape[-1], columns))
+        self.add_by_options("recurrent_kernel", (H, columns), "recurrent")
         for name in spec.extra:
-            self.add_weight(name, (H, H), self.recurrent_initializer, **role)
+            self.add_by_options(name, (H, H), "recurrent")
         if self.use_bias:
             shape = (2, columns) if spec.split_bias else (columns,)
-            self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
+            self.add_by_options("bias", shape)
             start = getattr(self, "unit_forget_bias", False)
             if start is not False:
                 forget = spec.gates.index("f") * H

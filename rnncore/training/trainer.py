@@ -15,6 +15,7 @@ from .. import config
 from ..kernels.scan import all_finite
 from ..layers.base import nothing_kept, unbuilt_if_refused
 from ..layers.checks import flag, fraction, not_finite, positive, whole
+from ..layers.own import check_backward
 from ..lock import engine_lock, locked
 from ..sparse import SparseGradient
 from ..utils.progress import Progress, compiling_told
@@ -132,6 +133,8 @@ class Trainer(Compiled):
         ValueError, TypeError
             An argument, or a weight, is not what it should be: the message says which, what came and what is
             allowed. Nothing has changed then. A bad batch from x itself ends training before its step.
+        NotImplementedError
+            A layer of your own has no `call_backward`.
         RuntimeError
             Another thread's `fit` of this model is under way.
         FloatingPointError
@@ -178,6 +181,7 @@ class Trainer(Compiled):
                     opened.enter_context(closing(each))
                     samples.append((each.sample(), its_label))
             self._prepare_to_score(*samples)
+            check_backward(self)
             if self.optimizer.built:
                 self.optimizer.places(self.trainable_weights)  # what it knows nothing of is refused now
             asked = {"shuffle": shuffle, "class_weight": class_weight, "validation_freq": validation_freq}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from optimizer_cases import CASES, IDS, make
 
+import rnncore
 from rnncore import Input, Sequential, config, constraints, layers, optimizers
 from rnncore.callbacks import Callback
 from rnncore.kernels import updates
@@ -442,11 +443,14 @@ def test_exclusions_from_weight_decay(kind):
         )
     }
     left = {name for name, moved in decays.items() if not moved}
-    assert left == {
-        "names": {"embeddings", "bias", "dense bias"},
-        "arrays": {"embeddings", "dense bias"},
-        "both": {"recurrent_kernel", "dense kernel"},
-    }[kind]
+    assert (
+        left
+        == {
+            "names": {"embeddings", "bias", "dense bias"},
+            "arrays": {"embeddings", "dense bias"},
+            "both": {"recurrent_kernel", "dense kernel"},
+        }[kind]
+    )
 
 
 def test_exclusions_are_said_in_time():
