@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,38 @@ FORBIDDEN = {  # what a room's files may not import
     "": {"study", "interop", "numba", "llvmlite"},  # the engine, whatever its room
 }
 EXEMPT = {"compiler": {"numba", "llvmlite"}}
+
+
+def module_of(path: Path) -> str:
+    """Return the dotted name of a file of the package."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def uses(path: Path, modules: set[str]) -> set[str]:
+    """Return the package's modules that a file imports, at its top or inside a function."""
+    name, found = module_of(path), set()
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*above, *(node.module or "").split(".")]).strip(".")
+            found |= {
+                f"{module}.{alias.name}" if f"{module}.{alias.name}" in modules else module for alias in node.names
+            }
+    return found & modules - {name}
+
+
+def test_no_import_cycle_among_files_or_folders():
+    files = {module_of(path): path for path in PACKAGE.rglob("*.py")}
+    graph = {name: uses(path, set(files)) for name, path in files.items()}
+    folder = {name: ".".join(name.split(".")[:2]) for name in files}
+    folders = {
+        above: {folder[n] for m in files if folder[m] == above for n in graph[m]} - {above} for above in folder.values()
+    }
+    assert graph["rnncore.bptt.run"] == {"rnncore.bptt.plan"} and "rnncore.bptt" in folders["rnncore.layers"]
+    for edges in (graph, folders):
+        TopologicalSorter(edges).prepare()  # raises CycleError, which names the cycle
 
 
 def imported(path: Path) -> set[str]:

@@ -19,8 +19,7 @@ import numpy as np
 from ..compiler.pool import begin, done, run, run_apart
 from . import compiled_products as products
 from .compiled_loop import loop
-from .inputs import Inputs
-from .run import Run, concatenated
+from .run import Inputs, Run, concatenated
 
 
 class Part(NamedTuple):

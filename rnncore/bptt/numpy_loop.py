@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .inputs import Sequence
 from .plan import Location, Plan
-from .run import Run
+from .run import Run, Sequence
 
 # exp overflows where a sigmoid saturates, and some BLAS raise "invalid" for finite numbers
 quiet = np.errstate(over="ignore", invalid="ignore")

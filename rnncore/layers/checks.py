@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.scan import all_finite
 from ..sparse import SparseGradient
 
 
@@ -165,3 +164,12 @@ def flag(value: Any, label: str) -> bool:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def all_finite(*arrays: np.ndarray) -> bool:
+    """Whether no entry of some arrays that are not empty is NaN or infinite."""
+    for array in arrays:
+        ends = array if array.dtype.kind == "c" else (array.min(), array.max())  # NaN is neither of the two
+        if not np.isfinite(ends).all():
+            return False
+    return True

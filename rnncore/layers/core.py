@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import activations, config, constraints, initializers, regularizers
-from ..bptt.inputs import Inputs
+from ..bptt.run import Inputs
 from ..compiler.pool import run
 from .base import Layer, dropout_mask
 from .checks import checked_shape, flag, fraction, positive, seed_or_none

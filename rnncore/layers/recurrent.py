@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..bptt.inputs import Inputs, Sequence
+from ..bptt.run import Inputs, Sequence
 from ..cells import Cell
 from ..configured import revived
 from ..lock import locked

@@ -13,10 +13,9 @@ import numpy as np
 
 from .. import config
 from ..activations import Activation
-from ..bptt import run_class
-from ..bptt.inputs import Inputs, Sequence
+from ..bptt.numpy_loop import NumpyRun
 from ..bptt.plan import Plan
-from ..bptt.run import Run
+from ..bptt.run import Inputs, Run, Sequence
 from ..cells import Cell
 from ..configured import revived
 from ..lock import locked
@@ -234,9 +233,17 @@ class RecurrentCell(Layer):
         # of the equations only: a weight that a subclass adds has a gradient that the subclass makes
         names = ["kernel", "recurrent_kernel", *self._cell.extra, *(["bias"] if self.use_bias else [])]
         weights = {name: getattr(self, name) for name in names}
-        run = run_class(self._cell, self.dtype)(self._plan, weights, sequence, kept, training, self._workspace)
+        run = self._run_class()(self._plan, weights, sequence, kept, training, self._workspace)
         self._run = run if kept == "all" else None
         return run.last_states, run.outputs() if outputs else None
+
+    def _run_class(self) -> type[Run]:
+        """Return what runs the cell now: compiled, or NumPy where asked for or where the cell mixes units."""
+        if not (self._cell.elementwise and config.compiles(self.dtype)):
+            return NumpyRun
+        from ..bptt.compiled_run import CompiledRun  # which imports numba
+
+        return CompiledRun
 
     @property
     def last_run(self) -> Run:

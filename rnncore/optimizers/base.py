@@ -21,8 +21,7 @@ from ..kernels import updates
 from ..layers.checks import check_finite
 from ..sparse import SparseGradient
 from . import schedules
-from .deferred import Deferred
-from .steps import Gradient, by_numpy, compiled
+from .steps import Deferred, Gradient, by_numpy, compiled
 
 AT_LEAST_ZERO, ABOVE_ZERO = "of at least 0", "above 0"
 BELOW_ONE, TO_ONE, ABOVE_ZERO_TO_ONE = (

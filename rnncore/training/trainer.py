@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from .. import config
-from ..kernels.scan import all_finite
 from ..layers.base import nothing_kept, unbuilt_if_refused
-from ..layers.checks import flag, fraction, not_finite, positive, whole
+from ..layers.checks import all_finite, flag, fraction, not_finite, positive, whole
 from ..layers.own import check_backward
 from ..lock import engine_lock, locked
 from ..sparse import SparseGradient
@@ -22,8 +21,7 @@ from ..utils.progress import Progress, compiling_told
 from . import batches, checks, data, divergence
 from . import fit as loop
 from .callback import Callback, History
-from .compiled import Compiled
-from .running import RunningMetrics
+from .compiled import Compiled, RunningMetrics
 from .state import FitState
 
 NO_LOSS = "{}: there is no loss; call compile(optimizer, loss) first"
