@@ -90,10 +90,7 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
         "sparsemax": "softmax",
         "threshold": "relu, hard_shrink",
     },
-    "rnncore.models": {
-        "clone_model": "Sequential.from_config(model.get_config())",
-        "model_from_json": "load_model, and Sequential.from_config",
-    },
+    "rnncore.models": {},
     "rnncore.utils": {
         "*img* *image* save_img bounding_boxes": _IMAGES,
         "*_dataset_from_* FeatureSpace split_dataset": "arrays, utils.pad_sequences, and validation_split of fit",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import threading
 import warnings
 from collections import Counter
@@ -25,6 +26,7 @@ from .checks import checked_array, checked_mask, checked_shape, flag, inspected,
 
 _names: Counter[str] = Counter()
 _expected: ContextVar[Counter | None] = ContextVar("expected", default=None)  # see expected_weights
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)  # bytes: see weights_within
 _keeps: ContextVar[bool] = ContextVar("keeps", default=True)  # see nothing_kept
 
 
@@ -51,6 +53,19 @@ def expected_weights(arrays: Iterable[np.ndarray]) -> Iterator[None]:
         yield
     finally:
         _expected.reset(before)
+
+
+@contextmanager
+def weights_within(size: int) -> Iterator[None]:
+    """Let layers make, within the block, weights of no more bytes than `size` in all: ValueError before the first one.
+
+    For a model whose description comes from anyone, and whose weights are drawn.
+    """
+    before = _left.set([size])
+    try:
+        yield
+    finally:
+        _left.reset(before)
 
 
 @contextmanager
@@ -160,6 +175,8 @@ class Layer(Copied, Configured):
         By weight name, from the last `backward`.
     last_output : ndarray or list of ndarray
         What the last call returned; None before.
+    input, output : Chain
+        What stands for both in the model that the layer is in.
     declared_shape : tuple of int or None, optional
         What ``input_shape=…`` said, an argument that every layer takes as in older Keras scripts, batch not included:
         a `Sequential` that begins with the layer has such an `Input`.
@@ -170,8 +187,9 @@ class Layer(Copied, Configured):
     mask_axes = 2  # most number of axes of a mask
     casts = True  # whether `call` gets floats in the layer's dtype, and not as they come
     takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
-    left_out = ("last_output", "_caller", "_parts")
+    left_out = ("last_output", "_caller", "_parts", "described")
     last_output: Any = None
+    described: Chain | None = None  # the first chain that the layer was put at the end of
     _caller: int | None = None  # the thread of the last call
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
     declared_shape: tuple[int | None, ...] | None = None
@@ -371,6 +389,24 @@ class Layer(Copied, Configured):
                 weight[...] = part.constraints[name](weight)
 
     @property
+    def output(self) -> Chain:
+        """What stands for the output where the layer was called on an `Input`, or is in a built model, the first time.
+
+        ``Model(model.input, layer.output)`` is the front part of a model.
+        """
+        if self.described is None:
+            raise AttributeError(
+                f"{self.name}: there is no output: the layer was not called on an Input, and is in no model that is "
+                "built; what its last call returned is last_output"
+            )
+        return self.described
+
+    @property
+    def input(self) -> Chain:
+        """What stands for the input there."""
+        return self.output.before
+
+    @property
     def trainable(self) -> bool:
         return self._own_trainable
 
@@ -484,6 +520,11 @@ class Layer(Copied, Configured):
             expected[kind] -= 1
             array = np.zeros(shape, dtype)
         else:
+            left = _left.get()
+            if left is not None:
+                left[0] -= math.prod(shape) * np.dtype(dtype).itemsize
+                if left[0] < 0:
+                    raise ValueError(f"{self.name}: {name}, of shape {shape}, and the weights before it are too large")
             rng = config.new_generator(self.weight_seed())
             initializer = initializers.get("glorot_uniform" if initializer is None else initializer)
             array = np.asarray(initializer(shape, dtype=dtype, rng=rng), order="C")
