@@ -93,7 +93,8 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
     "rnncore.models": {},
     "rnncore.utils": {
         "*img* *image* save_img bounding_boxes": _IMAGES,
-        "*_dataset_from_* FeatureSpace split_dataset": "arrays, utils.pad_sequences, and validation_split of fit",
+        "image_dataset* audio_dataset* text_dataset*": "arrays, utils.pad_sequences and generators",
+        "FeatureSpace split_dataset": "arrays, and validation_split of fit",
         "plot_model model_to_dot get_source_inputs": "model.summary()",
         "*custom_objects *register*": "custom_object_scope, and custom_objects of models.load_model",
         "*serialize_keras_object": _CONFIG,
@@ -109,7 +110,6 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
     "rnncore.preprocessing": {
         "image*": _IMAGES,
         "text*": _WORDS,
-        "timeseries*": "NumPy: numpy.lib.stride_tricks.sliding_window_view",
     },
 }
 

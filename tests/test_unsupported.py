@@ -83,7 +83,7 @@ def test_two_inputs_are_refused_in_one_sentence():
     one, other = rnncore.Input((3,)), rnncore.Input((3,))
     with pytest.raises(TypeError, match=r"dense.*: x is a list of inputs; rnncore has models of one chain of layers"):
         rnncore.layers.Dense(2)([one, other])
-    with pytest.raises(TypeError, match="expected one Input"):
+    with pytest.raises(TypeError, match="inputs are 2; rnncore has models of one chain only"):
         rnncore.Model([one, other], rnncore.layers.Dense(2)(one))
 
 
