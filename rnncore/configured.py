@@ -7,12 +7,15 @@ of the same name. That one rule gives ``get_config``, ``from_config`` and the lo
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+
+from .unsupported import RIGHT_NAMES
 
 _ANY = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 PACKAGE = __name__.partition(".")[0]
@@ -21,6 +24,11 @@ _custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default={}
 
 class Configured:
     """Base of everything that can be written down as its class and its constructor's arguments."""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = telling_arguments(cls.__init__)  # type: ignore[method-assign]
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values (nested objects as name and config)."""
@@ -50,6 +58,37 @@ class Configured:
     def __repr__(self) -> str:
         inside = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
         return f"{type(self).__name__}({inside})"
+
+
+def telling_arguments(constructor: Callable) -> Callable:
+    """Return a constructor that says of an argument which it has not what its right name is."""
+    parameters = inspect.signature(constructor).parameters
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return constructor  # another one is handed them
+
+    @functools.wraps(constructor)
+    def telling(self, *args, **kwargs):
+        if not kwargs.keys() <= parameters.keys():
+            check_arguments(type(self), kwargs, parameters)
+        constructor(self, *args, **kwargs)
+
+    return telling
+
+
+def check_arguments(cls: type, given: Iterable[str], allowed: Iterable[str]) -> None:
+    """Raise TypeError if the constructor of a class has no argument of a given name: it says the right one."""
+    further = () if hasattr(cls, "__signature__") else cls.__mro__  # whose constructors are handed the rest
+    allowed = [*allowed, *(name for base in further for name in _arguments(base))]
+    allowed = list(dict.fromkeys(name for name in allowed if name not in ("self", "args", "kwargs")))
+    for name in given:
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            right = RIGHT_NAMES.get(name) or (near and f"did you mean {near[0]}?") or f"it has {', '.join(allowed)}"
+            raise TypeError(f"{cls.__name__} has no argument {name!r}: {right}")
+
+
+def _arguments(cls: type) -> Iterable[str]:
+    return inspect.signature(vars(cls)["__init__"]).parameters if "__init__" in vars(cls) else ()
 
 
 def _cloned(value: Any) -> Any:

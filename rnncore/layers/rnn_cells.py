@@ -157,7 +157,7 @@ class RecurrentCell(Layer):
         return y, states
 
     def call(self, x, mask=None, training=False, states=None):
-        initial = self.checked_states(states, len(x), "states")
+        initial = self.checked_states(states, len(x), f"{self.name}: states")
         after, _ = self.run(Sequence(Inputs(np.ascontiguousarray(x)), initial, 1), training)
         return [after[0].copy(), *after]
 
@@ -193,13 +193,11 @@ class RecurrentCell(Layer):
             return np.zeros((len(names), rows, self.units), self.dtype)
         given = list(given) if isinstance(given, (list, tuple)) else [given]
         if len(given) != len(names):
-            raise ValueError(f"{self.name}: {label} has {len(given)} arrays; expected {len(names)}: {', '.join(names)}")
+            count = "1 array" if len(given) == 1 else f"{len(given)} arrays"
+            raise ValueError(f"{label} has {count}; expected {len(names)}: {', '.join(names)}")
         shape = (rows, self.units)
         return np.stack(
-            [
-                checked_array(state, f"{self.name}: {label}[{n}]", "float", self.dtype, shape)
-                for n, state in enumerate(given)
-            ]
+            [checked_array(state, f"{label}[{n}]", "float", self.dtype, shape) for n, state in enumerate(given)]
         )
 
     # --- a sequence --------------------------------------------------------------------------------------------

@@ -165,11 +165,12 @@ class Trainer(Compiled):
             x, rest = self._split(x, y, sample_weight, share)
             y = sample_weight = None
             label, validation_data = "", (rest,)
-        source, validation = batches.source(self, x, y, sample_weight, batch_size=size, steps=steps), None
+        source = batches.source(self, x, y, sample_weight, batch_size=size, steps=steps, targets=True)
+        validation = None
         if validation_data is not None:
             given = dict(zip(("x", "y", "sample_weight"), validation_data, strict=False))
             sizes: dict[str, Any] = {"batch_size": validation_size, "steps": validation_steps}
-            validation = batches.source(self, **given, **sizes, label=label, sort=True)
+            validation = batches.source(self, **given, **sizes, label=label, sort=True, targets=True)
         with compiling_told(verbose), ExitStack() as opened:
             opened.enter_context(self._fitting_alone())
             apart = opened.enter_context(self._counting())
@@ -262,7 +263,7 @@ class Trainer(Compiled):
         size, steps = checks.optional(batch_size, "batch_size"), checks.optional(steps, "steps")
         verbose, return_dict = checks.verbosity(verbose), flag(return_dict, "return_dict")
         callbacks = checks.callbacks_given(callbacks)
-        given = batches.source(self, x, y, sample_weight, batch_size=size, steps=steps, sort=True)
+        given = batches.source(self, x, y, sample_weight, batch_size=size, steps=steps, sort=True, targets=True)
         with compiling_told(verbose), self._counting() as apart, closing(given) as source:
             self._prepare_to_score((source.sample(), ""))
             length = steps or source.steps
