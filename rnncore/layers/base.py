@@ -76,7 +76,7 @@ def unbuilt_if_refused(layer: Layer) -> Iterator[None]:
         yield
     except BaseException:
         for part in unbuilt:
-            part.built, part.weight_names = False, []
+            part.built, part.weight_names = False, list(part._first)
         raise
 
 
@@ -106,12 +106,12 @@ def _recorded(build: Callable) -> Callable:
         if type(self).build is not recorded:  # called as super().build by the one that does the noting
             return build(self, input_shape)
         shape = None if input_shape is None else checked_shape(input_shape, f"{self.name}: input_shape")
-        self.built, self.weight_names, self.gradients = False, [], {}
+        self.built, self.weight_names, self.gradients = False, list(self._first), {}
         try:
             build(self, shape)
             self._name_weights()
         except BaseException:
-            self.weight_names = []
+            self.weight_names = list(self._first)
             raise
         self.built, self.input_shape, self._parts = True, shape and (None, *shape[1:]), self.walk()
 
@@ -137,6 +137,9 @@ def _placed(constructor: Callable) -> Callable:
             if shape is not None:
                 self.declared_shape = checked_shape(shape, label)
             warnings.warn(f"{label} is of older Keras; an Input(shape) before the layer says it now", stacklevel=2)
+        if self.weight_names:
+            self._name_weights()
+            self._first = tuple(self.weight_names)
 
     return placed
 
@@ -196,6 +199,7 @@ class Layer(Copied, Configured):
     _context = own.CONTEXT  # what `call` takes beside x
     _own = False  # whether `call` is a user's
     _goes_back = False  # whether there is a `call_backward`
+    _first: tuple[str, ...] = ()  # names of weights that the constructor made
     _frozen: frozenset[str] = frozenset()  # names of weights that are never trained
 
     def __init_subclass__(cls, **kwargs: Any):

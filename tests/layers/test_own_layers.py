@@ -179,6 +179,28 @@ def test_what_is_refused():
         Forgetful(3).get_config()
 
 
+def test_weights_that_the_constructor_makes():
+    class Table(rnncore.layers.Layer):
+        def __init__(self, size):
+            super().__init__()
+            self.size = size
+            self.total = self.add_weight(shape=(size,), initializer="ones", trainable=False)
+
+        def build(self, input_shape):
+            self.w = self.add_weight(shape=(input_shape[-1], self.size))
+
+        def call(self, inputs):
+            return inputs @ self.w + self.total
+
+    layer = Table(2)
+    assert (layer.weight_names, layer.trainable_weights) == (["total"], [])
+    for _ in range(2):
+        layer.build((None, 5))
+        assert layer.weight_names == ["w", "total"]
+    assert [weight.shape for weight in layer.trainable_weights] == [(5, 2)]
+    assert layer(X).shape == (4, 3, 2)
+
+
 def test_functions_and_arrays_as_initializers():
     layer = rnncore.layers.Dense(
         2, kernel_initializer=lambda shape, dtype=None: np.full(shape, 3.0), bias_initializer=np.array([1.0, 2.0])
