@@ -134,8 +134,9 @@ def check_layer(
             return layer(x, training=training, **given)
         return layer(x, mask=mask, training=training, **given)
 
+    layer.ensure_built(layer.checked_input(x).shape)
     with same_start(layer) as rewind:
-        run(x, initial_state)  # builds it
+        run(x, initial_state)  # refuses what does not fit
         rewind()
         with in_dtype(layer, "float64"):
             x = x.astype(np.float64) if x.dtype.kind == "f" else x
@@ -279,15 +280,16 @@ def in_dtype(layer: Layer, dtype: str) -> Iterator[None]:
 
 def _by_attribute(layer: Layer) -> dict[str, np.ndarray]:
     """Return a layer's own weights by every attribute that holds one."""
-    weights = {name: getattr(layer, name) for name in layer.weight_names}
+    weights = {name: getattr(layer, name) for name in layer.own_weights}
     known = {id(weight) for weight in weights.values()}
     return {**weights, **{name: value for name, value in vars(layer).items() if id(value) in known}}
 
 
 @contextmanager
 def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
-    """Yield a function that sets random generators, and states kept between batches, back to where they are now."""
+    """Yield a function that sets random generators, what is kept between batches and averages back to what they are."""
     draws = [(generator, generator.bit_generator.state) for generator in layer.generators()]
+    averages = [(part, name, getattr(part, name).copy()) for part, name in _moving(layer)]
     kept = [(part, part.kept_states) for part in layer.walk() if hasattr(part, "kept_states")]
 
     def rewind():
@@ -295,6 +297,8 @@ def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
             generator.bit_generator.state = state
         for part, states in kept:
             part.kept_states = states
+        for part, name, average in averages:
+            getattr(part, name)[...] = average
 
     try:
         yield rewind
@@ -306,6 +310,10 @@ def _named(layer) -> Iterator[tuple[str, Layer, str]]:
     alone = len(layer.leaves()) == 1
     for part, name in layer.trainable_parts():
         yield (name if alone else f"{part.name}.{name}"), part, name
+
+
+def _moving(layer) -> list[tuple[Layer, str]]:
+    return [(part, name) for part in layer.walk() for name in part.own_weights if name in part.moving]
 
 
 def _weights(layer) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from .layers.base import Layer, unique_name, weights_within
 from .layers.chain import Chain, InputLayer, check_behind
 from .saving import check_number_of_objects, load_model, load_weights, refusing, save_model, save_weights
 from .sparse import EmbeddedRows
-from .summary import summary
+from .summary import in_short, summary
 from .training import Trainer
 from .utils import archive
 
@@ -75,9 +75,16 @@ class Sequential(Model):
 
     Examples
     --------
-    >>> model = Sequential([Embedding(20000, 128), LSTM(128), Dense(1, activation="sigmoid")])
+    >>> model = Sequential([Embedding(50, 4, mask_zero=True), LSTM(8), Dense(1, activation="sigmoid")])
     >>> model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
-    >>> history = model.fit(x, y, batch_size=32, epochs=2, validation_split=0.1)
+    >>> history = model.fit(x, y, batch_size=4, epochs=2, validation_split=0.25, verbose=0)
+    >>> sorted(history.history)
+    ['accuracy', 'loss', 'val_accuracy', 'val_loss']
+    >>> model
+    <Sequential 'sequential...', 625 parameters>
+      Embedding(50, 4, mask_zero=True)  (None, 12, 4)  200
+      LSTM(8)                           (None, 8)      416
+      Dense(1, activation='sigmoid')    (None, 1)        9
     """
 
     casts = False  # each layer does it for itself
@@ -149,6 +156,11 @@ class Sequential(Model):
         return self.input_layer.input_kind
 
     @property
+    def output_kind(self) -> str:  # type: ignore[override]
+        """That of the last layer."""
+        return self.layers[-1].output_kind if self.layers else "float"
+
+    @property
     def mask_axes(self) -> int:  # type: ignore[override]
         """That of the first layer."""
         return self.input_layer.mask_axes
@@ -212,11 +224,11 @@ class Sequential(Model):
             self._describe(self._head.input_shape)
 
     def check_shape(self, shape):
-        _ = self.input_layer  # there must be one
-        before = None
+        kind, before = self.input_layer.input_kind, None
         for layer in self.layers:
-            if layer.input_kind == "integer" and layer is not self.layers[0]:
-                raise ValueError(f"{self.name}: {layer.name} takes integers; it must be the first layer")
+            if layer.input_kind not in (kind, "float"):
+                raise ValueError(f"{self.name}: {layer.name} takes {layer.input_kind}s; it must be the first layer")
+            kind = layer.output_kind
             check_behind(before, layer, shape)
             before, shape = layer, layer.compute_output_shape(shape)
             if isinstance(shape, list):
@@ -247,6 +259,8 @@ class Sequential(Model):
         for layer in self.layers:
             if isinstance(x, EmbeddedRows) and not layer.takes_embedded_rows:
                 x = np.asarray(x)
+            if layer.input_kind == "integer" and layer is not self.layers[0]:
+                x = layer.checked_input(x)  # of what a TextVectorization gives; the model has checked its own x
             y = layer.forward(x, mask, training)
             mask = layer.compute_mask(x, mask)
             x = y
@@ -258,6 +272,8 @@ class Sequential(Model):
         for layer in reversed(self.layers):
             through = layer.backward_from_logits if from_logits else None
             dy, from_logits = layer.pull_back(dy.astype(layer.dtype, copy=False), through), False
+            if dy is None:  # behind it are words, not numbers
+                break
         return dy
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
@@ -308,9 +324,10 @@ class Sequential(Model):
         """Take the weights from a file: see `rnncore.saving.load_weights`."""
         load_weights(self, path)
 
-    def summary(self, print_fn: Any = print) -> None:
-        """Print a table of the layers, their output shapes and numbers of parameters: see `rnncore.summary`."""
-        summary(self, print_fn)
+    summary = summary
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
 
 def _of_chain(inputs: Chain, outputs: Chain, name: str | None = None) -> Sequential:

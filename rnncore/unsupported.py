@@ -12,7 +12,7 @@ _IMAGES = "nothing for images; its layers are for sequences, (batch, steps, feat
 _CONFIG = "get_config() and from_config(config) of the class"
 _NUMPY = "NumPy: what goes into a model and comes out are arrays"
 _MERGES = "Bidirectional, with its merge_mode; a model is one chain of layers"
-_WORDS = "utils.pad_sequences and utils.to_categorical, on numbers that a dict of words gives"
+_WORDS = "TextVectorization in its mode 'int', or preprocessing.text.Tokenizer"
 
 EVERYWHERE = {
     "serialize deserialize": _CONFIG,
@@ -34,20 +34,20 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
     },
     "rnncore.layers": {
         "Global*2D Global*3D *Conv*2D* *Conv*3D* *Convolution2D* *Convolution3D*": _IMAGES,
-        "*Conv*": "a recurrent layer over the steps: LSTM, GRU, SimpleRNN",
-        "*Pool1D *Pooling1D": "GlobalAveragePooling1D and GlobalMaxPooling1D",
+        "*Conv*": "Conv1D, and a recurrent layer over the steps: LSTM, GRU, SimpleRNN",
+        "Adaptive*1D": "AveragePooling1D, MaxPooling1D, GlobalAveragePooling1D and GlobalMaxPooling1D",
         "*2D *3D": _IMAGES,
         "Add Average Concatenate Dot Maximum Minimum Multiply Subtract": _MERGES,
         "add average concatenate dot maximum minimum multiply subtract": _MERGES,
         "*Attention": "a recurrent layer with return_sequences=True, and GlobalAveragePooling1D over its steps",
-        "*Normalization": "LayerNormalization",
-        "ReLU Softmax ELU LeakyReLU PReLU": 'Activation("relu"), Activation("softmax"), … by the names in activations',
+        "*Normalization": "LayerNormalization, BatchNormalization",
+        "PReLU": "LeakyReLU, whose slope is given",
         "AlphaDropout": "Dropout, GaussianDropout",
         "EinsumDense": "Dense, which goes over the last axis of any array",
         "ReversibleEmbedding": "Embedding",
         "Lambda Wrapper": "a subclass of Layer with call(x, mask, training) and call_backward(dy)",
         "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper": "rnncore.interop, for weights of PyTorch's layers",
-        "TextVectorization *Lookup Hash* CategoryEncoding Discretization": _WORDS,
+        "*Lookup Hash* CategoryEncoding Discretization": _WORDS,
         "ZeroPadding1D Cropping1D UpSampling1D": "utils.pad_sequences before the model, RepeatVector in it",
         "Rescaling MelSpectrogram STFTSpectrogram": _NUMPY,
         "InputSpec": "Layer.input_ranks and Layer.check_shape",
@@ -110,7 +110,6 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
     },
     "rnncore.preprocessing": {
         "image*": _IMAGES,
-        "text*": _WORDS,
     },
     "rnncore.preprocessing.sequence": {
         "TimeseriesGenerator": "utils.timeseries_dataset_from_array",
@@ -157,15 +156,74 @@ RIGHT_NAMES = {  # what older Keras, or PyTorch, calls an argument -> what it is
     "nb_epoch": "it is epochs",
 }
 
+_SET = "set_weights sets them, once the layer is built"
+_LORA = "there are no adapters beside a weight; trainable=False keeps a layer as it is"
+_DENSE = "arrays are dense, and their rows have one length; fit takes lists of different lengths"
+_REGULARIZED = "the layer around the cell takes it, on what it returns"
+
+# class, and those made of it -> argument of Keras's constructor -> the values that are taken, and why no others
+ARGUMENTS: dict[str, dict[str, tuple[tuple[Any, ...], str]]] = {
+    "Layer": {"autocast": ((True,), "a layer casts what comes to its dtype")},
+    "Dense": {
+        "lora_rank": ((None,), _LORA),
+        "lora_alpha": ((None,), _LORA),
+        "quantization_config": ((None,), "weights are float32 or float64"),
+    },
+    "Bidirectional": {"weights": ((None,), _SET)},
+    "ActivityRegularization": {"activity_regularizer": ((None,), "l1 and l2 say it")},
+    "RecurrentCell": {"activity_regularizer": ((None,), _REGULARIZED)},
+    "StackedRNNCells": {"activity_regularizer": ((None,), _REGULARIZED)},
+    "InputLayer": {
+        "sparse": ((None, False), _DENSE),
+        "ragged": ((None, False), _DENSE),
+        "input_tensor": ((None,), "what is called with an array answers at once"),
+        "optional": ((False,), "a model has one input"),
+    },
+    "TextVectorization": {
+        "output_mode": (("int",), "preprocessing.text.Tokenizer has texts_to_matrix, which counts words"),
+        "pad_to_max_tokens": ((False,), "it is for the output modes that count words"),
+        "idf_weights": ((None,), "it is for the output modes that count words"),
+        "sparse": ((False,), _DENSE),
+        "ragged": ((False,), _DENSE),
+    },
+    "Optimizer": {"loss_scale_factor": ((None,), "there is no half precision to scale for")},
+}
+ARGUMENTS["Embedding"] = ARGUMENTS["Dense"]
+
+
+def without_effect(cls: type, given: dict[str, Any]) -> None:
+    """Take out of a constructor's arguments those of Keras that change nothing, and refuse those that would.
+
+    Raises
+    ------
+    ValueError
+        The value of one is another than those in `ARGUMENTS`.
+    """
+    for base in cls.__mro__ if given else ():
+        for name in ARGUMENTS.get(base.__name__, {}).keys() & given.keys():
+            taken, why = ARGUMENTS[base.__name__][name]
+            value = given.pop(name)
+            if not any(value is one or (isinstance(one, str) and value == one) for one in taken):
+                allowed = " or ".join(map(repr, taken))
+                raise ValueError(f"{cls.__name__}: {name} is {value!r:.100}; only {allowed} is taken: {why}")
+
 
 def announce() -> None:
-    """Let `refuse` answer for what the modules have not."""
+    """Let `refuse` answer for what the modules have not, and `dir` show what is meant for users."""
     for module in UNSUPPORTED:
-        vars(sys.modules[module])["__getattr__"] = partial(refuse, module)
+        inside = vars(sys.modules[module])
+        inside.setdefault("__getattr__", partial(refuse, module))
+        if "__all__" in inside:
+            inside.setdefault("__dir__", partial(_shown, module))
     sys.meta_path.append(_AbsentModules)  # asked last, for what no other has found
 
 
-def refuse(module: str, name: str) -> NoReturn:
+def _shown(module: str) -> list[str]:
+    inside = vars(sys.modules[module])
+    return sorted({*inside["__all__"], *(name for name in inside if name.startswith("__"))})
+
+
+def refuse(module: str, name: str, depth: int = 1) -> NoReturn:
     """Say in one sentence that a module has no `name`, and what is the nearest thing.
 
     Raises
@@ -177,7 +235,7 @@ def refuse(module: str, name: str) -> NoReturn:
     """
     nearest = _nearest(module, name)
     sentence = f"{module} has no {name}" + ("" if nearest is None else f"; the nearest thing: {nearest}")
-    caller = sys._getframe(1)
+    caller = sys._getframe(depth)
     if nearest is not None and caller.f_code.co_code[caller.f_lasti] == opmap["IMPORT_FROM"]:
         raise ImportError(sentence)
     raise AttributeError(sentence, name=name, obj=sys.modules[module])

@@ -7,19 +7,20 @@ import inspect
 import math
 import threading
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import ChainMap, Counter
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import config, constraints, initializers, regularizers
-from ..configured import Configured, snake_case
+from ..configured import PACKAGE, Configured, snake_case
 from ..copies import Copied
 from ..lock import engine_lock, locked
 from ..sparse import EmbeddedRows
+from ..unsupported import without_effect
 from . import own
 from .chain import Chain
 from .checks import checked_array, checked_mask, checked_shape, flag, inspected, not_finite
@@ -76,7 +77,7 @@ def unbuilt_if_refused(layer: Layer) -> Iterator[None]:
         yield
     except BaseException:
         for part in unbuilt:
-            part.built, part.weight_names = False, list(part._first)
+            part.built, part.own_weights = False, list(part._first)
         raise
 
 
@@ -106,12 +107,12 @@ def _recorded(build: Callable) -> Callable:
         if type(self).build is not recorded:  # called as super().build by the one that does the noting
             return build(self, input_shape)
         shape = None if input_shape is None else checked_shape(input_shape, f"{self.name}: input_shape")
-        self.built, self.weight_names, self.gradients = False, list(self._first), {}
+        self.built, self.own_weights, self.gradients = False, list(self._first), {}
         try:
             build(self, shape)
             self._name_weights()
         except BaseException:
-            self.weight_names = list(self._first)
+            self.own_weights = list(self._first)
             raise
         self.built, self.input_shape, self._parts = True, shape and (None, *shape[1:]), self.walk()
 
@@ -123,24 +124,37 @@ _OLDER = {  # what older Keras scripts tell the first layer of its input -> the 
     "input_dim": lambda size: (size,),
     "input_length": lambda steps: None,  # nothing depends on it: any number of steps fits
 }
+_EVERY = ("trainable", "activity_regularizer")  # what every layer takes, listed or not
 
 
 def _placed(constructor: Callable) -> Callable:
-    """Return a layer's constructor that takes the arguments of `_OLDER`, too, and warns."""
+    """Return a layer's constructor that takes the arguments of `_EVERY` and `_OLDER`, too, and warns of the latter."""
+    own, ours = inspect.signature(constructor), constructor.__module__.partition(".")[0] == PACKAGE
+    hands_on = any(p.kind == p.VAR_KEYWORD for p in own.parameters.values())
+    every = () if hands_on else tuple(name for name in _EVERY if name not in own.parameters)
 
     @functools.wraps(constructor)
     def placed(self, *args, **kwargs):
         older = {name: kwargs.pop(name) for name in _OLDER if name in kwargs and not _takes(type(self), name)}
+        further = {name: kwargs.pop(name) for name in every if name in kwargs}
+        if ours:
+            without_effect(type(self), kwargs)
         constructor(self, *args, **kwargs)
+        for name, value in further.items():
+            setattr(self, name, regularizers.get(value) if name == "activity_regularizer" else value)
         for name, value in older.items():
             shape, label = _OLDER[name](value), f"{self.name}: {name}"
             if shape is not None:
                 self.declared_shape = checked_shape(shape, label)
             warnings.warn(f"{label} is of older Keras; an Input(shape) before the layer says it now", stacklevel=2)
-        if self.weight_names:
+        if self.own_weights:
             self._name_weights()
-            self._first = tuple(self.weight_names)
+            self._first = tuple(self.own_weights)
 
+    if every:
+        defaults = {"trainable": True, "activity_regularizer": None}
+        more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name]) for name in every]
+        placed.__signature__ = own.replace(parameters=[*own.parameters.values(), *more])  # type: ignore[attr-defined]
     return placed
 
 
@@ -174,8 +188,6 @@ class Layer(Copied, Configured):
 
     Attributes
     ----------
-    gradients : dict of str to ndarray
-        By weight name, from the last `backward`.
     last_output : ndarray or list of ndarray
         What the last call returned; None before.
     input, output : Chain
@@ -186,21 +198,22 @@ class Layer(Copied, Configured):
     """
 
     input_ranks = (2, 64)  # least and most number of axes of x
-    input_kind = "float"
+    input_kind = "float"  # "integer", "string"
+    output_kind = "float"  # "integer"
     mask_axes = 2  # most number of axes of a mask
     casts = True  # whether `call` gets floats in the layer's dtype, and not as they come
     takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
-    left_out = ("last_output", "_caller", "_parts", "described")
+    left_out: ClassVar[tuple[str, ...]] = ("last_output", "_caller", "_parts", "described")
     last_output: Any = None
     described: Chain | None = None  # the first chain that the layer was put at the end of
     _caller: int | None = None  # the thread of the last call
     padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
+    moving: frozenset[str] = frozenset()  # names of weights that calls may change, and no optimizer does
     declared_shape: tuple[int | None, ...] | None = None
     _context = own.CONTEXT  # what `call` takes beside x
     _own = False  # whether `call` is a user's
     _goes_back = False  # whether there is a `call_backward`
     _first: tuple[str, ...] = ()  # names of weights that the constructor made
-    _frozen: frozenset[str] = frozenset()  # names of weights that are never trained
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -231,8 +244,8 @@ class Layer(Copied, Configured):
         self.constraints: dict[str, Any] = {}
         self.built = False
         self._parts: list[Layer] = []  # all that the layer is made of, once it is built: see `walk`
-        self.weight_names: list[str] = []
-        self.gradients: dict[str, Any] = {}
+        self.own_weights: list[str] = []  # names, those of its parts not among them
+        self.gradients = {}
         self.input_shape: tuple[int | None, ...] | None = None
         self._seed = config.new_seed()
 
@@ -258,11 +271,13 @@ class Layer(Copied, Configured):
         """Return the shape of the output for an input of `input_shape`."""
         return own.output_shape(self, input_shape) if self._own else tuple(input_shape)
 
-    def get_config(self):
-        config = super().get_config()
-        if any(p.kind == p.VAR_KEYWORD for p in inspect.signature(type(self)).parameters.values()):  # handed on to us
-            config = {**config, "name": self.name, "dtype": self.dtype, "trainable": self.trainable}
-        return config
+    @classmethod
+    def parameters(cls):
+        found, own_ones = super().parameters(), inspect.signature(cls).parameters.values()
+        if any(p.kind == p.VAR_KEYWORD for p in own_ones):  # handed on to us
+            common = inspect.signature(Layer).parameters
+            found |= {name: common[name] for name in ("name", "dtype", "trainable") if name not in found}
+        return found
 
     # --- calling -----------------------------------------------------------------------------------------------
 
@@ -363,7 +378,7 @@ class Layer(Copied, Configured):
     def add_penalty_gradients(self) -> None:
         """Add to the gradients of the weights what their regularizers contribute."""
         for name, regularizer in self.regularizers.items() if self.trainable else ():
-            if name in self._frozen:
+            if name in self.moving:
                 continue
             self.gradients[name] = np.asarray(self.gradients[name]) + regularizer.gradient(getattr(self, name))
 
@@ -458,7 +473,7 @@ class Layer(Copied, Configured):
         ]
 
     def __getstate__(self):
-        return {**super().__getstate__(), "gradients": {}}
+        return {**super().__getstate__(), "own_gradients": {}}
 
     def __setstate__(self, state):
         super().__setstate__(state)
@@ -508,8 +523,8 @@ class Layer(Copied, Configured):
                 f"{self.name}: add_weight: shape is {shape!r}; the name of a weight is said as name={shape!r}"
             )
         shape, dtype = tuple(shape or ()), self.dtype if dtype is None else config.checked_dtype(dtype).name
-        name = f"{own.NAMELESS}_{len(self.weight_names)}" if name is None else name
-        if name in self.weight_names or hasattr(Layer, name) or not _is_free(vars(self).get(name)):
+        name = f"{own.NAMELESS}_{len(self.own_weights)}" if name is None else name
+        if name in self.own_weights or hasattr(Layer, name) or not _is_free(vars(self).get(name)):
             raise ValueError(f"{self.name}: add_weight: name is {name!r}; the layer has that already")
         for kept, given in (
             (self.regularizers, regularizers.get(regularizer)),
@@ -533,9 +548,10 @@ class Layer(Copied, Configured):
             initializer = initializers.get("glorot_uniform" if initializer is None else initializer)
             array = np.asarray(initializer(shape, dtype=dtype, rng=rng), order="C")
         setattr(self, name, array)
-        trained = [each for each in self.weight_names if each not in self._frozen]
-        self.weight_names.insert(len(trained) if trainable else len(self.weight_names), name)  # as Keras orders them
-        self._frozen = self._frozen - {name} if trainable else self._frozen | {name}
+        self.moving = self.moving if trainable else self.moving | {name}
+        trained = [each for each in self.own_weights if each not in self.moving]
+        place = len(self.own_weights) if name in self.moving else len(trained)
+        self.own_weights.insert(place, name)  # as Keras orders them
         return array
 
     def add_by_options(self, name: str, shape: Sequence[int], role: str | None = None) -> None:
@@ -545,27 +561,46 @@ class Layer(Copied, Configured):
 
     def _name_weights(self) -> None:
         """Give the weights that were made without a name those of the attributes that they were put into."""
-        for n, name in enumerate(self.weight_names):
+        for n, name in enumerate(self.own_weights):
             if name.startswith(own.NAMELESS):
                 array = vars(self)[name]
                 others = (each for each, value in vars(self).items() if value is array and each != name)
-                self.weight_names[n] = given = next(others, name)
+                self.own_weights[n] = given = next(others, name)
                 for kept in (self.regularizers, self.constraints):
                     if name in kept:
                         kept[given] = kept.pop(name)
-                self._frozen = frozenset(given if each == name else each for each in self._frozen)
+                self.moving = frozenset(given if each == name else each for each in self.moving)
 
     def weight_seed(self) -> np.random.SeedSequence:
         """Return the seed of the next weight's initial values: fixed when the layer is made, not when it is built."""
         seed = getattr(self, "seed", None)
         root = self._seed if seed is None else np.random.SeedSequence(seed)
-        return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, len(self.weight_names)))
+        return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, len(self.own_weights)))
 
     @property
     def weights(self) -> list[np.ndarray]:
         """The weights themselves, in Keras's order; an optimizer changes them in place."""
-        mine = [getattr(self, name) for name in self.weight_names]
+        mine = [getattr(self, name) for name in self.own_weights]
         return mine + [weight for child in self.children() for weight in child.weights]
+
+    @property
+    def weight_names(self) -> list[str]:
+        """The names of the weights, in their order; those of a part behind its name, if that is not the layer's too."""
+        return self.own_weights + [name for part, label in self._labelled() for name in map(label, part.weight_names)]
+
+    @property
+    def gradients(self) -> MutableMapping[str, Any]:
+        """By `weight_names`, the gradient of the loss with respect to each weight, from the last `backward`."""
+        parts = {label(name): g for part, label in self._labelled() for name, g in part.gradients.items()}
+        return ChainMap(self.own_gradients, parts) if parts else self.own_gradients
+
+    @gradients.setter
+    def gradients(self, gradients: MutableMapping[str, Any]) -> None:
+        self.own_gradients = gradients
+
+    def _labelled(self) -> list[tuple[Layer, Callable[[str], str]]]:
+        """Return each part, and what makes of the name of one of its weights the name here."""
+        return [(p, "{}".format if p.name == self.name else f"{p.name}/{{}}".format) for p in self.children()]
 
     @property
     def trainable_weights(self) -> list[np.ndarray]:
@@ -574,8 +609,14 @@ class Layer(Copied, Configured):
 
     def trainable_parts(self) -> list[tuple[Layer, str]]:
         """Return the layer and the name of each of the `trainable_weights`."""
-        mine = [(self, name) for name in self.weight_names if name not in self._frozen]
+        mine = [(self, name) for name in self.own_weights if name not in self.moving]
         return mine + [pair for child in self.children() for pair in child.trainable_parts()] if self.trainable else []
+
+    @property
+    def moving_weights(self) -> list[np.ndarray]:
+        """The weights that calls in training change, of the layer and all that it is made of."""
+        parts = [part for part in self._parts if part.moving]
+        return [getattr(part, name) for part in parts for name in part.own_weights if name in part.moving]
 
     def stored(self, name: str) -> np.ndarray:
         """Return a weight as it lies in memory, whatever an optimizer has left for later."""
@@ -612,7 +653,7 @@ class Layer(Copied, Configured):
     def bad_weight(self) -> str | None:
         """Say which weight is NaN or infinite somewhere; None if none is."""
         for part in self.walk():
-            for name in part.weight_names:
+            for name in part.own_weights:
                 weight = part.stored(name)
                 where = not_finite(weight)
                 if where is not None:

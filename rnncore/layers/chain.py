@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ..configured import Configured
+from ..unsupported import without_effect
 from .checks import checked_shape, positive
 
 
@@ -109,14 +110,16 @@ class InputLayer(Chain, Configured):
 
     Parameters
     ----------
-    shape : sequence of int or None
+    shape : sequence of int or None, optional
         Without the batch axis; None for any size.
     batch_size : int, optional
     dtype : str, optional
         Accepted; each layer takes what it needs.
-    name : str, optional
+    sparse, ragged, input_tensor, optional
+        There for Keras's signature: their defaults alone are taken.
     batch_shape : sequence of int or None, optional
         `batch_size` and `shape` in one, in their place.
+    name : str, optional
     input_shape, batch_input_shape : sequence of int or None, optional
         What older Keras calls `shape` and `batch_shape`.
 
@@ -126,17 +129,25 @@ class InputLayer(Chain, Configured):
         Batch first.
     """
 
+    unkept = ("sparse", "ragged", "batch_shape", "input_tensor", "optional", "input_shape", "batch_input_shape")
+
     def __init__(
         self,
         shape: Sequence[int | None] | None = None,
         batch_size: int | None = None,
         dtype: str | None = None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
+        batch_shape: Sequence[int | None] | None = None,
+        input_tensor: None = None,
+        optional: bool = False,
         name: str | None = None,
         *,
-        batch_shape: Sequence[int | None] | None = None,
         input_shape: Sequence[int | None] | None = None,
         batch_input_shape: Sequence[int | None] | None = None,
     ):
+        unused = {"sparse": sparse, "ragged": ragged, "input_tensor": input_tensor, "optional": optional}
+        without_effect(type(self), unused)
         shapes = {"shape": shape, "batch_shape": batch_shape}
         shapes |= {"input_shape": input_shape, "batch_input_shape": batch_input_shape}
         given = {argument: value for argument, value in shapes.items() if value is not None}
@@ -147,7 +158,7 @@ class InputLayer(Chain, Configured):
         if argument.startswith("batch"):
             if not sizes or batch_size is not None:
                 raise ValueError(f"Input: {argument} is {sizes} and batch_size {batch_size}; the one says the other")
-            batch_size, *sizes = sizes
+            batch_size, sizes = sizes[0], sizes[1:]
         batch_size = None if batch_size is None else positive(batch_size, "Input: batch_size")
         Chain.__init__(self, self)
         self.input_shape = (batch_size, *sizes)
@@ -162,12 +173,15 @@ def Input(
     shape: Sequence[int | None] | None = None,
     batch_size: int | None = None,
     dtype: str | None = None,
-    name: str | None = None,
-    *,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
     batch_shape: Sequence[int | None] | None = None,
+    name: str | None = None,
+    tensor: None = None,
+    optional: bool = False,
 ) -> InputLayer:
     """Return an `InputLayer`: ``x = Input((None,)); y = Dense(1)(LSTM(8)(Embedding(9, 4)(x))); Model(x, y)``.
 
     ``Input(batch_shape=(B, ...))`` says `batch_size` and `shape` in one.
     """
-    return InputLayer(shape, batch_size, dtype, name, batch_shape=batch_shape)
+    return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name)

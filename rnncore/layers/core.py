@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Activated(Layer):
     `logits` and goes back through `backward_from_logits`, past the activation.
     """
 
-    left_out = ("logits", "_y")
+    left_out: ClassVar[tuple[str, ...]] = ("logits", "_y")
     activation: activations.Activation
     logits: np.ndarray
 

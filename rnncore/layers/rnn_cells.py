@@ -65,7 +65,8 @@ class RecurrentCell(Layer):
     equations: ClassVar[Cell]
     __signature__: ClassVar[inspect.Signature]
     input_ranks = (2, 2)
-    left_out = ("_cell", "_plan", "_run", "_workspace", "draws")
+    left_out = ("_cell", "_plan", "_run", "_workspace", "draws", "changing")
+    changing: Any = None  # (sequence, order of the rows) -> Changes: set by the study
     units: int
     activation: Activation
     use_bias: bool
@@ -104,6 +105,11 @@ class RecurrentCell(Layer):
         self._set_up()
 
     @property
+    def plan(self) -> Plan:
+        """The cell's equations, with its activations, and where each name in them lives in a run's arrays."""
+        return self._plan
+
+    @property
     def state_size(self) -> list[int]:
         """The size of each state."""
         return [self.units] * len(self._cell.states)
@@ -123,6 +129,16 @@ class RecurrentCell(Layer):
                 self.bias[..., forget : forget + H] = start  # True is 1
         else:
             self.bias = None
+
+    def columns_by_gate(self) -> dict[str, dict[str, slice]]:
+        """Return for each gate by the weights' names which of their columns belong to it."""
+        H, spec = self.units, self._cell
+        shared = ["kernel", "recurrent_kernel", *(["bias"] if self.use_bias else [])]
+        return {
+            gate: dict.fromkeys(shared, slice(n * H, (n + 1) * H))
+            | {name: slice(None) for name, product in spec.extra.items() if product.gate == gate}
+            for n, gate in enumerate(spec.gates)
+        }
 
     @property
     @locked
@@ -231,13 +247,18 @@ class RecurrentCell(Layer):
         # of the equations only: a weight that a subclass adds has a gradient that the subclass makes
         names = ["kernel", "recurrent_kernel", *self._cell.extra, *(["bias"] if self.use_bias else [])]
         weights = {name: getattr(self, name) for name in names}
+        if self.changing is not None:
+            sequence = sequence._replace(changes=self.changing(sequence, order))
         run = self._run_class()(self._plan, weights, sequence, kept, training, self._workspace)
         self._run = run if kept == "all" else None
         return run.last_states, run.outputs() if outputs else None
 
     def _run_class(self) -> type[Run]:
-        """Return what runs the cell now: compiled, or NumPy where asked for or where the cell mixes units."""
-        if not (self._cell.elementwise and config.compiles(self.dtype)):
+        """Return what runs the cell now: compiled, or NumPy.
+
+        NumPy where asked for, where the cell mixes units, and where a step's values are changed.
+        """
+        if not (self._cell.elementwise and self.changing is None and config.compiles(self.dtype)):
             return NumpyRun
         from ..bptt.compiled_run import CompiledRun  # which imports numba
 

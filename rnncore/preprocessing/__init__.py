@@ -1,6 +1,6 @@
-"""Where older Keras scripts look for `pad_sequences`, and windows over a series."""
+"""Where older Keras scripts look for `pad_sequences` and `Tokenizer`, and windows over a series."""
 
 from ..utils.timeseries import timeseries_dataset_from_array
-from . import sequence
+from . import sequence, text
 
-__all__ = ["sequence", "timeseries_dataset_from_array"]
+__all__ = ["sequence", "text", "timeseries_dataset_from_array"]

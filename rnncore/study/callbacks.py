@@ -11,8 +11,10 @@ import numpy as np
 from .. import config
 from ..callbacks import Callback, frequency
 from ..layers.base import Layer, expected_weights
-from .inside import gradient_flow, recurrent_layers, trace
+from .flow import gradient_flow
+from .passes import recurrent_layers
 from .plots import plot_flow, plot_gates
+from .trace import trace
 
 SATURATED = 0.1  # how near to 0, or to 1, a value is that counts as being there
 
@@ -100,7 +102,7 @@ class GradientFlow(_Look):
     def look(self, model):
         flow = gradient_flow(model, self.x, self.y, self.sample_weight)
         return {
-            layer: {name: norms.mean(axis=0).tolist() for name, norms in own.items()} for layer, own in flow.items()
+            layer: {name: mean_over_rows(norms).tolist() for name, norms in own.items()} for layer, own in flow.items()
         }
 
     def plot(self, path: str | os.PathLike, title: str = "") -> Path:
@@ -144,15 +146,20 @@ class GateRecorder(_Look):
         self.x = x
 
     def look(self, model):
-        traced, layers = trace(model, self.x), {layer.name: layer for layer in recurrent_layers(model)}
         return {
-            name: {gate: _statistics(values[layers[name].valid_steps()]) for gate, values in series.items()}
-            for name, series in traced.items()
+            name: {each: _statistics(series[each][series.mask]) for each in (*series.gates, *series.states)}
+            for name, series in trace(model, self.x).items()
         }
 
     def plot(self, path: str | os.PathLike, title: str = "") -> Path:
         """Draw the gates' means and saturated shares against the batches: see `plots.plot_gates`."""
         return plot_gates(self.history, self.batches, path, title)
+
+
+def mean_over_rows(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the rows at each step, of those that are not masked there; NaN where all are."""
+    counts = np.sum(~np.isnan(values), axis=0)
+    return np.where(counts, np.nansum(values, axis=0) / np.maximum(counts, 1), np.nan)
 
 
 def _statistics(values: np.ndarray) -> dict[str, float]:

@@ -50,7 +50,7 @@ class Trainer(Compiled):
         A callback sets it to end training after the batch; the epoch is closed as always.
     """
 
-    left_out = ("fit_state", "_counted", "_fitting")
+    left_out = ("fit_state", "output_mask", "_counted", "_fitting")
     fit_state: FitState | None = None
     _counted = False  # whether a `fit` or `evaluate` under way counts in the metrics
     _fitting: int | None = None  # the thread whose `fit` is under way
@@ -382,7 +382,7 @@ class Trainer(Compiled):
             The loss or a gradient is not finite: it says where that began, and `where` it happened.
         """
         with engine_lock:
-            with np.errstate(all="ignore"):  # what overflows is found below, and named
+            with np.errstate(all="ignore"), self._moving_back_if_refused():  # what overflows is found below, and named
                 y_pred = self.forward(x, training=True)
                 if class_weight is not None:
                     sample_weight = data.with_class_weight(class_weight, self.loss, y, y_pred, sample_weight)
@@ -394,13 +394,25 @@ class Trainer(Compiled):
                     running = RunningMetrics(self, apart=self._counted)
                 running.add(value, y, y_pred, sample_weight)
                 pairs = self.gradients_and_weights()
-                if not all_finite(*[g.rows if isinstance(g, SparseGradient) else g for g, _ in pairs]):
+                gradients = [g.rows if isinstance(g, SparseGradient) else g for g, _ in pairs]
+                if not all_finite(*gradients, *self.moving_weights):
                     raise divergence.gradient_error(self, divergence.step_of(self, where))
             if not self.optimizer.built:
                 self.build_optimizer(self.trainable_weights)
             self.optimizer.apply_gradients(pairs)
             self.constrain()
             return running
+
+    @contextmanager
+    def _moving_back_if_refused(self):
+        """Undo what the block's call moved, the averages of `BatchNormalization`, if the block fails."""
+        before = [(weight, weight.copy()) for weight in self.moving_weights]
+        try:
+            yield
+        except BaseException:
+            for weight, value in before:
+                weight[...] = value
+            raise
 
     @locked
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:

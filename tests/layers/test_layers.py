@@ -53,7 +53,7 @@ def test_contract(make, x, shape, dtype, training):
         kept_dx = dx.copy()
     arrays = [*listed(y), *gradients, *layer.get_weights(), *([] if dx is None else [dx])]
     assert {array.dtype.name for array in arrays} == {dtype}
-    assert [g.shape for g in gradients] == [w.shape for w in layer.get_weights()]
+    assert [g.shape for g in gradients] == [w.shape for w in layer.trainable_weights]
     assert layer.count_params() == sum(w.size for w in layer.get_weights())
 
     # backward again: the same bits, and nothing that came in has changed
