@@ -16,8 +16,8 @@ from contextvars import ContextVar
 from typing import Any, ClassVar
 
 from . import config
-from .unsupported import RIGHT_NAMES
 
+right_names: dict[str, str] = {}  # what others call an argument -> what it is here: unsupported.py says it
 _ANY = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 PACKAGE = __name__.partition(".")[0]
 _custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default={})  # noqa: B039, only read
@@ -118,7 +118,7 @@ _NONE = {"activation": "linear", "data_format": "channels_last"}  # what None st
 def telling_arguments(constructor: Callable) -> Callable:
     """Return a constructor that says of an argument which it has not what its right name is."""
     parameters = inspect.signature(constructor).parameters
-    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
+    if any(p.kind == p.VAR_KEYWORD for p in parameters.values()) or hasattr(constructor, "takes_more"):
         return constructor  # another one is handed them
 
     @functools.wraps(constructor)
@@ -138,7 +138,7 @@ def check_arguments(cls: type, given: Iterable[str], allowed: Iterable[str]) -> 
     for name in given:
         if name not in allowed:
             near = difflib.get_close_matches(name, allowed, n=1)
-            right = RIGHT_NAMES.get(name) or (near and f"did you mean {near[0]}?") or f"it has {', '.join(allowed)}"
+            right = right_names.get(name) or (near and f"did you mean {near[0]}?") or f"it has {', '.join(allowed)}"
             raise TypeError(f"{cls.__name__} has no argument {name!r}: {right}")
 
 

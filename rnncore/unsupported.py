@@ -9,6 +9,8 @@ from functools import partial
 from opcode import opmap
 from typing import Any, NoReturn
 
+from .configured import right_names
+
 _IMAGES = "nothing for images; its layers are for sequences, (batch, steps, features)"
 _CONFIG = "get_config() and from_config(config) of the class"
 _NUMPY = "NumPy: what goes into a model and comes out are arrays"
@@ -220,6 +222,7 @@ def announce() -> None:
         inside.setdefault("__getattr__", partial(refuse, module))
         if "__all__" in inside:
             inside.setdefault("__dir__", partial(_shown, module))
+    right_names.update(RIGHT_NAMES)
     sys.meta_path.append(_AbsentModules)  # asked last, for what no other has found
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import config, constraints, initializers, regularizers
-from ..configured import PACKAGE, Configured, snake_case
+from ..configured import PACKAGE, Configured, snake_case, telling_arguments
 from ..copies import Copied
 from ..lock import engine_lock, locked
 from ..sparse import EmbeddedRows
@@ -151,6 +151,7 @@ def _placed(constructor: Callable) -> Callable:
             self._name_weights()
             self._first = tuple(self.own_weights)
 
+    placed.takes_more = True  # type: ignore[attr-defined]  # than the constructor's signature says
     if every:
         defaults = {"trainable": True, "activity_regularizer": None}
         more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name]) for name in every]
@@ -226,6 +227,7 @@ class Layer(Copied, Configured):
             cls._goes_back = True
 
     @_placed
+    @telling_arguments
     def __init__(
         self,
         name: str | None = None,
