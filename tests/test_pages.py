@@ -8,12 +8,11 @@ import contextlib
 import doctest
 import io
 import re
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from rnncore.layers import base
+import rnncore
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"(<!-- not run -->\n)?^```(python|text)\n(.*?)^```$", re.M | re.S)
@@ -40,5 +39,5 @@ def run_page(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
 def test_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(base, "_names", Counter())  # "lstm", not "lstm_7": as in a process of its own
+    rnncore.utils.clear_session()  # names of layers are numbered from the start
     run_page(page)
