@@ -44,7 +44,7 @@ def summary(
     layer_range : (str, str), optional
         Names, or regular expressions, of the first and the last layer shown.
     by_gate : bool
-        Whether the parameters of recurrent layers are counted gate by gate, too (not in Keras).
+        Whether the gates of recurrent layers have rows with their parameters, too.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def in_short(model: Any) -> str:
     if not layers or not all(layer.built for layer in layers):
         kind = f"<{type(model).__name__} {model.name!r}, {'not built' if layers else 'no layers'}>"
         return "\n".join([kind, *(f"  {call}" for call in calls)])
-    found = zip(calls, _rows(layers, model.input_shape, False), strict=True)
+    found = zip(calls, _rows(layers, model.input_shape), strict=True)
     rows = [(call, shape, count) for call, (_, shape, count, _) in found]
     widths = [max((len(row[n]) for row in rows), default=0) for n in range(3)]
     lines = ["  {:{}}  {:{}}  {:>{}}".format(*chain(*zip(row, widths, strict=True))) for row in rows]
@@ -92,7 +92,7 @@ def in_short(model: Any) -> str:
 
 
 def _rows(
-    layers: Sequence[Any], shape: Any, expand_nested: bool, by_gate: bool = False, level: int = 0
+    layers: Sequence[Any], shape: Any, expand_nested: bool = False, by_gate: bool = False, level: int = 0
 ) -> Iterator[tuple[str, str, str, str]]:
     """Yield a row a layer, for an input of `shape` (None: not known): name, output shape, parameters, trainable."""
     for layer in layers:
@@ -101,10 +101,12 @@ def _rows(
         count = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
         trains = ("Y" if layer.trainable else "N") if layer.weights else "-"
         yield name, "?" if shape is None else str(tuple(shape)), count, trains
+        for cell in layer.leaves() if by_gate and layer.built else ():
+            for gate, columns in cell.columns_by_gate().items() if hasattr(cell, "columns_by_gate") else ():
+                size = sum(getattr(cell, own)[..., part].size for own, part in columns.items())
+                yield f"{'   ' * level} · {cell.name}: {gate}", "", f"{size:,}", ""
         if expand_nested and hasattr(layer, "layers"):
             yield from _rows(layer.layers, before, True, by_gate, level + 1)
-        elif by_gate:
-            yield from ((f"{'   ' * level}  {gate}", "", f"{size:,}", "") for gate, size in _gates(layer))
 
 
 def _chosen(layers: Sequence[Any], layer_range: Sequence[str] | None) -> Sequence[Any]:
@@ -140,13 +142,6 @@ def _widths(ends: Sequence[float], length: int) -> list[int]:
     if min(widths) < 3:
         raise ValueError(f"line_length is {length!r}; its columns would be {widths} wide")
     return widths
-
-
-def _gates(layer: Any) -> Iterator[tuple[str, int]]:
-    """Yield for each gate of a layer's cells its name and the number of its parameters."""
-    for cell in layer.leaves():
-        for gate, columns in cell.columns_by_gate().items() if hasattr(cell, "columns_by_gate") and cell.built else ():
-            yield f"{cell.name}: {gate}", sum(getattr(cell, name)[..., own].size for name, own in columns.items())
 
 
 def _bytes(count: float) -> str:

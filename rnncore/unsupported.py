@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Set
 from fnmatch import fnmatchcase
 from functools import partial
 from opcode import opmap
@@ -111,6 +112,7 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
     },
     "rnncore.preprocessing": {
         "image*": _IMAGES,
+        "text_dataset*": "lists of texts, and layers.TextVectorization",
         "timeseries*": "NumPy: numpy.lib.stride_tricks.sliding_window_view",
     },
 }
@@ -144,14 +146,17 @@ ARGUMENTS: dict[str, dict[str, tuple[tuple[Any, ...], str]]] = {
         "idf_weights": ((None,), "it is for the output modes that count words"),
         "sparse": ((False,), _DENSE),
         "ragged": ((False,), _DENSE),
+        "dtype": ((None, "string"), "texts come in, and numbers of int64 go out"),
     },
     "Optimizer": {"loss_scale_factor": ((None,), "there is no half precision to scale for")},
 }
 ARGUMENTS["Embedding"] = ARGUMENTS["Dense"]
 
 
-def without_effect(cls: type, given: dict[str, Any]) -> None:
+def without_effect(cls: type, given: dict[str, Any], but: Set[str] = frozenset()) -> None:
     """Take out of a constructor's arguments those of Keras that change nothing, and refuse those that would.
+
+    Those in `but` are the constructor's own: it looks at them itself.
 
     Raises
     ------
@@ -159,7 +164,7 @@ def without_effect(cls: type, given: dict[str, Any]) -> None:
         The value of one is another than those in `ARGUMENTS`.
     """
     for base in cls.__mro__ if given else ():
-        for name in ARGUMENTS.get(base.__name__, {}).keys() & given.keys():
+        for name in (ARGUMENTS.get(base.__name__, {}).keys() & given.keys()) - but:
             taken, why = ARGUMENTS[base.__name__][name]
             value = given.pop(name)
             if not any(value is one or (isinstance(one, str) and value == one) for one in taken):

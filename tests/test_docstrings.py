@@ -66,7 +66,7 @@ def test_there_are_examples():
 
 def test_help_begins_with_what_it_is_and_ten_lines():
     about = rnncore.__doc__.splitlines()
-    assert about[0].startswith("rnncore: recurrent networks in NumPy")
+    assert about[0].startswith("Recurrent networks in NumPy")
     lines = [line for line in about if line.startswith(">>> ")]
     assert len(lines) == 10
     assert about.index(lines[0]) < 5

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence as SequenceOf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .plan import Plan
-
-if TYPE_CHECKING:
-    from .changed import Changes
 
 
 class Inputs(NamedTuple):
@@ -69,7 +66,7 @@ class Sequence(NamedTuple):
     mask: np.ndarray | None = None
     drop_x: np.ndarray | None = None
     drop_h: np.ndarray | None = None
-    changes: Changes | None = None
+    changes: Any = None
 
 
 class Run(ABC):

@@ -113,15 +113,15 @@ _EVERY = ("trainable", "activity_regularizer")  # what every layer takes, listed
 def _placed(constructor: Callable) -> Callable:
     """Return a layer's constructor that takes the arguments of `_EVERY` and `_OLDER`, too, and warns of the latter."""
     own, ours = inspect.signature(constructor), constructor.__module__.partition(".")[0] == PACKAGE
-    hands_on = any(p.kind == p.VAR_KEYWORD for p in own.parameters.values())
+    listed, hands_on = own.parameters.keys(), any(p.kind == p.VAR_KEYWORD for p in own.parameters.values())
     every = () if hands_on else tuple(name for name in _EVERY if name not in own.parameters)
 
     @functools.wraps(constructor)
     def placed(self, *args, **kwargs):
         older = {name: kwargs.pop(name) for name in _OLDER if name in kwargs and not _takes(type(self), name)}
+        if ours and not kwargs.keys() <= listed:
+            without_effect(type(self), kwargs, but=listed)
         further = {name: kwargs.pop(name) for name in every if name in kwargs}
-        if ours:
-            without_effect(type(self), kwargs)
         constructor(self, *args, **kwargs)
         for name, value in further.items():
             setattr(self, name, regularizers.get(value) if name == "activity_regularizer" else value)

@@ -265,9 +265,9 @@ class RecurrentCell(Layer):
     def _run_class(self) -> type[Run]:
         """Return what runs the cell now: compiled, or NumPy.
 
-        NumPy where asked for, where the cell mixes units, and where a step's values are changed.
+        NumPy where asked for, where the cell mixes units, and where values in its steps are changed.
         """
-        if not (self._cell.elementwise and self.changing is None and config.compiles(self.dtype)):
+        if self.changing is not None or not (self._cell.elementwise and config.compiles(self.dtype)):
             return NumpyRun
         from ..bptt.compiled_run import CompiledRun  # which imports numba
 

@@ -137,10 +137,13 @@ class TextVectorization(Layer):
         steps : int, optional
             Batches to take of an iterable.
 
-        Notes
-        -----
-        As in Keras, a vocabulary that was given to the constructor stays.
+        Raises
+        ------
+        ValueError
+            The constructor was given a vocabulary.
         """
+        if self._given:
+            raise ValueError(f"{self.name}: adapt came, but vocabulary was given: set_vocabulary takes another one")
         counts: Counter[str] = Counter()
         whole = isinstance(data, (str, list, tuple, np.ndarray)) or hasattr(data, "__array__")
         for n, batch in enumerate([data] if whole else data):
@@ -150,7 +153,7 @@ class TextVectorization(Layer):
                 counts.update(self.words(text))
         for special in (PADDING, UNKNOWN):
             counts.pop(special, None)
-        if self._given or not counts:
+        if not counts:
             return
         words = sorted(counts, key=lambda word: (counts[word], word), reverse=True)
         self._set(words if self.max_tokens is None else words[: self.max_tokens - 2])

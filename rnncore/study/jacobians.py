@@ -32,17 +32,15 @@ class Back(NamedTuple):
     after : ndarray of shape (S, B, n, H)
         Those of the states after it, over all paths: an LSTM's h shows c.
     dblocks : ndarray of shape (K', B, n, H)
-    dx : ndarray of shape (B, n, D)
     """
 
     before: np.ndarray
     after: np.ndarray
     dblocks: np.ndarray
-    dx: np.ndarray
 
 
 class Steps:
-    """The steps of a run, one by one: many gradients at once go back through each."""
+    """The steps of a run without dropout, one by one: many gradients at once go back through each."""
 
     def __init__(self, run: Run):
         self.plan, self.weights, self.sequence = run.plan, run.weights, run.sequence
@@ -61,20 +59,18 @@ class Steps:
         return Back(*(array.reshape(*array.shape[:-2], B, n, array.shape[-1]) for array in joined))
 
     def _back(self, t, rows, gradients):
-        mask, drop_x, drop_h = self.sequence.mask, self.sequence.drop_x, self.sequence.drop_h
-        step = Sequence(
-            Inputs(self.x[t, rows]),
-            self.states[:, t, rows],
-            1,
-            None if mask is None else mask[t : t + 1, rows],
-            None if drop_x is None else drop_x[:, rows],
-            None if drop_h is None else drop_h[:, rows],
-            None if self.sequence.changes is None else self.sequence.changes.of_step(t, rows),
-        )
+        mask, changes = self.sequence.mask, self.sequence.changes
+        mask = None if mask is None else mask[t : t + 1, rows]
+        changes = None if changes is None else changes.of_step(t, rows)
+        step = Sequence(Inputs(self.x[t, rows]), self.states[:, t, rows], 1, mask, changes=changes)
         dstates = np.stack([np.zeros_like(gradients), gradients], axis=1)
-        run = self.plan, self.weights, step
-        dblocks = reverse(*run, self.blocks[:, t : t + 1, rows], self.states[:, t : t + 2, rows], dstates)
-        return dstates[:, 0], dstates[:, 1], dblocks[:, 0], input_gradient(*run, dblocks)[0]
+        blocks, states = self.blocks[:, t : t + 1, rows], self.states[:, t : t + 2, rows]
+        dblocks = reverse(self.plan, self.weights, step, blocks, states, dstates)
+        return dstates[:, 0], dstates[:, 1], dblocks[:, 0]
+
+    def inputs(self, back: Back) -> np.ndarray:
+        """Return the gradients of x, (B, n, D)."""
+        return input_gradient(self.plan, self.weights, self.sequence, back.dblocks)
 
     def identity(self, states: list[int]) -> np.ndarray:
         """Return a gradient of 1 for each unit of some states, (S, B, len(states)*H, H)."""
@@ -151,7 +147,7 @@ def jacobian(
         if wrt in states:
             found[t] = gradients[states[wrt]]
         else:
-            found[t] = back.dx if wrt == "x" else back.dblocks[steps.plan.gradients[f"d{wrt}"].index]
+            found[t] = steps.inputs(back) if wrt == "x" else back.dblocks[steps.plan.gradients[f"d{wrt}"].index]
         gradients = back.before
     found = chosen.by_row(found)
     found[~chosen.valid_steps()] = np.nan

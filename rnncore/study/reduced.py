@@ -5,7 +5,7 @@ Sizes: H units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -16,7 +16,6 @@ from ..layers.base import Layer
 from ..layers.checks import positive
 from ..training import batches
 from ..training.trainer import Trainer
-from .trace import Trace, trace
 
 EDGES = np.linspace(-1, 1, 81)
 
@@ -90,42 +89,36 @@ class ByWord(dict):
 KINDS: dict[str, Callable[[], Any]] = {"mean": Mean, "histogram": Histogram, "words": ByWord}
 
 
-def reduced(
-    model: Layer, x: Any, y: Any, reduce: Any, batch_size: int, words: Any, **options: Any
-) -> dict[str, dict[str, Any]] | list[Any]:
+def reduced(traces: Iterable[Any], reduce: Any) -> dict[str, dict[str, Any]] | list[Any]:
     """Return what `trace` says of `reduce`: see there."""
     made = look_up(reduce, KINDS, "reduce") if isinstance(reduce, str) else None
-    if made is None and not callable(reduce):
-        raise TypeError(f"reduce is {reduce!r}; expected {', '.join(map(repr, KINDS))} or a function of a Trace")
-    found: dict[str, dict[str, Any]] = {}
-    answers = []
-    for batch in _batches(model, x, y, words, positive(batch_size, "batch_size"), options):
-        if made is None:
-            answers.append(reduce(batch))
-            continue
-        flat = None if batch.words is None else np.asarray(batch.words)
-        for layer, series in batch.items():
-            named = flat if flat is not None and flat.shape == series.mask.shape else None
+    if made is None:
+        if not callable(reduce):
+            raise TypeError(f"reduce is {reduce!r}; expected {', '.join(map(repr, KINDS))} or a function of a Trace")
+        return [reduce(found) for found in traces]
+    sums: dict[str, dict[str, Any]] = {}
+    for found in traces:
+        words = None if found.words is None else np.asarray(found.words)
+        for layer, series in found.items():
+            own = None if words is None or words.shape != series.mask.shape else words[series.mask].tolist()
             for name, values in series.items():
-                kept = None if named is None else [str(word) for word in named[series.mask]]
-                found.setdefault(layer, {}).setdefault(name, made()).add(values[series.mask], kept)
-    return answers if made is None else found
+                sums.setdefault(layer, {}).setdefault(name, made()).add(values[series.mask], own)
+    return sums
 
 
-def _batches(model: Layer, x: Any, y: Any, words: Any, size: int, options: dict[str, Any]) -> Iterator[Trace]:
-    """Yield the traces of the batches."""
-    per_row = None if words is None or callable(words) or isinstance(words, dict) else words
-    if isinstance(model, Trainer) and per_row is None and options.get("mask") is None:
-        weights = options.pop("sample_weight", None)
+def batches_of(model: Layer, x: Any, y: Any, words: Any, size: int, **by_row: Any) -> Iterator[dict[str, Any]]:
+    """Yield the arguments of `trace` for batch after batch; `by_row` has further ones with a row a sample, or None."""
+    listed = not (words is None or callable(words) or isinstance(words, Mapping))
+    given = {"y": y, "words": words if listed else None, **by_row}
+    weights, size = given.pop("sample_weight"), positive(size, "batch_size")
+    if isinstance(model, Trainer) and all(given[name] is None for name in given if name != "y"):
         with closing(batches.source(model, x, y, weights, batch_size=size, sort=True)) as source:
             source.begin_epoch()
-            for given, targets, own_weights in source:
-                yield trace(model, given, targets, words, sample_weight=own_weights, **options)
+            for rows, targets, own in source:
+                yield {"x": rows, "y": targets, "sample_weight": own, "words": words}
         return
+    given |= {"x": x, "sample_weight": weights}
     for begin in range(0, len(x), size):
         part = slice(begin, begin + size)
-        own = {
-            name: value[part] if name in ("mask", "sample_weight") and value is not None else value
-            for name, value in options.items()
-        }
-        yield trace(model, x[part], None if y is None else y[part], words if per_row is None else words[part], **own)
+        batch = {name: None if value is None else value[part] for name, value in given.items()}
+        yield batch | {"words": batch["words"] if listed else words}

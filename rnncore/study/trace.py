@@ -19,6 +19,7 @@ from ..lock import locked
 from .names import fed, gates, meaning
 from .names import names as names_of
 from .passes import as_it_was, checked, recurrent_layers, run
+from .reduced import batches_of, reduced
 from .words import aligned
 
 
@@ -204,10 +205,8 @@ def trace(
     """
     layers, wanted = recurrent_layers(model), None if names is None else list(names)
     if reduce is not None:
-        from .reduced import reduced
-
-        given = {"mask": mask, "sample_weight": sample_weight, "training": training, "dy": dy, "names": wanted}
-        return reduced(model, x, y, reduce, batch_size, words, **given)
+        each = batches_of(model, x, y, words, batch_size, mask=mask, sample_weight=sample_weight, dy=dy)
+        return reduced((trace(model, **own, training=training, names=wanted) for own in each), reduce)
     batch = checked(model, x, y, sample_weight, mask)
     with as_it_was(model):
         done = run(model, batch, training, dy)

@@ -244,7 +244,7 @@ def test_weights_by_gate_are_views():
     assert (layer.kernel[:, UNITS : 2 * UNITS] == 7).all()
     assert gates["o"].carry_kernel.base is layer.carry_kernel
     lines: list[str] = []
-    Sequential([layer]).summary(lines.append, by_gate=True)
+    Sequential([layer]).summary(print_fn=lines.append, by_gate=True)
     counts = [line.split("│")[3].strip() for line in lines[1].splitlines() if ": " in line]
     assert counts == ["28", "28", "28", "44"]  # (2 + 4 + 1) * 4, and gate o's 4 * 4
     with pytest.raises(AttributeError, match="no weight 'carry_kernel'; it has kernel, recurrent_kernel, bias"):
@@ -392,6 +392,7 @@ def test_bad_input_is_told_in_a_sentence():
         (lambda: found["lstm"]["dc"], "give y as well"),
         (lambda: study.trace(model, ids, words=[["a"]]), "1 words, x has 3 steps"),
         (lambda: study.trace(model, ids, reduce="sum"), "unknown reduce 'sum'"),
+        (lambda: study.trace(model, ids, reduce=5), "reduce is 5; expected 'mean', 'histogram', 'words' or a function"),
         (lambda: study.trace(model, [[1, 2], [3]], reduce="words"), "there are none; give them"),
         (lambda: study.gradient_flow(model, ids), "y is None"),
         (lambda: study.jacobian(layer, x, step=6), "step is 6; there are 6, from 0 to 5"),
