@@ -182,7 +182,7 @@ class Layer(Copied, Configured):
     left_out: ClassVar[tuple[str, ...]] = ("last_output", "_caller", "_parts")
     last_output: Any = None
     _caller: int | None = None  # the thread of the last call
-    padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
+    padding_value: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
     moving: frozenset[str] = frozenset()  # names of weights that calls in training change, and no optimizer
     declared_shape: tuple[int | None, ...] | None = None
 
