@@ -166,9 +166,9 @@ class Sequential(Model):
         return self.input_layer.mask_axes
 
     @property
-    def padding(self) -> float | None:  # type: ignore[override]
+    def padding_value(self) -> float | None:  # type: ignore[override]
         """That of the first layer."""
-        return self.input_layer.padding
+        return self.input_layer.padding_value
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make all weights, for inputs of `input_shape` (batch first, None: any size)."""

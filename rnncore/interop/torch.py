@@ -56,7 +56,7 @@ _PLAIN: dict[type, tuple[_Entry, ...]] = {
         _Entry("num_batches_tracked", None),
     ),
 }
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[type, list[tuple[str, ...]]] = {
     layers.SimpleRNNCell: [("tanh",), ("relu",)],
     layers.LSTMCell: [("tanh", "sigmoid")],
     layers.GRUCell: [("tanh", "sigmoid")],

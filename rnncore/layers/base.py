@@ -208,7 +208,7 @@ class Layer(Copied, Configured):
     last_output: Any = None
     described: Chain | None = None  # the first chain that the layer was put at the end of
     _caller: int | None = None  # the thread of the last call
-    padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
+    padding_value: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
     moving: frozenset[str] = frozenset()  # names of weights that calls may change, and no optimizer does
     declared_shape: tuple[int | None, ...] | None = None
     _context = own.CONTEXT  # what `call` takes beside x
