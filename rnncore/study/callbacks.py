@@ -41,9 +41,11 @@ class Watch(Callback):
 
     Examples
     --------
+    >>> from rnncore.study import saturation, trace
     >>> watch = Watch(lambda model: saturation(trace(model, x[:32])))
-    >>> model.fit(x, y, epochs=5, callbacks=[watch])
-    >>> watch.history["lstm"]["f"]["high"]  # of each unit, before training and after each epoch
+    >>> history = model.fit(x, y, epochs=5, verbose=0, callbacks=[watch])
+    >>> np.shape(watch.history["lstm"]["f"]["high"])  # before training and after each epoch, of each unit
+    (6, 4)
     """
 
     remembers: tuple[str, ...] = ("batches", "history", "_seen")
