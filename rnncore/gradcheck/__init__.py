@@ -8,7 +8,8 @@
     >>> check(forward, backward, x[0], np.ones((3, 2)), verbose=0).kind
     'sign'
 
-``assert_gradients(MyLayer(), x)`` is for tests; ``check(…, time_axis={"x": 1}, gates={"W": "ifko"})`` names step and gate.
+``assert_gradients(MyLayer(), x)`` is for tests; ``check(…, time_axis={"x": 1}, gates={"W": "ifko"})`` names step and
+gate.
 
 The verdict rests on four witnesses (witnesses.py); where.py says the step, the gate, the unit and, of a cell, the line;
 what.py knows the usual mistakes. docs/gradient-check.md shows ten of them.
