@@ -293,11 +293,18 @@ class BackupAndRestore(Callback):
 
     comes_last = True
 
-    def __init__(self, backup_dir: str | os.PathLike, save_freq: str | int = "epoch", delete_checkpoint: bool = True):
+    def __init__(
+        self,
+        backup_dir: str | os.PathLike,
+        save_freq: str | int = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ):
         if not os.fspath(backup_dir):
             raise ValueError("BackupAndRestore: backup_dir is empty; expected the name of a folder")
         self.path = Path(backup_dir, "training.npz")
         self.save_freq = frequency(save_freq, "BackupAndRestore: save_freq")
+        flag(double_checkpoint, "BackupAndRestore: double_checkpoint")
         self.delete_checkpoint = flag(delete_checkpoint, "BackupAndRestore: delete_checkpoint")
         self._found: tuple[dict[str, Any], Callable[[], None]] | None = None  # a backup, until it is taken
 

@@ -41,7 +41,9 @@ _WORD = (1 << 64) - 1
 
 
 @locked  # weights are not copied: no other thread may take a step meanwhile
-def save_model(model: Any, path: str | os.PathLike, overwrite: bool = True) -> None:
+def save_model(
+    model: Any, path: str | os.PathLike, overwrite: bool = True, notes: Mapping[str, Any] | None = None
+) -> None:
     """Write a model into one file: its configuration, how it is compiled, and all that training has made of it.
 
     Parameters
@@ -52,25 +54,30 @@ def save_model(model: Any, path: str | os.PathLike, overwrite: bool = True) -> N
         it is rnncore's own form. A file there is replaced in one go: a cut run leaves the old or the new one.
     overwrite : bool
         Whether it may be replaced.
+    notes : dict of str to plain values or arrays, optional
+        What belongs to the model and is not in it, as a vocabulary: `load_notes` returns it.
 
     Raises
     ------
     FileExistsError
         There is such a file, and `overwrite` is False.
     TypeError
-        The configuration holds something that cannot be written in plain values, as a function.
+        The configuration, or a note, holds something that cannot be written in plain values, as a function.
     ValueError, ImportError
-        Keras 3.15 cannot express the model; h5py, which its files need, is not there.
+        Keras 3.15 cannot express the model, and its files hold no notes; h5py, which they need, is not there.
 
     Notes
     -----
     Weights that are not finite are written as they are, for a look at a model that diverged; see `load_model`.
     """
     if str(path).endswith(KERAS_MODELS):
+        if notes is not None:
+            raise ValueError(f"notes are given, and {path} is Keras's form, which has no place for them: name it .npz")
         _refuse_to_overwrite(path, overwrite)
         _keras().save_model(model, path)
     else:
-        _write(path, overwrite, "model", {**described_model(model), "state": model_state(model)})
+        kept = {} if notes is None else {"notes": notes}
+        _write(path, overwrite, "model", {**described_model(model), "state": model_state(model), **kept})
 
 
 def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Any:
@@ -97,8 +104,8 @@ def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None
     if is_keras(path):
         return _keras().load_model(path, custom_objects, compile)
     content = _read(path, "model")
-    with _refusing(path), custom_object_scope(custom_objects):
-        _check_number_of_objects([content["model"], content["compile"]])
+    with refusing(path), custom_object_scope(custom_objects):
+        check_number_of_objects([content["model"], content["compile"]])
         state = content["state"]
         with expected_weights(_arrays(state["weights"])):
             model = revived(content["model"], Layer)
@@ -110,6 +117,21 @@ def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None
             model.compile_from_config(content["compile"])
         set_model_state(model, state)
     return model
+
+
+def load_notes(path: str | os.PathLike) -> dict[str, Any]:
+    """Return the notes that a model was saved with, none where there were none: plain values and arrays, from anyone.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or no model's.
+    FileNotFoundError
+    """
+    notes = _read(path, "model").get("notes", {})
+    if not isinstance(notes, dict):
+        raise ValueError(f"{path}: its notes are no table by name")
+    return notes
 
 
 @locked
@@ -142,7 +164,7 @@ def load_weights(model: Any, path: str | os.PathLike) -> None:
     if is_keras(path):
         return _keras().load_weights(model, path)
     content = _read(path, "weights", "model")
-    with _refusing(path):
+    with refusing(path):
         weights = _arrays(content["weights"] if content["kind"] == "weights" else content["state"]["weights"])
         with unbuilt_if_refused(model):  # no model of zeros is left behind
             if not model.built:
@@ -178,7 +200,7 @@ def read_checkpoint(path: str | os.PathLike, training: Mapping[str, Any]) -> dic
     """
     content = _read(path, "checkpoint")
     if "training" in content:
-        with _refusing(path):
+        with refusing(path):
             refuse_another(content["training"], training)
     else:
         warnings.warn(f"{path}: of an older rnncore; it is taken to be of this model and data", stacklevel=5)
@@ -194,7 +216,7 @@ def resume(model: Any, path: str | os.PathLike, content: Mapping[str, Any]) -> N
     ValueError
         The content is damaged, or does not fit. The weights have not changed then, all else may: see `as_it_was`.
     """
-    with _refusing(path):
+    with refusing(path):
         state = content["state"]
         model.fit_state.set_state(content["place"])
         if "trainable" in state:
@@ -293,7 +315,7 @@ def _at(model: Any, places: Any) -> list[np.ndarray]:
 
 def weight_names(model: Layer) -> list[str]:
     """Return a name for each weight: its layer's and its own."""
-    return [f"{leaf.name}/{name}" for leaf in model.walk() for name in leaf.weight_names]
+    return [f"{leaf.name}/{name}" for leaf in model.walk() for name in leaf.own_weights]
 
 
 def _from_generator(generator: np.random.Generator) -> tuple[int, ...]:
@@ -403,7 +425,7 @@ def _read(path: str | os.PathLike, *kinds: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _refusing(path: str | os.PathLike) -> Iterator[None]:
+def refusing(path: str | os.PathLike) -> Iterator[None]:
     """Turn what goes wrong in the block into a ValueError that names the file."""
     try:
         yield
@@ -412,7 +434,8 @@ def _refusing(path: str | os.PathLike) -> Iterator[None]:
         raise ValueError(f"{path}: {what:.500}") from error
 
 
-def _check_number_of_objects(content: Any) -> None:
+def check_number_of_objects(content: Any) -> None:
+    """Raise ValueError if plain values describe more than `OBJECT_LIMIT` objects."""
     count, ahead = 0, [content]
     while ahead:
         value = ahead.pop()

@@ -60,7 +60,7 @@ def test_info_of_what_does_not_run_here(saved, capsys):
     status, out, _ = run(capsys, "info", saved.with_name("w.weights.h5"))
     assert status == 0 and "lstm/cell  float32 (3, 16)" in out and "160 numbers in 6 arrays" in out
     status, out, error = run(capsys, "info", saved.with_name("none.h5"))
-    assert status == 1 and error.startswith("python -m rnncore info: no file ")
+    assert status == 2 and error.startswith("python -m rnncore info: no file ")
 
 
 def test_a_folder_becomes_a_table(saved, capsys):
@@ -83,7 +83,7 @@ def test_convert(saved, capsys, suffix):
     x = np.array([[1, 2, 0]])
     assert np.array_equal(load_model(path).predict(x, verbose=0), load_model(saved).predict(x, verbose=0))
     status, _, error = run(capsys, "convert", saved, path)
-    assert status == 1 and "--overwrite" in error
+    assert status == 2 and "--overwrite" in error
     assert run(capsys, "convert", saved, path, "--overwrite")[0] == 0
 
 
@@ -120,7 +120,7 @@ def test_look_at_an_array(saved, capsys, tmp_path):
         (("--text", "no", "--vocabulary", saved.with_name("words.json")), "none of its words"),
     ):
         status, _, error = run(capsys, "look", saved, *arguments)
-        assert status == 1 and message in error and error.count("\n") == 1
+        assert status == 2 and message in error and error.count("\n") == 1
 
 
 def test_it_is_a_program():

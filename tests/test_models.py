@@ -528,7 +528,7 @@ def test_a_model_from_its_configuration():
     assert again.get_config() == model.get_config()
     assert again is not model
     assert [type(leaf) for leaf in again.leaves()] == [type(leaf) for leaf in model.leaves()]
-    assert repr(Dense(2, name="d")).startswith("Dense(units=2, activation='linear', ")
+    assert repr(Dense(2, name="d")) == "Dense(2, name='d')"
 
 
 def test_a_model_is_a_layer():

@@ -13,7 +13,7 @@ import pytest
 from cases import LAYERS, RUN_SEED
 
 import rnncore
-from rnncore import losses, metrics, optimizers, regularizers
+from rnncore import losses, metrics, optimizers, regularizers, saving
 from rnncore.activations import Activation
 from rnncore.configured import Configured, described, revived, subclasses
 from rnncore.layers import (
@@ -235,10 +235,27 @@ class Times(Layer):
         self.factor = factor
 
     def build(self, input_shape):
-        self.add_weight("scale", (input_shape[-1],), rnncore.initializers.Constant(self.factor))
+        self.add_weight((input_shape[-1],), rnncore.initializers.Constant(self.factor), name="scale")
 
     def call(self, x, mask=None, training=False):
         return x * self.scale
+
+
+def test_notes_are_kept_beside_a_model(tmp_path):
+    model, path = Sequential([Input((3,)), Dense(1)]), tmp_path / "model.npz"
+    notes = {"words": "the\nfilm", "settings": {"tokens": 80, "cut": None}, "mean": np.arange(3.0)}
+    saving.save_model(model, path, notes=notes)
+    found = saving.load_notes(path)
+    assert np.array_equal(found.pop("mean"), notes.pop("mean"))
+    assert found == notes
+    assert np.array_equal(load_model(path).get_weights()[0], model.get_weights()[0])
+    model.save(path)
+    assert saving.load_notes(path) == {}
+    with pytest.raises(TypeError, match="notes/word"):
+        saving.save_model(model, path, notes={"word": b"the"})
+    archive.write(path, {**archive.read(path), "notes": ["the"]})
+    with pytest.raises(ValueError, match="its notes are no table"):
+        saving.load_notes(path)
 
 
 def test_custom_objects(tmp_path):

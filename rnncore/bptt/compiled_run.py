@@ -137,7 +137,7 @@ class CompiledRun(Run):
 
     def _part(self, rows, slots):
         """Return where the run of some rows of the batch begins: with arrays of their own."""
-        _, initial, T, mask, *drops = self.sequence
+        _, initial, T, mask, *drops, _ = self.sequence
         batch, count, inputs, n = initial.shape[1], rows.stop - rows.start, self.sequence.inputs, len(self._parts)
         if count < batch:
             drops = [None if drop is None else np.ascontiguousarray(drop[:, rows]) for drop in drops]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence as SequenceOf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,6 +56,8 @@ class Sequence(NamedTuple):
         What the inputs are multiplied by, at all steps; by gate where each has a draw of its own.
     drop_h : ndarray of shape (P, B, H) or None
         What the recurrent products' sources are multiplied by, at all steps.
+    changes : Changes, optional
+        What is given another value in the steps: NumPy runs these.
     """
 
     inputs: Inputs
@@ -64,6 +66,7 @@ class Sequence(NamedTuple):
     mask: np.ndarray | None = None
     drop_x: np.ndarray | None = None
     drop_h: np.ndarray | None = None
+    changes: Any = None
 
 
 class Run(ABC):

@@ -55,10 +55,11 @@ class Conv1D(Activated):
     Attributes
     ----------
     kernel : ndarray of shape (K, D, F)
-    bias : ndarray of shape (F,)
+    bias : ndarray of shape (F,), or None
     """
 
     input_ranks = (3, 3)
+    left_out = ("_x",)
 
     def __init__(
         self,
@@ -108,10 +109,12 @@ class Conv1D(Activated):
 
     def build(self, input_shape):
         shape = (self.kernel_size, input_shape[-1], self.filters)
-        self.add_weight("kernel", shape, self.kernel_initializer, self.kernel_regularizer, self.kernel_constraint)
+        self.add_by_options("kernel", shape)
         if self.use_bias:
             shape = (self.filters,)
-            self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
+            self.add_by_options("bias", shape)
+        else:
+            self.bias = None
 
     def check_shape(self, shape):
         super().check_shape(shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Activated(Layer):
     `logits` and goes back through `backward_from_logits`, past the activation.
     """
 
-    left_out = ("logits", "_y")
+    left_out: ClassVar[tuple[str, ...]] = ("logits", "_y")
     activation: activations.Activation
     logits: np.ndarray
 
@@ -93,10 +93,10 @@ class Dense(Activated):
 
     def build(self, input_shape):
         shape = (input_shape[-1], self.units)
-        self.add_weight("kernel", shape, self.kernel_initializer, self.kernel_regularizer, self.kernel_constraint)
+        self.add_by_options("kernel", shape)
         if self.use_bias:
             shape = (self.units,)
-            self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
+            self.add_by_options("bias", shape)
         else:
             self.bias = None
 
@@ -232,6 +232,8 @@ class ActivityRegularization(Identity):
     name, dtype
         See `Layer`.
     """
+
+    unkept = ("activity_regularizer",)  # l1 and l2 say it
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, name: str | None = None, dtype: str | None = None):
         penalty = regularizers.L1L2(l1, l2)

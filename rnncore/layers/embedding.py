@@ -32,6 +32,8 @@ class Embedding(Layer):
     embeddings_constraint : str, Constraint or None
     mask_zero : bool
         Whether id 0 is padding. Row 0 is an ordinary row of the table all the same.
+    weights : array_like of shape (V, D), or a list of it, optional
+        The table to begin with, instead of what `embeddings_initializer` draws.
     activity_regularizer : str, Regularizer or None
     dense_gradient : bool
         Whether the gradients of an id's look-ups are added up before an optimizer sees them, as those of a dense table
@@ -52,6 +54,7 @@ class Embedding(Layer):
 
     input_ranks = (1, 64)
     input_kind = "integer"
+    unkept = ("weights",)
     left_out = ("_ids", "deferred")
     deferred: Any = None
 
@@ -63,6 +66,7 @@ class Embedding(Layer):
         embeddings_regularizer: Any = None,
         embeddings_constraint: Any = None,
         mask_zero: bool = False,
+        weights: Any = None,
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
@@ -77,18 +81,20 @@ class Embedding(Layer):
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = flag(mask_zero, f"{self.name}: mask_zero")
         self.dense_gradient = flag(dense_gradient, f"{self.name}: dense_gradient")
+        if weights is not None:
+            self.build((None,))
+            self.set_weights(weights if isinstance(weights, list) and len(weights) == 1 else [weights])
 
     def __getstate__(self):
         _ = self.weights  # without pending updates
         return super().__getstate__()
 
     @property
-    def padding(self):
+    def padding_value(self):
         return 0 if self.mask_zero else None
 
     def build(self, input_shape=None):
-        shape, kind = (self.input_dim, self.output_dim), self.embeddings_initializer
-        self.add_weight("embeddings", shape, kind, self.embeddings_regularizer, self.embeddings_constraint)
+        self.add_by_options("embeddings", (self.input_dim, self.output_dim))
 
     @property
     @locked

@@ -102,9 +102,9 @@ class LayerNormalization(Layer):
             )
         self.gamma = self.beta = None
         if self.scale:
-            self.add_weight("gamma", sizes, self.gamma_initializer, self.gamma_regularizer, self.gamma_constraint)
+            self.add_by_options("gamma", sizes)
         if self.center:
-            self.add_weight("beta", sizes, self.beta_initializer, self.beta_regularizer, self.beta_constraint)
+            self.add_by_options("beta", sizes)
 
     def call(self, x, mask=None, training=False):
         self._axes = axes = self.axes(x.shape)
@@ -166,7 +166,7 @@ class BatchNormalization(Layer):
 
     Attributes
     ----------
-    gamma, beta, moving_mean, moving_variance : ndarray of the size of `axis`
+    gamma, beta, moving_mean, moving_variance : ndarray of the size of `axis`; the first two also None
         In this order; the last two are not trained.
 
     Notes
@@ -180,6 +180,7 @@ class BatchNormalization(Layer):
     """
 
     input_ranks = (2, 64)
+    left_out = ("_normal", "_inverse", "_shares")
     moving = frozenset({"moving_mean", "moving_variance"})
 
     def __init__(
@@ -247,12 +248,13 @@ class BatchNormalization(Layer):
             raise ValueError(
                 f"{self.name}: input_shape is {tuple(input_shape)}; the size of axis {self.axis} must be known"
             )
+        self.gamma = self.beta = None
         if self.scale:
-            self.add_weight("gamma", (size,), self.gamma_initializer, self.gamma_regularizer, self.gamma_constraint)
+            self.add_by_options("gamma", (size,))
         if self.center:
-            self.add_weight("beta", (size,), self.beta_initializer, self.beta_regularizer, self.beta_constraint)
-        self.add_weight("moving_mean", (size,), self.moving_mean_initializer)
-        self.add_weight("moving_variance", (size,), self.moving_variance_initializer)
+            self.add_by_options("beta", (size,))
+        self.add_weight((size,), self.moving_mean_initializer, name="moving_mean")
+        self.add_weight((size,), self.moving_variance_initializer, name="moving_variance")
 
     def call(self, x, mask=None, training=False):
         axis = self.feature_axis(x.shape)

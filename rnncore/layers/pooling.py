@@ -103,6 +103,7 @@ class _WindowPooling(Layer):
     """Base of the two: a subclass says how the steps of a window are pooled, and goes back through that."""
 
     input_ranks = (3, 3)
+    left_out = ("_place", "_counts")
 
     def __init__(self, pool_size, strides, padding, data_format, name, dtype):
         super().__init__(name, dtype)

@@ -68,6 +68,16 @@ class RNN(Layer):
     -----
     A masked step copies the states and repeats the output. Steps masked before the first valid one output 0, as
     Keras does on TensorFlow, although the states carry the initial ones.
+
+    Examples
+    --------
+    >>> layer = LSTM(4, return_sequences=True, return_state=True)
+    >>> y, h, c = layer(np.ones((2, 5, 3)))  # two sequences of five steps, three numbers each
+    >>> y.shape, c.shape
+    ((2, 5, 4), (2, 4))
+    >>> dx = layer.backward([np.ones_like(y), None, None])
+    >>> sorted(layer.time_series())
+    ['c', 'dc', 'dh', 'dz_f', 'dz_i', 'dz_k', 'dz_o', 'f', 'h', 'i', 'k', 'o']
     """
 
     input_ranks = (3, 3)
@@ -272,13 +282,14 @@ class RNN(Layer):
         return kept
 
     def _checked_initial(self, given, rows, label):
+        labels = [f"{self.name}: {label}"]
         if len(self.cells) == 1:
             given = [given]
         elif not isinstance(given, (list, tuple)) or len(given) != len(self.cells):
             raise ValueError(f"{self.name}: {label} must be a list of {len(self.cells)}, a list of states a cell")
-        return [
-            cell.checked_states(own, rows, f"{self.name}: {label}") for cell, own in zip(self.cells, given, strict=True)
-        ]
+        else:
+            labels = [f"{labels[0]}[{n}]" for n in range(len(given))]
+        return [cell.checked_states(own, rows, name) for cell, own, name in zip(self.cells, given, labels, strict=True)]
 
     def _by_cell(self, states: list[Any]) -> list[Any]:
         """Return a list of states a cell as a user sees it: of a single cell without the outer list."""
@@ -311,15 +322,21 @@ class RNN(Layer):
             There was no call, or the last one was another thread's, or `evaluate`'s or `predict`'s, which keep no
             steps.
         """
-        self.check_caller("time_series")
-        rows = _inverse(self._order)
         return {
-            (name if len(self.cells) == 1 else f"{cell.name}.{name}"): (
-                _ordered(array[:: -1 if self.go_backwards else 1], rows, 1).swapaxes(0, 1).copy()
-            )
+            name: self.by_row(array)
             for cell in self.cells
-            for name, array in cell.last_run.series().items()
+            for name, array in self.by_cell(cell, cell.last_run.series()).items()
         }
+
+    def by_row(self, array: np.ndarray) -> np.ndarray:
+        """Return what the last call's loop has by step, (T, B, ...), by row and in the order of x: (B, T, ...)."""
+        self.check_caller("time_series")
+        array = _ordered(array[:: -1 if self.go_backwards else 1], _inverse(self._order), 1)
+        return array.swapaxes(0, 1).copy()
+
+    def by_cell(self, cell: RecurrentCell, series: dict[str, Any]) -> dict[str, Any]:
+        """Return what a cell has by name by the layer's names: with several cells each follows its cell's."""
+        return series if len(self.cells) == 1 else {f"{cell.name}.{name}": own for name, own in series.items()}
 
     @locked
     def valid_steps(self) -> np.ndarray:

@@ -65,7 +65,8 @@ class RecurrentCell(Layer):
     equations: ClassVar[Cell]
     __signature__: ClassVar[inspect.Signature]
     input_ranks = (2, 2)
-    left_out = ("_cell", "_plan", "_run", "_workspace", "draws")
+    left_out = ("_cell", "_plan", "_run", "_workspace", "draws", "changing")
+    changing: Any = None  # (sequence, order of the rows) -> Changes: set by the study
     units: int
     activation: Activation
     use_bias: bool
@@ -104,32 +105,40 @@ class RecurrentCell(Layer):
         self._set_up()
 
     @property
+    def plan(self) -> Plan:
+        """The cell's equations, with its activations, and where each name in them lives in a run's arrays."""
+        return self._plan
+
+    @property
     def state_size(self) -> list[int]:
         """The size of each state."""
         return [self.units] * len(self._cell.states)
 
     def build(self, input_shape):
         H, columns, spec = self.units, len(self._cell.gates) * self.units, self._cell
-        role = {"regularizer": self.recurrent_regularizer, "constraint": self.recurrent_constraint}
-        self.add_weight(
-            "kernel",
-            (input_shape[-1], columns),
-            self.kernel_initializer,
-            self.kernel_regularizer,
-            self.kernel_constraint,
-        )
-        self.add_weight("recurrent_kernel", (H, columns), self.recurrent_initializer, **role)
+        self.add_by_options("kernel", (input_shape[-1], columns))
+        self.add_by_options("recurrent_kernel", (H, columns), "recurrent")
         for name in spec.extra:
-            self.add_weight(name, (H, H), self.recurrent_initializer, **role)
+            self.add_by_options(name, (H, H), "recurrent")
         if self.use_bias:
             shape = (2, columns) if spec.split_bias else (columns,)
-            self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
+            self.add_by_options("bias", shape)
             start = getattr(self, "unit_forget_bias", False)
             if start is not False:
                 forget = spec.gates.index("f") * H
                 self.bias[..., forget : forget + H] = start  # True is 1
         else:
             self.bias = None
+
+    def columns_by_gate(self) -> dict[str, dict[str, slice]]:
+        """Return for each gate by the weights' names which of their columns belong to it."""
+        H, spec = self.units, self._cell
+        shared = ["kernel", "recurrent_kernel", *(["bias"] if self.use_bias else [])]
+        return {
+            gate: dict.fromkeys(shared, slice(n * H, (n + 1) * H))
+            | {name: slice(None) for name, product in spec.extra.items() if product.gate == gate}
+            for n, gate in enumerate(spec.gates)
+        }
 
     @property
     @locked
@@ -164,7 +173,7 @@ class RecurrentCell(Layer):
         return y, states
 
     def call(self, x, mask=None, training=False, states=None):
-        initial = self.checked_states(states, len(x), "states")
+        initial = self.checked_states(states, len(x), f"{self.name}: states")
         after, _ = self.run(Sequence(Inputs(np.ascontiguousarray(x)), initial, 1), training)
         return [after[0].copy(), *after]
 
@@ -200,13 +209,11 @@ class RecurrentCell(Layer):
             return np.zeros((len(names), rows, self.units), self.dtype)
         given = list(given) if isinstance(given, (list, tuple)) else [given]
         if len(given) != len(names):
-            raise ValueError(f"{self.name}: {label} has {len(given)} arrays; expected {len(names)}: {', '.join(names)}")
+            count = "1 array" if len(given) == 1 else f"{len(given)} arrays"
+            raise ValueError(f"{label} has {count}; expected {len(names)}: {', '.join(names)}")
         shape = (rows, self.units)
         return np.stack(
-            [
-                checked_array(state, f"{self.name}: {label}[{n}]", "float", self.dtype, shape)
-                for n, state in enumerate(given)
-            ]
+            [checked_array(state, f"{label}[{n}]", "float", self.dtype, shape) for n, state in enumerate(given)]
         )
 
     # --- a sequence --------------------------------------------------------------------------------------------
@@ -240,13 +247,18 @@ class RecurrentCell(Layer):
         # of the equations only: a weight that a subclass adds has a gradient that the subclass makes
         names = ["kernel", "recurrent_kernel", *self._cell.extra, *(["bias"] if self.use_bias else [])]
         weights = {name: getattr(self, name) for name in names}
+        if self.changing is not None:
+            sequence = sequence._replace(changes=self.changing(sequence, order))
         run = self._run_class()(self._plan, weights, sequence, kept, training, self._workspace)
         self._run = run if kept == "all" else None
         return run.last_states, run.outputs() if outputs else None
 
     def _run_class(self) -> type[Run]:
-        """Return what runs the cell now: compiled, or NumPy where asked for or where the cell mixes units."""
-        if not (self._cell.elementwise and config.compiles(self.dtype)):
+        """Return what runs the cell now: compiled, or NumPy.
+
+        NumPy where asked for, where the cell mixes units, and where values in its steps are changed.
+        """
+        if self.changing is not None or not (self._cell.elementwise and config.compiles(self.dtype)):
             return NumpyRun
         from ..bptt.compiled_run import CompiledRun  # which imports numba
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..configured import look_up
+from ..unsupported import without_effect
 from .base import Layer
 from .checks import flag
 from .recurrent import RNN
@@ -34,6 +35,8 @@ class Bidirectional(Layer):
         LSTM, GRU, … or RNN: made anew twice from its configuration, as ``forward_layer`` and ``backward_layer``.
     merge_mode : {"concat", "sum", "mul", "ave", None}
         How the two outputs become one; None: a list of both.
+    weights : None
+        There for Keras's signature: `set_weights` sets them.
     backward_layer : RNN, optional
         What goes backwards, if it is not to be the same.
     name, dtype, trainable
@@ -51,16 +54,23 @@ class Bidirectional(Layer):
     References
     ----------
     Schuster & Paliwal, "Bidirectional recurrent neural networks", IEEE Trans. Signal Processing 45 (1997).
+
+    Examples
+    --------
+    >>> Bidirectional(GRU(4))(np.ones((2, 5, 3))).shape
+    (2, 8)
     """
 
     input_ranks = (3, 3)
     takes_embedded_rows = True
+    unkept = ("weights",)
     left_out = ("_pair",)
 
     def __init__(
         self,
         layer: RNN,
         merge_mode: str | None = "concat",
+        weights: None = None,
         backward_layer: RNN | None = None,
         name: str | None = None,
         dtype: str | None = None,
@@ -70,9 +80,11 @@ class Bidirectional(Layer):
         for argument, given in (("layer", layer), ("backward_layer", backward_layer or layer)):
             if not isinstance(given, RNN):
                 raise TypeError(f"Bidirectional: {argument} is {given!r}; expected a recurrent layer")
+        without_effect(type(self), {"weights": weights})
         super().__init__(name, dtype or layer.dtype, trainable)
         self.layer, self.merge_mode = layer, merge_mode
         look_up(merge_mode or "none", _MERGES, "merge_mode")
+        self._mirrored = backward_layer is None
         made = {"dtype": self.dtype, "trainable": trainable and layer.trainable}
         self.forward_layer = layer.clone(name=f"forward_{layer.name}", **made)
         if backward_layer is None:
@@ -85,6 +97,9 @@ class Bidirectional(Layer):
         for child in self.children():
             zero = child.return_sequences if zero_output_for_mask is None else zero_output_for_mask
             child.zero_output_for_mask = flag(zero, f"{self.name}: zero_output_for_mask")
+
+    def _is_default(self, name, value, default):
+        return (name == "backward_layer" and self._mirrored) or super()._is_default(name, value, default)
 
     def _check_pair(self) -> None:
         one, other = self.children()
@@ -222,9 +237,9 @@ class TimeDistributed(Layer):
         return self.layer.input_kind
 
     @property
-    def padding(self) -> float | None:  # type: ignore[override]
+    def padding_value(self) -> float | None:  # type: ignore[override]
         """That of the layer."""
-        return self.layer.padding
+        return self.layer.padding_value
 
     def children(self):
         return [self.layer]

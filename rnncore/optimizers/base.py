@@ -15,11 +15,12 @@ import numpy as np
 
 from .. import config
 from ..compiler import pool
-from ..configured import Configured, described, snake_case
+from ..configured import Configured, snake_case
 from ..copies import Copied
 from ..kernels import updates
 from ..layers.checks import check_finite
 from ..sparse import SparseGradient
+from ..unsupported import without_effect
 from . import schedules
 from .steps import Deferred, Gradient, by_numpy, compiled
 
@@ -67,6 +68,8 @@ class Optimizer(Copied, Configured):
         At least 2: only every so manieth call updates, with the mean of the gradients since the last update. Clips
         apply to that mean, averages are still taken at each call. A `SparseGradient` is added up densely.
     name : str, optional
+    loss_scale_factor : None
+        There for Keras's signature: there is no half precision to scale for.
 
     Raises
     ------
@@ -88,6 +91,7 @@ class Optimizer(Copied, Configured):
         "rho": BELOW_ONE,
     }
 
+    unkept = ("loss_scale_factor",)
     clipnorm: float | None
     clipvalue: float | None
     global_clipnorm: float | None
@@ -104,7 +108,9 @@ class Optimizer(Copied, Configured):
         ema_overwrite_frequency: int | None = None,
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
+        loss_scale_factor: float | None = None,
     ):
+        without_effect(type(self), {"loss_scale_factor": loss_scale_factor})
         self._calls = 0
         self._learning_rate: float | Callable[[int], float] = 0.0
         self.learning_rate = learning_rate  # the setter takes more than the getter gives
@@ -451,10 +457,14 @@ class Optimizer(Copied, Configured):
         for key, slot in self._named_slots():
             slot[...] = state[key]
 
-    def get_config(self) -> dict[str, Any]:
-        # The classes hand these on as keywords, out of sight of their own signature.
-        common = {name: getattr(self, name) for name in inspect.signature(Optimizer).parameters}
-        return {**super().get_config(), **common, "learning_rate": described(self._learning_rate)}
+    @classmethod
+    def parameters(cls):
+        # The classes hand the common ones on as keywords, out of sight of their own signature.
+        own, common = super().parameters(), inspect.signature(Optimizer).parameters
+        return own | {name: common[name] for name in common if name not in (*own, *cls.unkept)}
+
+    def argument(self, name):
+        return self._learning_rate if name == "learning_rate" else super().argument(name)
 
     def _named_slots(self) -> Iterator[tuple[str, np.ndarray]]:
         both = zip(self._slots, self._kept, strict=True)

@@ -137,7 +137,7 @@ class Compiled(Layer):
 
     def build_optimizer(self, weights: Sequence[np.ndarray]) -> None:
         """Make the slots of some of the weights, of which the optimizer is told the names."""
-        names = [name for part in self.walk() for name in part.weight_names]
+        names = [name for part in self.walk() for name in part.own_weights]
         known = {id(weight): name for weight, name in zip(self.weights, names, strict=True)}
         self.optimizer.build(weights, [known[id(weight)] for weight in weights])
 

@@ -38,7 +38,7 @@ def _gradients(layer):
     return [
         (f"{part.name}.{name}", gradient)
         for part in layer.walk()
-        for name, gradient in (part.gradients.items() if part.trainable else ())
+        for name, gradient in (part.own_gradients.items() if part.trainable else ())
     ]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from optimizer_cases import CASES, IDS, make
 
+import rnncore
 from rnncore import Input, Sequential, config, constraints, layers, optimizers
 from rnncore.callbacks import Callback
 from rnncore.kernels import updates

@@ -90,7 +90,7 @@ def _built(contents: Contents, reader: Reader, before: str | None) -> Sequential
 
 
 def _own_order(layer: Layer) -> list[tuple[Layer, str]]:
-    return [(part, name) for part in layer.walk() for name in part.weight_names]
+    return [(part, name) for part in layer.walk() for name in part.own_weights]
 
 
 def _weights_of(contents: Contents, reader: Reader, model: Sequential) -> list[tuple[Arrays, Arrays]]:

@@ -252,7 +252,7 @@ def _write_by_position(file: Any, model: Sequential, asked: Mapping[str, Any] | 
             if isinstance(part, RNN):
                 arrays = _states(part, _rows(model))
             else:
-                arrays = [getattr(part, name) for name in part.weight_names]
+                arrays = [getattr(part, name) for name in part.own_weights]
             group = file.require_group(f"{path}/vars")
             group.attrs["name"] = part.name
             for number, array in enumerate(arrays):
