@@ -195,7 +195,9 @@ def test_a_mask_ends_at_windows_and_says_so(make):
         layer(x, mask=[[1, 1, 1, 0]] * 2)
     layer(x, mask=np.ones((2, 4)))  # there is no padding: no word
     assert layer.compute_mask(x, np.ones((2, 4), bool)) is None
-    with pytest.raises(ValueError, match="take their padding for data"):  # "valid" is no value for what is behind the ends of rows
+    with pytest.raises(
+        ValueError, match="take their padding for data"
+    ):  # "valid" is no value for what is behind the ends of rows
         Sequential([layer, Flatten()]).predict([x[0], x[1, :3]])
 
 
