@@ -104,8 +104,8 @@ def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None
     if is_keras(path):
         return _keras().load_model(path, custom_objects, compile)
     content = _read(path, "model")
-    with _refusing(path), custom_object_scope(custom_objects):
-        _check_number_of_objects([content["model"], content["compile"]])
+    with refusing(path), custom_object_scope(custom_objects):
+        check_number_of_objects([content["model"], content["compile"]])
         state = content["state"]
         with expected_weights(_arrays(state["weights"])):
             model = revived(content["model"], Layer)
@@ -164,7 +164,7 @@ def load_weights(model: Any, path: str | os.PathLike) -> None:
     if is_keras(path):
         return _keras().load_weights(model, path)
     content = _read(path, "weights", "model")
-    with _refusing(path):
+    with refusing(path):
         weights = _arrays(content["weights"] if content["kind"] == "weights" else content["state"]["weights"])
         with unbuilt_if_refused(model):  # no model of zeros is left behind
             if not model.built:
@@ -200,7 +200,7 @@ def read_checkpoint(path: str | os.PathLike, training: Mapping[str, Any]) -> dic
     """
     content = _read(path, "checkpoint")
     if "training" in content:
-        with _refusing(path):
+        with refusing(path):
             refuse_another(content["training"], training)
     else:
         warnings.warn(f"{path}: of an older rnncore; it is taken to be of this model and data", stacklevel=5)
@@ -216,7 +216,7 @@ def resume(model: Any, path: str | os.PathLike, content: Mapping[str, Any]) -> N
     ValueError
         The content is damaged, or does not fit. The weights have not changed then, all else may: see `as_it_was`.
     """
-    with _refusing(path):
+    with refusing(path):
         state = content["state"]
         model.fit_state.set_state(content["place"])
         if "trainable" in state:
@@ -425,7 +425,7 @@ def _read(path: str | os.PathLike, *kinds: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _refusing(path: str | os.PathLike) -> Iterator[None]:
+def refusing(path: str | os.PathLike) -> Iterator[None]:
     """Turn what goes wrong in the block into a ValueError that names the file."""
     try:
         yield
@@ -434,7 +434,8 @@ def _refusing(path: str | os.PathLike) -> Iterator[None]:
         raise ValueError(f"{path}: {what:.500}") from error
 
 
-def _check_number_of_objects(content: Any) -> None:
+def check_number_of_objects(content: Any) -> None:
+    """Raise ValueError if plain values describe more than `OBJECT_LIMIT` objects."""
     count, ahead = 0, [content]
     while ahead:
         value = ahead.pop()

@@ -235,7 +235,7 @@ class Times(Layer):
         self.factor = factor
 
     def build(self, input_shape):
-        self.add_weight("scale", (input_shape[-1],), rnncore.initializers.Constant(self.factor))
+        self.add_weight((input_shape[-1],), rnncore.initializers.Constant(self.factor), name="scale")
 
     def call(self, x, mask=None, training=False):
         return x * self.scale

@@ -135,14 +135,21 @@ def in_dtype(layer: Layer, dtype: str) -> Iterator[None]:
     try:
         for part, _, weights in before:
             for name, weight in weights.items():
-                setattr(part, name, weight.copy())
+                _put(part, name, weight.copy())
         _cast(layer, dtype)
         yield
     finally:
         for part, own, weights in before:
             part.dtype = own
             for name, weight in weights.items():
-                setattr(part, name, weight)
+                _put(part, name, weight)
+
+
+def _put(layer: Layer, name: str, weight: np.ndarray) -> None:
+    """Put an array in the place of a layer's weight, in every attribute that holds it: a user's layer may have two."""
+    before = getattr(layer, name)
+    for each in {name: None, **{each: None for each, value in vars(layer).items() if value is before}}:
+        setattr(layer, each, weight)
 
 
 def _cast(layer: Layer, dtype: str) -> None:
@@ -153,7 +160,7 @@ def _cast(layer: Layer, dtype: str) -> None:
             for name in part.own_weights:
                 weight = getattr(part, name)
                 real = weight.real if weight.dtype.kind == "c" and dtype != "complex128" else weight
-                setattr(part, name, real.astype(dtype))
+                _put(part, name, real.astype(dtype))
 
 
 @contextmanager
@@ -181,7 +188,7 @@ def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
         for part, states in kept:
             part.kept_states = states
         for part, name, average in averages:
-            setattr(part, name, average.astype(part.dtype))
+            _put(part, name, average.astype(part.dtype))
 
     try:
         yield rewind
@@ -191,11 +198,9 @@ def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
 
 def _named(layer: Layer) -> Iterator[tuple[str, Layer, str]]:
     """Yield each trainable weight: what it is called, whose it is, its name there."""
-    leaves = layer.leaves()
-    for leaf in leaves:
-        for name in leaf.own_weights if leaf.trainable else ():
-            if name not in leaf.moving:
-                yield (name if len(leaves) == 1 else f"{leaf.name}.{name}"), leaf, name
+    alone = len(layer.leaves()) == 1
+    for part, name in layer.trainable_parts():
+        yield (name if alone else f"{part.name}.{name}"), part, name
 
 
 def _moving(layer: Layer) -> list[tuple[Layer, str]]:

@@ -109,10 +109,10 @@ class Conv1D(Activated):
 
     def build(self, input_shape):
         shape = (self.kernel_size, input_shape[-1], self.filters)
-        self.add_weight("kernel", shape, self.kernel_initializer, self.kernel_regularizer, self.kernel_constraint)
+        self.add_by_options("kernel", shape)
         if self.use_bias:
             shape = (self.filters,)
-            self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
+            self.add_by_options("bias", shape)
         else:
             self.bias = None
 

@@ -93,10 +93,10 @@ class Dense(Activated):
 
     def build(self, input_shape):
         shape = (input_shape[-1], self.units)
-        self.add_weight("kernel", shape, self.kernel_initializer, self.kernel_regularizer, self.kernel_constraint)
+        self.add_by_options("kernel", shape)
         if self.use_bias:
             shape = (self.units,)
-            self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
+            self.add_by_options("bias", shape)
         else:
             self.bias = None
 
@@ -232,6 +232,8 @@ class ActivityRegularization(Identity):
     name, dtype
         See `Layer`.
     """
+
+    unkept = ("activity_regularizer",)  # l1 and l2 say it
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, name: str | None = None, dtype: str | None = None):
         penalty = regularizers.L1L2(l1, l2)

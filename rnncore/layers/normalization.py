@@ -102,9 +102,9 @@ class LayerNormalization(Layer):
             )
         self.gamma = self.beta = None
         if self.scale:
-            self.add_weight("gamma", sizes, self.gamma_initializer, self.gamma_regularizer, self.gamma_constraint)
+            self.add_by_options("gamma", sizes)
         if self.center:
-            self.add_weight("beta", sizes, self.beta_initializer, self.beta_regularizer, self.beta_constraint)
+            self.add_by_options("beta", sizes)
 
     def call(self, x, mask=None, training=False):
         self._axes = axes = self.axes(x.shape)
@@ -250,11 +250,11 @@ class BatchNormalization(Layer):
             )
         self.gamma = self.beta = None
         if self.scale:
-            self.add_weight("gamma", (size,), self.gamma_initializer, self.gamma_regularizer, self.gamma_constraint)
+            self.add_by_options("gamma", (size,))
         if self.center:
-            self.add_weight("beta", (size,), self.beta_initializer, self.beta_regularizer, self.beta_constraint)
-        self.add_weight("moving_mean", (size,), self.moving_mean_initializer)
-        self.add_weight("moving_variance", (size,), self.moving_variance_initializer)
+            self.add_by_options("beta", (size,))
+        self.add_weight((size,), self.moving_mean_initializer, name="moving_mean")
+        self.add_weight((size,), self.moving_variance_initializer, name="moving_variance")
 
     def call(self, x, mask=None, training=False):
         axis = self.feature_axis(x.shape)

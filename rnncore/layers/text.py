@@ -114,8 +114,7 @@ class TextVectorization(Layer):
         if self.max_tokens == 1:
             raise ValueError(f"{self.name}: max_tokens is 1; expected at least 2: padding, and unknown words")
         self.standardize, self.split, self.output_mode, self.encoding = standardize, split, output_mode, encoding
-        self._standardized = _chosen(standardize, _STANDARDS, "standardize")
-        self._split_up = _chosen(split, _SPLITS, "split")
+        self._ways()
         self.ngrams = _widths(ngrams, f"{self.name}: ngrams")
         length = output_sequence_length
         self.output_sequence_length = length and positive(length, f"{self.name}: output_sequence_length")
@@ -201,9 +200,14 @@ class TextVectorization(Layer):
 
     # --- a call ------------------------------------------------------------------------------------------------
 
+    def _ways(self) -> list[Callable]:
+        """Return the functions that `standardize` and `split` name, or are."""
+        return [_chosen(self.standardize, _STANDARDS, "standardize"), _chosen(self.split, _SPLITS, "split")]
+
     def words(self, text: str) -> list[str]:
         """Return the words of a text: a word for each of the numbers that a call gives."""
-        words = list(self._split_up(self._standardized(text)))
+        standardized, split_up = self._ways()
+        words = list(split_up(standardized(text)))
         if self.ngrams is None:
             return words
         widths = range(1, self.ngrams + 1) if isinstance(self.ngrams, int) else self.ngrams

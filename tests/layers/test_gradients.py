@@ -358,7 +358,7 @@ class Scale(Layer):
     right = True
 
     def build(self, input_shape):
-        self.add_weight("scale", (input_shape[-1],), lambda shape, dtype, rng: np.full(shape, 1.5, dtype))
+        self.add_weight((input_shape[-1],), lambda shape, dtype, rng: np.full(shape, 1.5, dtype), name="scale")
 
     def call(self, x, mask=None, training=False):
         self._x = x

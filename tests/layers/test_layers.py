@@ -137,7 +137,7 @@ class Scaled(Layer):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.add_weight("scale", (input_shape[-1],), lambda shape, dtype, rng: np.full(shape, 2, dtype))
+        self.add_weight((input_shape[-1],), lambda shape, dtype, rng: np.full(shape, 2, dtype), name="scale")
 
     def call(self, x, mask=None, training=False):
         self._x = x
@@ -152,7 +152,7 @@ class Twice(Scaled):
     """One that adds a weight to it, the base's first or last."""
 
     def build(self, input_shape):
-        self.add_weight("shift", (input_shape[-1],), lambda shape, dtype, rng: np.ones(shape, dtype))
+        self.add_weight((input_shape[-1],), lambda shape, dtype, rng: np.ones(shape, dtype), name="shift")
         super().build(input_shape)
 
     def call(self, x, mask=None, training=False):

@@ -184,7 +184,7 @@ def _convolution(kernel: np.ndarray, flipped: bool) -> np.ndarray:
 def legacy_order(layer: Layer) -> list[tuple[Layer, str]]:
     """Return a built layer's weights, each by its owner and name, in the order of lists: what is not trained last."""
     every = [(part, name) for part in layer.walk() for name in part.own_weights]
-    trained = [(part, name) for part, name in layer._trainable()]
+    trained = [(part, name) for part, name in layer.trainable_parts()]
     return trained + [pair for pair in every if pair not in trained]
 
 
