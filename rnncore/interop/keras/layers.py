@@ -218,8 +218,8 @@ class Reader:
             given = _keras_1(kind, given)
         if isinstance(given, Mapping) and kind == "initializer":
             config = {k: v for k, v in given.get("config", {}).items() if k != "dtype"}
-            if not isinstance(config.get("seed"), int | None):
-                config["seed"] = None
+            if not isinstance(config.get("seed", 0), int):
+                del config["seed"]
             given = {"class_name": str(given["class_name"]).removesuffix("Initializer"), "config": config}
         try:
             with custom_object_scope(self.custom):
@@ -245,8 +245,8 @@ _MODULES = {"initializer": initializers, "regularizer": regularizers, "constrain
 
 def _without_module(value: Any) -> Any:
     if isinstance(value, Mapping) and "class_name" in value:
-        config = value.get("config")
-        return {"class_name": value["class_name"], "config": dict(config) if isinstance(config, Mapping) else {}}
+        config = value.get("config") if isinstance(value.get("config"), Mapping) else {}
+        return {"class_name": value["class_name"], "config": {k: v for k, v in config.items() if v is not None}}
     return value
 
 
