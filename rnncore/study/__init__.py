@@ -16,6 +16,7 @@ steps are NaN:
 `lyapunov`             exponents along a run; `fixed_points`, and slow ones
 `find_units`           which unit follows sentiment, position, a word
 `weights_by_gate`      views of the weights
+`walk`                 a page for a browser: all units, one unit, one step with its equations and numbers
 =====================  ================================================================================================
 """
 
@@ -30,6 +31,7 @@ from .paths import Paths, gate_shares, paths, terms
 from .saliency import Saliency, saliency
 from .trace import Series, Trace, trace
 from .units import find_units
+from .walk import walk
 from .weights import weights_by_gate
 
 __all__ = [
@@ -63,5 +65,6 @@ __all__ = [
     "terms",
     "trace",
     "update_ratios",
+    "walk",
     "weights_by_gate",
 ]
