@@ -122,7 +122,7 @@ def _object(module: str, described: Mapping[str, Any]) -> dict[str, Any]:
 def _model(model: Sequential) -> dict[str, Any]:
     shape: Any = _shape(model)
     rows = []
-    given = model.input or InputLayer(shape[1:], shape[0])
+    given = model.declared or InputLayer(shape[1:], shape[0])
     config = {"batch_shape": list(given.input_shape), "name": given.name, "sparse": False}
     config["dtype"] = "int32" if model.input_kind == "integer" else model.layers[0].dtype
     rows.append(_object("keras.layers", {"class_name": "InputLayer", "config": config}))
@@ -133,7 +133,7 @@ def _model(model: Sequential) -> dict[str, Any]:
 
 
 def _shape(model: Sequential) -> list[Any]:
-    return list(model.input.input_shape if model.input is not None else model.input_shape or ())
+    return list(model.declared.input_shape if model.declared is not None else model.input_shape or ())
 
 
 def _layer(layer: Layer, rows: int | None) -> dict[str, Any]:
@@ -308,7 +308,7 @@ def _older(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rows(model: Sequential) -> int | None:
     """Return the size of the batches that a model is for; None: any."""
-    return model.input.input_shape[0] if model.input is not None else None
+    return model.declared.input_shape[0] if model.declared is not None else None
 
 
 def _optimizer_state(model: Sequential) -> list[np.ndarray]:
