@@ -1,4 +1,4 @@
-"""Texts to classes: a tokenizer's numbers, padded, an embedding with a mask and an LSTM both ways; words of a review."""
+"""Texts to classes: a tokenizer's numbers, padded, an embedding with a mask and an LSTM both ways."""
 
 import numpy as np
 from keras.layers import LSTM, Bidirectional, Dense, Embedding, SpatialDropout1D
