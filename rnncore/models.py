@@ -166,9 +166,9 @@ class Sequential(Model):
         return self.input_layer.mask_axes
 
     @property
-    def padding(self) -> float | None:  # type: ignore[override]
+    def padding_value(self) -> float | None:  # type: ignore[override]
         """That of the first layer."""
-        return self.input_layer.padding
+        return self.input_layer.padding_value
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make all weights, for inputs of `input_shape` (batch first, None: any size)."""
@@ -385,6 +385,6 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
 def clone_model(model: Sequential) -> Sequential:
     """Return a model of the same configuration, not compiled and with new weights."""
     made = Sequential.from_config(model.get_config())
-    if model.built and not made.built:
+    if model.input_shape is not None and not made.built:
         made.build(model.input_shape)
     return made

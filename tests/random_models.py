@@ -33,7 +33,7 @@ COMMON = {
 }
 HEADS = {  # activation of the last layer -> losses, and metrics, that go with it
     "sigmoid": (("binary_crossentropy", "BinaryCrossentropy"), ("accuracy", "AUC")),
-    "softmax": (("categorical_crossentropy", "CategoricalCrossentropy"), ("accuracy", "TopKCategoricalAccuracy")),
+    "softmax": (("categorical_crossentropy", "CategoricalCrossentropy"), ("accuracy", "KLDivergence")),
     "linear": (("mse", "mean_absolute_error", "Huber", "LogCosh"), ("mae", "MeanSquaredError")),
 }
 

@@ -351,6 +351,9 @@ def _carried(problem, probe, found, a, n, t, dys, taken, method, rng) -> None:
             plain["rows"] = plain["rows"] & taken
             found.findings.append(_carry(one, other, begin, _values(problem, probe, plain, t + 1)))
             return
+        met = np.any(other, axis=(0, 2))
+        if not met.all():  # of gates that the carry does not come to, U's share alone
+            a, n = a[:, ~met], n[:, ~met]
     even = _plain(problem, probe, dys, method, rng, t, symmetric=True)
     if even is not None and what.same(even["a"], even["n"]):
         words = (

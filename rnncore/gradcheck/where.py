@@ -32,6 +32,7 @@ class Table:
     errors: np.ndarray
     wrong: np.ndarray
     kinks: int = 0
+    size: Any = 1.0  # what errors and bars are relative to
 
     @property
     def fits(self) -> bool:
@@ -79,6 +80,7 @@ def diagnose(
     found = Diagnosis()
     wrong = [table for table in tables.values() if table.wrong.any() or not table.fits]
     if problem.accumulates:
+        found.tensor = ", ".join(problem.accumulates)
         found.findings.append(
             Finding(
                 "accumulated",
@@ -86,7 +88,7 @@ def diagnose(
                 "from zeros in every call",
             )
         )
-    for table in wrong:
+    for table in wrong if not problem.accumulates else ():
         if not table.fits:
             truth = table.full(table.truth)
             full = truth if len(table.places) == truth.size else None

@@ -145,7 +145,8 @@ def central(moved: Callable[[float], np.ndarray], widest: float, noise: Any) -> 
             best, bar = np.where(better, row[k], best), np.where(better, change, bar)
             since = 0 if better.any() else since
         since += 1
-        if level >= 2 and (np.all(bar <= np.maximum(1e-11 * abs(best), 4 * noise / h)) or since > 3):
+        good = np.all(bar <= np.maximum(1e-11 * abs(best), 4 * noise / h))
+        if level >= 2 and (good or (since > 3 and np.all(bar <= 1e-7 * abs(best) + 1e3 * noise))):
             break
         table, h = row, h / 2
     return best, bar

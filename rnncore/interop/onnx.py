@@ -80,7 +80,8 @@ def export(model: Layer, path: str | os.PathLike, initial_states: bool = False) 
     named = [size or "BT"[n : n + 1] or f"N{n}" for n, size in enumerate(shape)]
     g.declare("inputs", g.unique("x"), np.int64 if ids else np.float32, named)
     values, _ = writer.layer(model, "x", shape, None)
-    shapes, outputs, states = model.compute_output_shape(shape), [], g.outputs
+    shapes, states = model.compute_output_shape(shape), g.outputs
+    outputs: list[Any] = []
     for value, size in zip(values, shapes if isinstance(shapes, list) else [shapes], strict=False):
         if value not in {state.name for state in states}:
             name = g.unique("y")

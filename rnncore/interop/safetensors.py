@@ -81,8 +81,8 @@ def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
     TypeError
         An array has none of the dtypes of `DTYPES`.
     """
-    names, described, begin = {dtype: name for name, dtype in DTYPES.items()}, {}, 0
-    described["__metadata__"] = {"format": "pt"}  # what some readers ask for
+    names, begin = {dtype: name for name, dtype in DTYPES.items()}, 0
+    described: dict[str, dict[str, Any]] = {"__metadata__": {"format": "pt"}}  # what some readers ask for
     data = {name: np.ascontiguousarray(array, array.dtype.newbyteorder("<")) for name, array in arrays.items()}
     for name, array in data.items():
         if array.dtype.str not in names:

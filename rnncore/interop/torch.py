@@ -56,7 +56,7 @@ _PLAIN: dict[type, tuple[_Entry, ...]] = {
         _Entry("num_batches_tracked", None),
     ),
 }
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[type, list[tuple[str, ...]]] = {
     layers.SimpleRNNCell: [("tanh",), ("relu",)],
     layers.LSTMCell: [("tanh", "sigmoid")],
     layers.GRUCell: [("tanh", "sigmoid")],
@@ -134,8 +134,8 @@ def load_state(
 
     Examples
     --------
-    >>> interop.torch.load_state(model, "model.safetensors")
-    >>> interop.torch.load_state(model, "model.safetensors", {"dense": "head.fc1", "dense_1": "head.fc2"})
+    ``load_state(model, "model.safetensors")``, or where modules have names of their own
+    ``load_state(model, "model.safetensors", {"dense": "head.fc1", "dense_1": "head.fc2"})``.
     """
     if not model.built:
         raise ValueError(f"{model.name}: the model is not built; call it, or build it for an input shape, first")

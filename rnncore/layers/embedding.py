@@ -90,7 +90,7 @@ class Embedding(Layer):
         return super().__getstate__()
 
     @property
-    def padding(self):
+    def padding_value(self):
         return 0 if self.mask_zero else None
 
     def build(self, input_shape=None):

@@ -237,9 +237,9 @@ class TimeDistributed(Layer):
         return self.layer.input_kind
 
     @property
-    def padding(self) -> float | None:  # type: ignore[override]
+    def padding_value(self) -> float | None:  # type: ignore[override]
         """That of the layer."""
-        return self.layer.padding
+        return self.layer.padding_value
 
     def children(self):
         return [self.layer]

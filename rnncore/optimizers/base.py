@@ -108,7 +108,7 @@ class Optimizer(Copied, Configured):
         ema_overwrite_frequency: int | None = None,
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
-        loss_scale_factor: None = None,
+        loss_scale_factor: float | None = None,
     ):
         without_effect(type(self), {"loss_scale_factor": loss_scale_factor})
         self._calls = 0

@@ -101,7 +101,7 @@ def damaged_structure(content, rng):
                 file.create_dataset(
                     name, (rng.choice((0, 1, 3, 1 << 40)), 2), rng.choice(("f4", "i8", "S3", h5py.ref_dtype))
                 )
-            elif each.size:
+            elif each.size and each.dtype.kind == "f":
                 each[...] = rng.choice((np.nan, np.inf, 1e38, 0))
     return memory.getvalue()
 
@@ -111,7 +111,7 @@ def hostile(path, rng):
     whole = path.read_bytes()
     if whole[:4] == b"\x89HDF":
         return damaged_hdf5(whole, rng)
-    if whole[:2] != b"PK" or rng.random() < 0.15:
+    if not zipfile.is_zipfile(path) or rng.random() < 0.15:
         return changed_bytes(whole, rng)
     with zipfile.ZipFile(io.BytesIO(whole)) as file:
         parts = {name: file.read(name) for name in file.namelist()}

@@ -562,7 +562,9 @@ def test_what_is_written_comes_back(tmp_path, suffix):
     model.save(tmp_path / f"m{suffix}")
     again = load_model(tmp_path / f"m{suffix}")
     assert again.metrics_names == model.metrics_names and not again.layers[4].trainable
-    assert_goes_on(model, again, x, abs(y) > 0.5)
+    if suffix == ".keras":
+        assert_goes_on(model, again, x, abs(y) > 0.5)
+    assert np.array_equal(model.predict(x, verbose=0), again.predict(x, verbose=0))
     model.save_weights(tmp_path / "m.weights.h5")
     model.train_on_batch(x, y)
     again.load_weights(tmp_path / f"m{suffix}")

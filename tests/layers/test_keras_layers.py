@@ -328,7 +328,10 @@ MODELS = {
     ],
     "windows": [
         embedding(30, 8),
-        ("Conv1D", {"filters": 6, "kernel_size": 3, "padding": "same"}),
+        (
+            "Conv1D",
+            {"filters": 6, "kernel_size": 3, "padding": "same", "use_bias": False},
+        ),  # its gradient would be noise
         ("BatchNormalization", {"momentum": 0.7}),
         ("LeakyReLU", {"negative_slope": 0.25}),
         ("MaxPooling1D", {"pool_size": 2}),

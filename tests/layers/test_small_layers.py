@@ -195,6 +195,10 @@ def test_a_mask_ends_at_windows_and_says_so(make):
         layer(x, mask=[[1, 1, 1, 0]] * 2)
     layer(x, mask=np.ones((2, 4)))  # there is no padding: no word
     assert layer.compute_mask(x, np.ones((2, 4), bool)) is None
+    with pytest.raises(
+        ValueError, match="take their padding for data"
+    ):  # "valid" is no value for what is behind the ends of rows
+        Sequential([layer, Flatten()]).predict([x[0], x[1, :3]])
 
 
 # --- the averages of a batch normalization ---------------------------------------------------------------------------
@@ -451,5 +455,5 @@ def test_arguments_and_defaults_are_those_of_keras(kind):
 
     theirs = inspect.signature(getattr(frameworks()[0].layers, kind.__name__)).parameters
     for name, parameter in inspect.signature(kind).parameters.items():
-        if name not in ("name", "dtype", "trainable"):
+        if name not in ("name", "dtype", "trainable", "activity_regularizer"):
             assert theirs[name].default == parameter.default, name

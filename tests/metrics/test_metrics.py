@@ -354,7 +354,11 @@ def test_get_by_name_and_config():
     assert get("mse").name == "mse" and type(get("mse")) is type(get("MSE")) is MeanSquaredError
     mine = BinaryAccuracy("mine", threshold=0.3)
     assert get(mine) is mine and mine.name == "mine"
-    assert BinaryAccuracy.from_config(mine.get_config()).get_config() == {"name": "mine", "threshold": 0.3}
+    assert BinaryAccuracy.from_config(mine.get_config()).get_config() == {
+        "name": "mine",
+        "dtype": None,
+        "threshold": 0.3,
+    }
 
 
 @pytest.mark.parametrize("name", ["accuracy", "acc", "Accuracy"])

@@ -7,8 +7,11 @@ make the library look for a plug-in to run. What all arrays of a file take toget
 
 from __future__ import annotations
 
+import io
 import math
+import mmap
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -20,7 +23,8 @@ NAMES = 4096  # entries of a list of names, or of a group
 NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}
 
-_HEAP = re.compile(rb"GCOL\x01\0\0\0(.{8})", re.DOTALL)
+_HEAP = re.compile(rb"GCOL\x01\0\0\0(.{8})", re.DOTALL)  # where texts of any length are kept, and its size
+_OBJECT = struct.Struct("<HHIQ")  # of a heap: number, references, nothing, size
 
 
 @contextmanager
@@ -36,8 +40,31 @@ def opened(file: BinaryIO, size: int) -> Iterator[Hdf5]:
         import h5py
     except ImportError as error:
         raise ImportError('Keras\'s files are read and written with h5py: pip install "rnncore[keras]"') from error
+    largest = _check_heaps(file, size)
     with h5py.File(file, "r") as root:
-        yield Hdf5(root, file, size)
+        yield Hdf5(root, size, largest)
+
+
+def _check_heaps(file: BinaryIO, size: int) -> int:
+    """Return the size of the largest heap of texts; ValueError if HDF5 would go round in one for ever.
+
+    The library steps from object to object by the sizes that stand there, also by one of 0.
+    """
+    content: Any = file.getbuffer() if isinstance(file, io.BytesIO) else None
+    if content is None:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+    largest = 0
+    for found in _HEAP.finditer(content):
+        place, end = found.start() + 16, found.start() + int.from_bytes(found[1], "little")
+        if end > size:
+            raise ValueError("damaged: a heap of texts reaches beyond the end of the file")
+        largest = max(largest, end - found.start())
+        while place + _OBJECT.size <= end:
+            number, _, _, taken = _OBJECT.unpack_from(content, place)
+            place += _OBJECT.size + (taken + 7) // 8 * 8 if number else taken or size
+        if place > end:
+            raise ValueError("damaged: a text reaches beyond the heap that it is in")
+    return largest
 
 
 class Hdf5:
@@ -48,10 +75,9 @@ class Hdf5:
     root : h5py.Group
     """
 
-    def __init__(self, root: Any, file: BinaryIO, size: int):
-        self.root, self._file, self._size = root, file, size
+    def __init__(self, root: Any, size: int, largest: int):
+        self.root, self._size, self._largest = root, size, largest
         self._left = EXPANSION * size + FLOOR
-        self._largest: int | None = None
 
     def group(self, path: str, parent: Any = None) -> Any:
         """Return a group, or None if there is none at `path`."""
@@ -153,20 +179,11 @@ class Hdf5:
         info = h5py.check_string_dtype(kind)
         if info is None:
             raise ValueError(f"the attribute {name} is of {kind!s:.50}; expected text")
-        if count > NAMES or count * (info.length or self._longest(count)) > self._left:
+        # several texts of any length may share one place in the file
+        if count > NAMES or count * (info.length or self._largest) > self._left:
             raise ValueError(f"the attribute {name} holds {count:,} texts: more than such a file may unpack to")
         value = holder.attrs[name]
         return [_decoded(each) for each in ([value] if isinstance(value, (str, bytes)) else np.ravel(value).tolist())]
-
-    def _longest(self, count: int) -> int:
-        """Return how many bytes a text of any length can have: several may share one place in the file."""
-        if count == 1 or count * self._size <= self._left:
-            return self._size
-        if self._largest is None:
-            self._file.seek(0)
-            sizes = [int.from_bytes(found[1], "little") for found in _HEAP.finditer(self._file.read())]
-            self._largest = min(max(sizes, default=0), self._size)
-        return self._largest
 
 
 def _decoded(text: Any) -> str:

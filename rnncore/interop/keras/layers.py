@@ -92,7 +92,7 @@ class Reader:
             shape = None if not isinstance(known, list) or not known or isinstance(known[0], list) else tuple(known)
             if shape is not None:
                 given = InputLayer(shape[1:], shape[0])
-        built.input = given
+        built.declared = given
         self.kinds[id(built)], self.names[id(built)] = model.kind, names
         return built, shape
 
@@ -218,8 +218,8 @@ class Reader:
             given = _keras_1(kind, given)
         if isinstance(given, Mapping) and kind == "initializer":
             config = {k: v for k, v in given.get("config", {}).items() if k != "dtype"}
-            if not isinstance(config.get("seed"), int | None):
-                config["seed"] = None
+            if not isinstance(config.get("seed", 0), int):
+                del config["seed"]
             given = {"class_name": str(given["class_name"]).removesuffix("Initializer"), "config": config}
         try:
             with custom_object_scope(self.custom):
@@ -233,7 +233,7 @@ class Reader:
     def _dtype(self, value: Any, label: str) -> str | None:
         name: Any = value["config"].get("name") if isinstance(value, Mapping) else value
         if name is None or (isinstance(name, str) and (name in DTYPES or name.startswith("int"))):
-            return DTYPES.get(name)
+            return DTYPES.get(name) if name else None
         note = f"{label} and others of the file are of {name!r:.50}: they are computed in float32"
         if not any(name in told for told in self.notes if isinstance(name, str)):
             self.notes.append(note)
@@ -245,8 +245,8 @@ _MODULES = {"initializer": initializers, "regularizer": regularizers, "constrain
 
 def _without_module(value: Any) -> Any:
     if isinstance(value, Mapping) and "class_name" in value:
-        config = value.get("config")
-        return {"class_name": value["class_name"], "config": dict(config) if isinstance(config, Mapping) else {}}
+        config: Any = value.get("config") if isinstance(value.get("config"), Mapping) else {}
+        return {"class_name": value["class_name"], "config": {k: v for k, v in config.items() if v is not None}}
     return value
 
 

@@ -48,8 +48,8 @@ _RENAMED = {"alpha": "negative_slope"}  # of LeakyReLU, in Keras 2; the alpha of
 # What makes no difference to what a layer computes here: where arrays lie, how loops run, shapes that are known anyway.
 _WITHOUT_EFFECT = (
     "batch_input_shape batch_shape input_shape input_length input_dtype implementation consume_less sparse ragged "
-    "optional weights build_input_shape use_cudnn synchronized fused quantization_config lora_rank lora_alpha "
-    "shared_object_id trainable dtype autocast"
+    "optional weights build_input_shape renorm_clipping renorm_momentum use_cudnn synchronized fused "
+    "quantization_config lora_rank lora_alpha shared_object_id trainable dtype autocast"
 )
 WITHOUT_EFFECT = frozenset(_WITHOUT_EFFECT.split())
 # What may be there if it says what holds here anyway.

@@ -31,6 +31,7 @@ MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 _OWN = {  # options that Keras does not have -> what they must be, any value where it makes no difference
     "bptt_steps": (None,),
     "dense_gradient": (False,),
+    "implementation": None,
     "use_cudnn": None,
     "zero_output_for_mask": None,  # of Bidirectional: asked below
 }
@@ -44,7 +45,9 @@ class Inexpressible(ValueError):
 
 @locked
 def save_model(model: Sequential, path: str | os.PathLike) -> None:
-    """Write a model, as it is compiled, with its optimizer's slots: ``.keras``, or the older form for ``.h5``.
+    """Write a model, as it is compiled: ``.keras``, with the optimizer's slots, or the older form for ``.h5``.
+
+    The older form goes without them: Keras 3.15, which finds slots there, its own too, can train the model no more.
 
     Parameters
     ----------
@@ -119,7 +122,7 @@ def _object(module: str, described: Mapping[str, Any]) -> dict[str, Any]:
 def _model(model: Sequential) -> dict[str, Any]:
     shape: Any = _shape(model)
     rows = []
-    given = model.input or InputLayer(shape[1:], shape[0])
+    given = model.declared or InputLayer(shape[1:], shape[0])
     config = {"batch_shape": list(given.input_shape), "name": given.name, "sparse": False}
     config["dtype"] = "int32" if model.input_kind == "integer" else model.layers[0].dtype
     rows.append(_object("keras.layers", {"class_name": "InputLayer", "config": config}))
@@ -130,7 +133,7 @@ def _model(model: Sequential) -> dict[str, Any]:
 
 
 def _shape(model: Sequential) -> list[Any]:
-    return list(model.input.input_shape if model.input is not None else model.input_shape or ())
+    return list(model.declared.input_shape if model.declared is not None else model.input_shape or ())
 
 
 def _layer(layer: Layer, rows: int | None) -> dict[str, Any]:
@@ -143,6 +146,8 @@ def _layer(layer: Layer, rows: int | None) -> dict[str, Any]:
             f"{label} is a {kind}, which Keras 3.15 does not have; save it under another suffix, as .npz"
         )
     own = layer.get_config()
+    if kind == "LeakyReLU":
+        own.pop("alpha", None)  # another name of negative_slope
     config = {name: _option(name, value, layer, label) for name, value in own.items() if name not in _OWN}
     for option, allowed in _OWN.items():
         if allowed is not None and option in own and own[option] not in allowed:
@@ -162,8 +167,8 @@ def _layer(layer: Layer, rows: int | None) -> dict[str, Any]:
     elif isinstance(layer, RNN) and "cell" in own:
         config["cell"] = _layer(layer.cell, rows)
     config["name"] = layer.name
-    if layer.built:
-        config.setdefault("trainable", layer.trainable)
+    if layer.trainable:
+        config.pop("trainable", None)  # some of Keras's do not take it
     return _object("keras.layers", {"class_name": kind, "config": config})
 
 
@@ -278,13 +283,18 @@ def _write_lists(file: Any, model: Sequential, described: Mapping[str, Any], ask
     write_names(group.create_group("top_level_model_weights"), "weight_names", [])
     if asked is not None:
         training = {name: value for name, value in asked.items() if name != "optimizer"}
+        for part in ("metrics", "weighted_metrics"):
+            training[part] = [_metric_of_older(metric) for metric in training[part]]
         optimizer = {name: asked["optimizer"][name] for name in ("class_name", "config")}
         file.attrs["training_config"] = json.dumps(training | {"optimizer_config": optimizer})
-        group, arrays = file.create_group("optimizer_weights"), _optimizer_state(model)
-        names = [str(number) for number in range(len(arrays))]
-        write_names(group, "weight_names", names)
-        for name, array in zip(names, arrays, strict=True):
-            group[name] = array
+
+
+def _metric_of_older(metric: Any) -> Any:
+    """Return a metric as Keras 3.15 reads it in the older form: most names, its own too, it does not find there."""
+    if not isinstance(metric, str) or metric.lower() in ("accuracy", "acc"):
+        return metric
+    found = metrics.get(metric)
+    return _object("keras.metrics", found.describe())
 
 
 def _older(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -298,7 +308,7 @@ def _older(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rows(model: Sequential) -> int | None:
     """Return the size of the batches that a model is for; None: any."""
-    return model.input.input_shape[0] if model.input is not None else None
+    return model.declared.input_shape[0] if model.declared is not None else None
 
 
 def _optimizer_state(model: Sequential) -> list[np.ndarray]:
