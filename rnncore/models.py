@@ -355,6 +355,7 @@ def _of_chain(inputs: Chain, outputs: Chain, name: str | None = None) -> Sequent
     return model
 
 
+_of_chain.__qualname__ = "Model"  # in what Python says of its arguments
 Model.__signature__ = inspect.signature(_of_chain)  # type: ignore[attr-defined]
 
 
