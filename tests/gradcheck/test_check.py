@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_an_entry_outside_of_the_sample_is_found_by_the_dot_product():
 
     seen = set(range(6000))
     right = gradcheck.check(lambda x: x * x, sly, x)
-    assert right.ok and right.rows[0].checked == 1500
+    assert right.ok and right.rows[0].checked == 1000
     seen = set(np.flatnonzero(np.isfinite(right.errors["x"])).tolist())
     report = gradcheck.check(lambda x: x * x, sly, x)
     assert report.verdict == "wrong" and "dot product" in report.findings[0].words
@@ -203,7 +204,8 @@ def test_the_line_and_its_mend(right, wrong, name, kind, mend):
 def test_a_line_in_the_report():
     report = of_cell(LSTM, lstm_module, "df = dc * c_prev", "df = dc * c")()
     assert (report.where.step, report.where.gates, report.kind) == (3, ("f",), "step")
-    assert "line 9: df = dc * c" in str(report) and "write df = dc * c_prev" in str(report)
+    said = " ".join(str(report).split())
+    assert "line 9: df = dc * c" in said and "write df = dc * c_prev" in said
 
 
 def test_right_cells_have_no_faulty_line():
@@ -283,6 +285,7 @@ def test_a_bar_where_somebody_looks(capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_a_large_layer_within_its_time():
+    begin = time.process_time()  # of this process: others may be at work
     report = gradcheck.check_layer(LSTM(64), RNG.standard_normal((4, 20, 32)))
     assert report.ok and sum(row.size for row in report.rows) == 27392
-    assert report.seconds < 20
+    assert time.process_time() - begin < 20
