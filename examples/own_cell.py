@@ -1,7 +1,7 @@
 """A cell of one's own: the minimal gated unit, which rnncore has not got, in thirty lines.
 
     python -m examples.own_cell            about half a minute, most of it compiling
-    python -m examples.own_cell --quick    one epoch
+    python -m examples.own_cell --quick    10 steps to remember over instead of 30
 
 Shows what a cell is: a `step`, its `step_backward`, and the names of their arguments, which say where each value comes
 from (the table is in rnncore/cells/cell.py). The rest comes by itself: the time loop in NumPy and compiled, masks,
@@ -67,8 +67,10 @@ MGUCell = MGU.cell_class  # one step by itself
 def main(arguments: list[str] | None = None) -> int:
     """Run the example; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m examples.own_cell", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one epoch")
+    parser.add_argument("--quick", action="store_true", help="10 steps, 3 epochs")
     options = parser.parse_args(arguments)
+    steps, rows, epochs = (10, 2048, 3) if options.quick else (30, 4096, 8)
+    config.set_seed(0)
 
     rng = np.random.default_rng(0)
     x, mask = rng.standard_normal((3, 5, 2)), np.array([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [1, 1, 0, 1, 0]])
@@ -78,14 +80,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{backend}:\n{gradcheck.check_layer(layer, x, mask, training=True)}\n")
     config.set_backend("numba")
 
-    x, y = task(1024 if options.quick else 4096, 30, rng)
+    x, y = task(rows, steps, rng)
     for label, layer in {"MGU": MGU(32), "GRU": GRU(32)}.items():
         model = Sequential([layer, Dense(1, activation="sigmoid")])
         model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
-        history = model.fit(x, y, epochs=1 if options.quick else 8, validation_split=0.25, verbose=0).history
-        print(
-            f"{label}: {layer.count_params():,} parameters, accuracy {history['val_accuracy'][-1]:.3f} after 30 steps"
-        )
+        history = model.fit(x, y, epochs=epochs, validation_split=0.25, verbose=0).history
+        params, accuracy = layer.count_params(), history["val_accuracy"][-1]
+        print(f"{label}: {params:,} parameters, accuracy {accuracy:.3f} after {steps} steps")
     return 0
 
 

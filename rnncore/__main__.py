@@ -1,48 +1,45 @@
-"""``python -m rnncore COMMAND``: what can be done without writing a program.
-
-A command is a module with ``arguments(parser)``, which says what it takes, and ``run(options)``, which does it and
-returns the exit code. Its docstring's first line is its help.
-"""
+"""``python -m rnncore COMMAND …``: what can be done from a terminal, one module of `rnncore.commands` each."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import os
 import sys
-from importlib import import_module
+import warnings
 
-COMMANDS = {  # name: where it is
-    "check": "rnncore.gradcheck.command",
+COMMANDS = {
+    "check": "hold a backward to its forward, entry by entry: where it goes wrong, and how",
+    "info": "what a model file holds, who wrote it, and what it would need to run here",
+    "convert": "read a model file and write it in another form",
+    "look": "run a model file on a text or an array, and show its gates step by step",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; return its exit code: 2 where it was asked for something that cannot be."""
-    parser = argparse.ArgumentParser(prog="python -m rnncore", description="Recurrent networks from scratch.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    modules = {name: import_module(place) for name, place in COMMANDS.items()}
-    for name, module in modules.items():
-        about = (module.__doc__ or "").splitlines()[0]
-        own = commands.add_parser(
-            name, help=about, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        module.arguments(own)
+    """Run a command and return its exit status: 0; 1 where the answer is no; 2, with one sentence, for an error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rnncore", description="Recurrent networks: gradients checked, model files looked into."
+    )
+    parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = (sys.argv[1:] if arguments is None else arguments)[:1]
+    for name, about in COMMANDS.items():
+        own = parsers.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+        if chosen == [name]:  # the others are not imported
+            importlib.import_module(f"rnncore.commands.{name}").add_arguments(own)
     options = parser.parse_args(arguments)
+    command = importlib.import_module(f"rnncore.commands.{options.command}")
     try:
-        return modules[options.command].run(options)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        if isinstance(error, (ValueError, TypeError)) and not _of_ours(error):
-            raise  # from within a user's function: where it stands matters
-        print(f"{options.command}: {error}", file=sys.stderr)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+            return command.run(options) or 0
+    except BrokenPipeError:  # `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError, ImportError, TypeError) as error:
+        print(f"python -m rnncore {options.command}: {error}", file=sys.stderr)
         return 2
 
 
-def _of_ours(error: BaseException) -> bool:
-    """Return whether the package itself raised an error, to say something."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    return place is not None and place.tb_frame.f_globals.get("__name__", "").startswith(__package__ or "rnncore")
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from . import saving
-from .configured import look_up
+from .configured import look_up, takes
 from .layers.checks import finite, flag, fraction, positive, whole
 from .training.callback import Callback, History  # noqa: F401, Keras has History here, too
 from .training.description import described_training, plain
@@ -53,12 +54,21 @@ class _Monitor(Callback):
             "say mode='min' or mode='max', whichever is better"
         )
 
-    def value(self, logs: dict[str, float] | None) -> float:
-        """Return the value, or raise ValueError."""
+    def value(self, logs: dict[str, float] | None) -> float | None:
+        """Return the value; None, with a warning, where the logs have none, as after an epoch without validation.
+
+        Raises
+        ------
+        ValueError
+            It is none to compare; or the logs have none, and neither the model nor `mode` tells of such a value.
+        """
         logs = logs or {}
         if self.monitor not in logs:
-            kind = type(self).__name__
-            raise ValueError(f"{kind}: monitor is {self.monitor!r}; the logs have {', '.join(logs)}")
+            absent = f"{type(self).__name__}: monitor is {self.monitor!r}; the logs have {', '.join(logs)}"
+            if self.sign is None:
+                raise ValueError(absent)
+            warnings.warn(f"{absent}: nothing is compared now", stacklevel=4)
+            return None
         value = logs[self.monitor]
         if np.size(value) != 1:
             raise ValueError(
@@ -132,7 +142,7 @@ class EarlyStopping(_Monitor):
 
     def on_epoch_end(self, epoch, logs=None):
         value = self.value(logs)
-        if epoch < self.start_from_epoch:
+        if value is None or epoch < self.start_from_epoch:
             return
         self.wait += 1
         if self.better(value, self.best):
@@ -167,7 +177,8 @@ class ModelCheckpoint(_Monitor):
     verbose : {0, 1}
         Whether to say what is saved.
     save_best_only : bool
-        Whether only a better value is a reason to save.
+        Whether only a better value is a reason to save. Until there is a first value every epoch is saved; after that
+        none without a value, where Keras puts such an epoch in the place of the best one.
     save_weights_only : bool
         Whether to call ``model.save_weights`` rather than ``model.save``.
     save_freq : "epoch" or int
@@ -220,7 +231,7 @@ class ModelCheckpoint(_Monitor):
     def _save(self, epoch, batch, logs):
         if self.save_best_only:
             value = self.value(logs)
-            if not self.better(value, self.best):
+            if self.best is not None and (value is None or not self.better(value, self.best)):
                 return
             self.best = value
         numbers = {"epoch": epoch + 1} | ({} if batch is None else {"batch": batch + 1})
@@ -282,11 +293,18 @@ class BackupAndRestore(Callback):
 
     comes_last = True
 
-    def __init__(self, backup_dir: str | os.PathLike, save_freq: str | int = "epoch", delete_checkpoint: bool = True):
+    def __init__(
+        self,
+        backup_dir: str | os.PathLike,
+        save_freq: str | int = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ):
         if not os.fspath(backup_dir):
             raise ValueError("BackupAndRestore: backup_dir is empty; expected the name of a folder")
         self.path = Path(backup_dir, "training.npz")
         self.save_freq = frequency(save_freq, "BackupAndRestore: save_freq")
+        flag(double_checkpoint, "BackupAndRestore: double_checkpoint")
         self.delete_checkpoint = flag(delete_checkpoint, "BackupAndRestore: delete_checkpoint")
         self._found: tuple[dict[str, Any], Callable[[], None]] | None = None  # a backup, until it is taken
 
@@ -385,6 +403,8 @@ class ReduceLROnPlateau(_Monitor):
         optimizer = self.model.optimizer
         logs["learning_rate"] = rate = float(optimizer.learning_rate)
         value = self.value(logs)
+        if value is None:
+            return
         self.cooldown_counter = max(0, self.cooldown_counter - 1)
         if self.better(value, self.best):
             self.best, self.wait = value, 0
@@ -405,18 +425,19 @@ class LearningRateScheduler(Callback):
     Parameters
     ----------
     schedule : callable
-        Takes the epoch, from 0, and the learning rate so far, and returns that of the epoch.
+        Takes the epoch, from 0, and the learning rate so far, or the epoch alone, and returns that of the epoch.
     verbose : {0, 1}
         Whether to say it.
     """
 
-    def __init__(self, schedule: Callable[[int, float], float], verbose: int = 0):
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0):
         if not callable(schedule):
             raise TypeError(f"LearningRateScheduler: schedule is {schedule!r}; expected a function of epoch and rate")
         self.schedule, self.verbose = schedule, whole(verbose, "LearningRateScheduler: verbose")
 
     def on_epoch_begin(self, epoch, logs=None):
-        rate = self.schedule(epoch, float(self.model.optimizer.learning_rate))
+        given = epoch, float(self.model.optimizer.learning_rate)
+        rate = self.schedule(*given[: 2 if takes(self.schedule, *given) else 1])
         self.model.optimizer.learning_rate = finite(rate, "LearningRateScheduler: what schedule returned")
         if self.verbose:
             print(f"Epoch {epoch + 1}: the learning rate is {rate:g}")

@@ -7,24 +7,61 @@ of the same name. That one rule gives ``get_config``, ``from_config`` and the lo
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ClassVar
 
+from . import config
+
+right_names: dict[str, str] = {}  # what others call an argument -> what it is here: unsupported.py says it
+_ANY = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 PACKAGE = __name__.partition(".")[0]
 _custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default={})  # noqa: B039, only read
 
 
 class Configured:
-    """Base of everything that can be written down as its class and its constructor's arguments."""
+    """Base of everything that can be written down as its class and its constructor's arguments.
+
+    Attributes
+    ----------
+    unkept : tuple of str
+        A class states here arguments that it uses up, and keeps under no name.
+    short_names : tuple of str
+        And here further names that it goes by.
+    """
+
+    unkept: ClassVar[tuple[str, ...]] = ()
+    short_names: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def parameters(cls) -> dict[str, inspect.Parameter]:
+        """Return the parameters of the constructor, by name, that an object keeps."""
+        parameters = inspect.signature(cls).parameters.values()
+        return {p.name: p for p in parameters if p.kind not in _ANY and p.name not in cls.unkept}
+
+    def argument(self, name: str) -> Any:
+        """Return what the object was made with, as it is kept."""
+        return getattr(self, name)
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = telling_arguments(cls.__init__)  # type: ignore[method-assign]
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values (nested objects as name and config)."""
-        names = (p.name for p in inspect.signature(type(self)).parameters.values() if p.kind != p.VAR_KEYWORD)
-        return {name: described(getattr(self, name)) for name in names}
+        names = self.parameters()
+        missing = [name for name in names if not hasattr(self, name)]
+        if missing:
+            raise TypeError(
+                f"{type(self).__name__} does not keep {', '.join(missing)}, an argument of its constructor, in an "
+                "attribute of that name: do so, or define get_config"
+            )
+        return {name: described(self.argument(name)) for name in names}
 
     def describe(self) -> dict[str, Any]:
         """Return the object in plain values: its class and its config."""
@@ -32,8 +69,7 @@ class Configured:
 
     def clone(self, **changes: Any):
         """Return a new object made from the same arguments, but for `changes`; objects among them are cloned too."""
-        names = inspect.signature(type(self)).parameters
-        own = {name: _cloned(getattr(self, name)) for name in names if name not in changes}
+        own = {name: _cloned(self.argument(name)) for name in self.parameters() if name not in changes}
         return type(self)(**own, **changes)
 
     @classmethod
@@ -41,9 +77,73 @@ class Configured:
         """Build an object, and those that it is made of, from what `get_config` returned."""
         return cls(**revived(config))
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names that stand for an object of the class with nothing but defaults."""
+        return (cls.__name__, snake_case(cls.__name__), *vars(cls).get("short_names", ()))
+
     def __repr__(self) -> str:
-        inside = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({inside})"
+        """The call that makes such an object, without what is left at its default."""
+        shown = []
+        for name, parameter in self.parameters().items():
+            if not hasattr(self, name):  # of a class of your own, that keeps it under another name
+                continue
+            value = self.argument(name)
+            written = described(value)
+            text = repr(written if isinstance(written, str) else value)
+            if parameter.default is parameter.empty and parameter.kind != parameter.KEYWORD_ONLY:
+                shown.append(text)
+            elif not self._is_default(name, value, parameter.default):
+                shown.append(f"{name}={text}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _is_default(self, name: str, value: Any, default: Any) -> bool:
+        """Return whether the value of an argument is the default, which is kept in the form that is computed with."""
+        if value is default:
+            return True
+        if name == "name" and isinstance(value, str):  # that of its class, perhaps numbered
+            own = re.escape(snake_case(type(self).__name__))
+            return value in (default, type(self).__name__) or bool(re.fullmatch(rf"{own}(_\d+)?", value))
+        if isinstance(value, Configured) and isinstance(default, str):
+            return default in value.names() and repr(value) == f"{type(value).__name__}()"
+        if default is None:
+            default = {**_NONE, "dtype": config.floatx()}.get(name)
+        value = described(value)
+        return type(value) in (bool, int, float, str, list, type(None)) and value == described(default)
+
+
+_NONE = {"activation": "linear", "data_format": "channels_last"}  # what None stands for, where it is not kept as such
+
+
+def telling_arguments(constructor: Callable) -> Callable:
+    """Return a constructor that says of an argument which it has not what its right name is."""
+    parameters = inspect.signature(constructor).parameters
+    if any(p.kind == p.VAR_KEYWORD for p in parameters.values()) or hasattr(constructor, "takes_more"):
+        return constructor  # another one is handed them
+
+    @functools.wraps(constructor)
+    def telling(self, *args, **kwargs):
+        if not kwargs.keys() <= parameters.keys():
+            check_arguments(type(self), kwargs, parameters)
+        constructor(self, *args, **kwargs)
+
+    return telling
+
+
+def check_arguments(cls: type, given: Iterable[str], allowed: Iterable[str]) -> None:
+    """Raise TypeError if the constructor of a class has no argument of a given name: it says the right one."""
+    further = () if hasattr(cls, "__signature__") else cls.__mro__  # whose constructors are handed the rest
+    allowed = [*allowed, *(name for base in further for name in _arguments(base))]
+    allowed = list(dict.fromkeys(name for name in allowed if name not in ("self", "args", "kwargs")))
+    for name in given:
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            right = right_names.get(name) or (near and f"did you mean {near[0]}?") or f"it has {', '.join(allowed)}"
+            raise TypeError(f"{cls.__name__} has no argument {name!r}: {right}")
+
+
+def _arguments(cls: type) -> Iterable[str]:
+    return inspect.signature(vars(cls)["__init__"]).parameters if "__init__" in vars(cls) else ()
 
 
 def _cloned(value: Any) -> Any:
@@ -117,9 +217,20 @@ def subclasses(cls: type) -> Iterator[type]:
         yield from subclasses(direct)
 
 
+def takes(function: Callable, *arguments: Any) -> bool:
+    """Return whether a function can be called with these arguments, as far as it says."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # one written in C may not say
+        return True
+    return True
+
+
 def snake_case(name: str) -> str:
-    """``BinaryCrossentropy`` -> ``binary_crossentropy``, ``LSTM`` -> ``lstm``, ``SimpleRNN`` -> ``simple_rnn``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    """``BinaryCrossentropy`` -> ``binary_crossentropy``, ``SimpleRNN`` -> ``simple_rnn``, ``Conv1D`` -> ``conv1d``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def look_up(identifier: Any, table: Mapping[str, Any], kind: str, argument: str | None = None) -> Any:

@@ -16,13 +16,16 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .config import checked_dtype, new_generator
-from .configured import Configured, look_up, resolve, snake_case, subclasses
+from .configured import Configured, look_up, resolve, snake_case, subclasses, takes
+
+Seed = int | np.random.Generator | None
+Axes = Sequence[int] | None
 
 # The standard deviation of N(0, 1) cut off at -2 and 2.
 TRUNCATED_STDDEV = 0.87962566103423978
@@ -67,17 +70,33 @@ class Initializer(Configured):
 
 
 class Constant(Initializer):
-    """Every entry is `value`."""
+    """Every entry is `value`, or those of an array are, which spreads over the shape as NumPy has it.
 
-    def __init__(self, value: float = 0.0):
-        self.value = _number("value", value)
+    Parameters
+    ----------
+    value : float or array_like
+        Finite.
+    """
+
+    def __init__(self, value: float | Any = 0.0):
+        self.value = _number("value", value) if np.ndim(value) == 0 else np.array(value, float)
+        if not np.isfinite(self.value).all():
+            raise ValueError("value is not finite; expected a number, or an array of finite ones")
 
     def values(self, shape, rng):
-        return np.full(shape, self.value)
+        try:
+            return np.array(np.broadcast_to(self.value, shape))
+        except ValueError:
+            raise ValueError(f"value has shape {np.shape(self.value)}; it does not spread over {shape}") from None
+
+    def get_config(self):
+        return {"value": self.value if isinstance(self.value, float) else self.value.tolist()}
 
 
 class Zeros(Initializer):
     """Every entry is 0."""
+
+    short_names = ("zero",)
 
     def values(self, shape, rng):
         return np.zeros(shape)
@@ -86,12 +105,16 @@ class Zeros(Initializer):
 class Ones(Initializer):
     """Every entry is 1."""
 
+    short_names = ("one",)
+
     def values(self, shape, rng):
         return np.ones(shape)
 
 
 class Identity(Initializer):
     """`gain` on the diagonal of a matrix, 0 elsewhere."""
+
+    short_names = ("IdentityInitializer",)
 
     def __init__(self, gain: float = 1.0):
         self.gain = _number("gain", gain)
@@ -112,7 +135,7 @@ class RandomInitializer(Initializer):
         stands. Either wins over the `rng` of the call.
     """
 
-    def __init__(self, seed: int | np.random.Generator | None = None):
+    def __init__(self, seed: Seed = None):
         whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool) and seed >= 0
         if not (whole or seed is None or isinstance(seed, np.random.Generator)):
             raise ValueError(f"seed is {seed!r}; expected a whole number of at least 0, a numpy Generator or None")
@@ -129,7 +152,9 @@ class RandomInitializer(Initializer):
 class RandomNormal(RandomInitializer):
     """N(`mean`, `stddev`²)."""
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | np.random.Generator | None = None):
+    short_names = ("normal",)
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None):
         super().__init__(seed)
         self.mean, self.stddev = _number("mean", mean), _number("stddev", stddev, least=0.0)
 
@@ -150,7 +175,9 @@ class TruncatedNormal(RandomNormal):
 class RandomUniform(RandomInitializer):
     """U(`minval`, `maxval`)."""
 
-    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | np.random.Generator | None = None):
+    short_names = ("uniform",)
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Seed = None):
         super().__init__(seed)
         self.minval, self.maxval = _number("minval", minval), _number("maxval", maxval)
         if self.minval > self.maxval:
@@ -174,6 +201,8 @@ class VarianceScaling(RandomInitializer):
         ``"normal"`` is another name of the first, which is widened so that its variance is as said in spite
         of the cut.
     seed : int or numpy.random.Generator, optional
+    input_axes, output_axes : sequence of int, optional
+        The axes of the shape whose sizes, multiplied, are the numbers of inputs and of outputs; both or none.
     """
 
     fans: ClassVar = {
@@ -192,7 +221,9 @@ class VarianceScaling(RandomInitializer):
         scale: float = 1.0,
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
-        seed: int | np.random.Generator | None = None,
+        seed: Seed = None,
+        input_axes: Axes = None,
+        output_axes: Axes = None,
     ):
         super().__init__(seed)
         self.scale = _number("scale", scale, least=0.0)
@@ -202,52 +233,61 @@ class VarianceScaling(RandomInitializer):
         self.distribution = "truncated_normal" if distribution == "normal" else distribution
         look_up(self.mode, self.fans, "mode")
         look_up(self.distribution, self.distributions, "distribution")
+        self.input_axes, self.output_axes = _axes("input_axes", input_axes), _axes("output_axes", output_axes)
 
     def draw(self, shape, rng):
-        n = max(1.0, self.fans[self.mode](*_fans(shape)))
+        n = max(1.0, self.fans[self.mode](*self._fans(shape)))
         return math.sqrt(self.scale / n) * self.distributions[self.distribution](shape, rng)
+
+    def _fans(self, shape):
+        if self.input_axes is None or self.output_axes is None:
+            return _fans(shape)
+        axes = [*self.input_axes, *self.output_axes]
+        if not all(-len(shape) <= axis < len(shape) for axis in axes):
+            raise ValueError(f"input_axes and output_axes are {axes}; shape {shape} has {len(shape)} axes")
+        return tuple(math.prod(shape[axis] for axis in axes) for axes in (self.input_axes, self.output_axes))
 
 
 class GlorotUniform(VarianceScaling):
     """U(-l, l), l² = 6 / (fan_in + fan_out) [1]_."""
 
-    def __init__(self, seed: int | np.random.Generator | None = None):
-        super().__init__(1.0, "fan_avg", "uniform", seed)
+    def __init__(self, seed: Seed = None, input_axes: Axes = None, output_axes: Axes = None):
+        super().__init__(1.0, "fan_avg", "uniform", seed, input_axes, output_axes)
 
 
 class GlorotNormal(VarianceScaling):
     """Truncated normal of variance 2 / (fan_in + fan_out) [1]_."""
 
-    def __init__(self, seed: int | np.random.Generator | None = None):
-        super().__init__(1.0, "fan_avg", "truncated_normal", seed)
+    def __init__(self, seed: Seed = None, input_axes: Axes = None, output_axes: Axes = None):
+        super().__init__(1.0, "fan_avg", "truncated_normal", seed, input_axes, output_axes)
 
 
 class HeUniform(VarianceScaling):
     """U(-l, l), l² = 6 / fan_in [2]_."""
 
-    def __init__(self, seed: int | np.random.Generator | None = None):
-        super().__init__(2.0, "fan_in", "uniform", seed)
+    def __init__(self, seed: Seed = None, input_axes: Axes = None, output_axes: Axes = None):
+        super().__init__(2.0, "fan_in", "uniform", seed, input_axes, output_axes)
 
 
 class HeNormal(VarianceScaling):
     """Truncated normal of variance 2 / fan_in [2]_."""
 
-    def __init__(self, seed: int | np.random.Generator | None = None):
-        super().__init__(2.0, "fan_in", "truncated_normal", seed)
+    def __init__(self, seed: Seed = None, input_axes: Axes = None, output_axes: Axes = None):
+        super().__init__(2.0, "fan_in", "truncated_normal", seed, input_axes, output_axes)
 
 
 class LecunUniform(VarianceScaling):
     """U(-l, l), l² = 3 / fan_in [3]_."""
 
-    def __init__(self, seed: int | np.random.Generator | None = None):
-        super().__init__(1.0, "fan_in", "uniform", seed)
+    def __init__(self, seed: Seed = None, input_axes: Axes = None, output_axes: Axes = None):
+        super().__init__(1.0, "fan_in", "uniform", seed, input_axes, output_axes)
 
 
 class LecunNormal(VarianceScaling):
     """Truncated normal of variance 1 / fan_in [3]_."""
 
-    def __init__(self, seed: int | np.random.Generator | None = None):
-        super().__init__(1.0, "fan_in", "truncated_normal", seed)
+    def __init__(self, seed: Seed = None, input_axes: Axes = None, output_axes: Axes = None):
+        super().__init__(1.0, "fan_in", "truncated_normal", seed, input_axes, output_axes)
 
 
 class Orthogonal(RandomInitializer):
@@ -257,7 +297,9 @@ class Orthogonal(RandomInitializer):
     block of one gate is not orthogonal by itself. More axes than two are taken as rows, but the last.
     """
 
-    def __init__(self, gain: float = 1.0, seed: int | np.random.Generator | None = None):
+    short_names = ("OrthogonalInitializer",)
+
+    def __init__(self, gain: float = 1.0, seed: Seed = None):
         super().__init__(seed)
         self.gain = _number("gain", gain)
 
@@ -271,14 +313,44 @@ class Orthogonal(RandomInitializer):
         return self.gain * (q if rows >= columns else q.T).reshape(shape)
 
 
-def get(identifier: str | Mapping[str, Any] | type | Initializer) -> Initializer:
-    """Return an initializer from itself, its class, a Keras name or a ``{"class_name", "config"}``.
+class FromFunction(Initializer):
+    """What a function gives for a shape and a dtype.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the shape, the dtype and a `numpy.random.Generator`, or the first of them, and returns an array of that
+        shape.
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+
+    def __call__(self, shape, dtype=None, rng=None):
+        shape, dtype = tuple(shape), checked_dtype(dtype)
+        given = next((given for n in (3, 2, 1) if takes(self.function, *(given := (shape, dtype.name, rng)[:n]))), ())
+        values = np.asarray(self.function(*given))
+        if values.shape != shape:
+            raise ValueError(f"{self.function!r} gave an array of shape {values.shape}; expected {shape}")
+        return values.astype(dtype, copy=False)
+
+
+def get(identifier: str | Mapping[str, Any] | type | Initializer | None) -> Initializer | None:
+    """Return an initializer from itself, its class, a Keras name or a ``{"class_name", "config"}``; None for None.
+
+    A function of shape and dtype (and perhaps a generator) becomes a `FromFunction`, an array a `Constant`.
 
     Raises
     ------
     ValueError, TypeError
         There is none of that name; `identifier` is none of these.
     """
+    if identifier is None:
+        return None
+    if isinstance(identifier, np.ndarray):
+        return Constant(identifier)
+    if callable(identifier) and not isinstance(identifier, (type, Initializer)):
+        return FromFunction(identifier)
     return resolve(identifier, _NAMES, Initializer, "initializer")
 
 
@@ -298,19 +370,21 @@ def _truncated_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.nd
     return drawn
 
 
+def _axes(name: str, value: Axes) -> list[int] | None:
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)) or not all(isinstance(axis, numbers.Integral) for axis in value):
+        raise ValueError(f"{name} is {value!r}; expected a list of whole numbers, or None")
+    return [int(axis) for axis in value]
+
+
 def _number(name: str, value: float, least: float = -math.inf) -> float:
     if not isinstance(value, numbers.Real) or not least <= value < math.inf:
         raise ValueError(f"{name} is {value!r}; expected a number" + (f" of at least {least:g}" if least == 0 else ""))
     return float(value)
 
 
-_CLASSES = [cls for cls in subclasses(Initializer) if cls is not RandomInitializer]
-_NAMES = {
-    **{cls.__name__: cls for cls in _CLASSES},
-    **{snake_case(cls.__name__): cls for cls in _CLASSES},
-    "normal": RandomNormal,
-    "one": Ones,
-    "uniform": RandomUniform,
-    "zero": Zeros,
-}
+_CLASSES: list[Any] = [cls for cls in subclasses(Initializer) if cls not in (RandomInitializer, FromFunction)]
+_NAMES = {name: cls for cls in _CLASSES for name in cls.names()}
+IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 globals().update({snake_case(cls.__name__): cls for cls in _CLASSES})  # as Keras has them, too

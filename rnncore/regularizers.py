@@ -26,11 +26,16 @@ class Regularizer(Configured):
 
     def __call__(self, w: np.ndarray) -> float:
         """Return the penalty on w."""
-        raise NotImplementedError
+        return 0.0
 
     def gradient(self, w: np.ndarray) -> np.ndarray:
         """Return the derivative of the penalty with respect to w, of w's shape and dtype."""
-        raise NotImplementedError
+        if type(self).__call__ is not Regularizer.__call__:
+            raise NotImplementedError(
+                f"{type(self).__name__} says the penalty and not its derivative: define gradient(w), "
+                "which returns it in w's shape"
+            )
+        return np.zeros_like(w)
 
 
 class L1L2(Regularizer):
@@ -159,4 +164,4 @@ def _factor(name: str, value: float) -> float:
 l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
 
 _CLASSES = (L1, L1L2, L2, OrthogonalRegularizer)
-_NAMES = {name: cls for cls in _CLASSES for name in (cls.__name__, snake_case(cls.__name__))} | {"l1l2": L1L2}
+_NAMES = {name: cls for cls in _CLASSES for name in (cls.__name__, snake_case(cls.__name__))} | {"l1_l2": L1L2}

@@ -262,8 +262,8 @@ MUTATIONS = [
     Mutation(
         "dropout scale forgotten",
         "bptt/numpy_loop.py",
-        "(_dropped(dblocks[g] @ kernels[g].T, sequence.drop_x, g) for g in gates)",
-        "(dblocks[g] @ kernels[g].T for g in gates)",
+        "_dropped(dblocks[g] @ kernel.T, sequence.drop_x, g) for",
+        "dblocks[g] @ kernel.T for",
         CELLS,
     ),
     Mutation(

@@ -36,6 +36,7 @@ def norms(w, axis=0):
 
 def test_what_they_promise():
     w = weights()
+    assert constraints.Constraint()(w) is w
     assert (NonNeg()(w) >= 0).all()
     np.testing.assert_allclose(NonNeg()(w), np.where(w > 0, w, 0))
     large, small, _, middle = norms(w)

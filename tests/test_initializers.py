@@ -85,6 +85,15 @@ def test_fixed_values():
     assert get("zeros")((2, 3)).tolist() == [[0, 0, 0], [0, 0, 0]]
     assert get("ones")((2, 1)).tolist() == [[1], [1]]
     assert initializers.Constant(-2.5)((2,)).tolist() == [-2.5, -2.5]
+    rows = initializers.Constant([[1, 2, 3]])
+    assert rows((2, 3), "float32").tolist() == [[1, 2, 3], [1, 2, 3]]
+    assert initializers.Constant.from_config(rows.get_config())((1, 3)).tolist() == [[1, 2, 3]]
+    with pytest.raises(ValueError, match=r"value has shape \(1, 3\); it does not spread over \(3, 2\)"):
+        rows((3, 2))
+    with pytest.raises(ValueError, match="value is not finite"):
+        initializers.Constant([1, np.nan])
+    assert get(None) is None
+    assert get("OrthogonalInitializer").gain == initializers.IdentityInitializer().gain == 1
     assert initializers.Identity(3)((2, 3)).tolist() == [[3, 0, 0], [0, 3, 0]]
 
 
@@ -150,6 +159,8 @@ def test_get():
         "mode": "fan_out",
         "distribution": "truncated_normal",
         "seed": 5,
+        "input_axes": None,
+        "output_axes": None,
     }
 
 

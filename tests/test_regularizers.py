@@ -171,3 +171,16 @@ def test_names_of_keras():
     for name in ("L1", "l1", "L2", "l2", "L1L2", "l1l2", "OrthogonalRegularizer", "orthogonal_regularizer"):
         assert type(get(name)).__name__ == type(module.get(name)).__name__
         assert_same_config(get(name).get_config(), module.get(name).get_config())
+
+
+def test_the_base_penalises_nothing():
+    w = np.ones((2, 3))
+    assert regularizers.Regularizer()(w) == 0
+    assert regularizers.Regularizer().gradient(w).tolist() == [[0, 0, 0], [0, 0, 0]]
+
+    class Own(regularizers.Regularizer):
+        def __call__(self, w):
+            return float(np.sum(w))
+
+    with pytest.raises(NotImplementedError, match=r"Own says the penalty and not its derivative: define gradient\(w\)"):
+        Own().gradient(w)

@@ -13,7 +13,7 @@ import pytest
 from cases import LAYERS, RUN_SEED
 
 import rnncore
-from rnncore import losses, metrics, optimizers, regularizers
+from rnncore import losses, metrics, optimizers, regularizers, saving
 from rnncore.activations import Activation
 from rnncore.configured import Configured, described, revived, subclasses
 from rnncore.layers import (
@@ -235,10 +235,27 @@ class Times(Layer):
         self.factor = factor
 
     def build(self, input_shape):
-        self.add_weight("scale", (input_shape[-1],), rnncore.initializers.Constant(self.factor))
+        self.add_weight((input_shape[-1],), rnncore.initializers.Constant(self.factor), name="scale")
 
     def call(self, x, mask=None, training=False):
         return x * self.scale
+
+
+def test_notes_are_kept_beside_a_model(tmp_path):
+    model, path = Sequential([Input((3,)), Dense(1)]), tmp_path / "model.npz"
+    notes = {"words": "the\nfilm", "settings": {"tokens": 80, "cut": None}, "mean": np.arange(3.0)}
+    saving.save_model(model, path, notes=notes)
+    found = saving.load_notes(path)
+    assert np.array_equal(found.pop("mean"), notes.pop("mean"))
+    assert found == notes
+    assert np.array_equal(load_model(path).get_weights()[0], model.get_weights()[0])
+    model.save(path)
+    assert saving.load_notes(path) == {}
+    with pytest.raises(TypeError, match="notes/word"):
+        saving.save_model(model, path, notes={"word": b"the"})
+    archive.write(path, {**archive.read(path), "notes": ["the"]})
+    with pytest.raises(ValueError, match="its notes are no table"):
+        saving.load_notes(path)
 
 
 def test_custom_objects(tmp_path):
@@ -548,7 +565,7 @@ HOSTILE_ARCHIVES = {
     "one more": (lambda p: [*p.items(), ("../../evil.py", b"")], "nothing tells of its member '../../evil.py'"),
     "one less": (lambda p: [(n, c) for n, c in p.items() if n != FIRST], "is missing"),
     "no text": (lambda p: [(n, c) for n, c in p.items() if n != "model.json"], "it has no model.json"),
-    "Keras's": (lambda p: [("config.json", b"{}")], "it has no model.json (a file of Keras's)"),
+    "Keras's": (lambda p: [("config.json", b"{}")], "it has no model.weights.h5"),
     "a pickle": (lambda p: [*{**p, FIRST: pickle.dumps(Bomb())}.items()], "bytes; its shape"),
     "many members": (lambda p: [(str(n), b"") for n in range(100_000)], "too many members"),
     "an array too long": (lambda p: [*{**p, FIRST: p[FIRST] + b"\0"}.items()], "bytes; its shape"),
@@ -574,7 +591,7 @@ def test_a_hostile_archive(saved, tmp_path, hostile, message):
 @pytest.mark.parametrize("content", [b"", b"PK\5\6" + b"\0" * 18, b"not a zip", npy(np.zeros(3)), pickle.dumps(Bomb())])
 def test_what_is_no_archive(content, tmp_path):
     (tmp_path / "bad").write_bytes(content)
-    check_refused(tmp_path / "bad", "damaged")
+    check_refused(tmp_path / "bad", "a pickle" if content[:1] == b"\x80" else "damaged")
 
 
 def test_members_that_lie_on_one_another(saved, tmp_path):

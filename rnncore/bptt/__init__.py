@@ -1,25 +1,6 @@
 """Backpropagation through time: the engine's heart, on arrays only.
 
 lecture.py is where to begin: the loops of an LSTM and of a SimpleRNN with every product written out. numpy_loop.py is
-the same for any cell, with masks, dropout and truncation. compiled_loop.py is that in machine code, and compiled_run.py
-what stands around it. All agree to rounding: tests/bptt holds them to it.
+the same for any cell, with masks, dropout and truncation; changed.py changes values in its steps. compiled_loop.py is
+that in machine code, and compiled_run.py what stands around it. All agree to rounding: tests/bptt holds them to it.
 """
-
-from __future__ import annotations
-
-import numpy as np
-
-from .. import config
-from ..cells.cell import Cell
-from .run import Run
-
-
-def run_class(cell: Cell, dtype: str | np.dtype) -> type[Run]:
-    """Return what runs a cell in `dtype` now: compiled, or NumPy where asked for or where the cell mixes units."""
-    if cell.elementwise and config.compiles(dtype):
-        from .compiled_run import CompiledRun
-
-        return CompiledRun
-    from .numpy_loop import NumpyRun
-
-    return NumpyRun

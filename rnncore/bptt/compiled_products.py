@@ -13,7 +13,7 @@ from ..compiler.pool import Job, done
 from ..kernels.lookups import grouped
 from . import dropped as of_dropped
 from . import hoisted
-from .inputs import Inputs
+from .run import Inputs
 
 SPLIT = 128  # positions from which on it pays to put the weights of a gate together
 

@@ -19,8 +19,7 @@ import numpy as np
 from ..compiler.pool import begin, done, run, run_apart
 from . import compiled_products as products
 from .compiled_loop import loop
-from .inputs import Inputs
-from .run import Run, concatenated
+from .run import Inputs, Run, concatenated
 
 
 class Part(NamedTuple):
@@ -138,7 +137,7 @@ class CompiledRun(Run):
 
     def _part(self, rows, slots):
         """Return where the run of some rows of the batch begins: with arrays of their own."""
-        _, initial, T, mask, *drops = self.sequence
+        _, initial, T, mask, *drops, _ = self.sequence
         batch, count, inputs, n = initial.shape[1], rows.stop - rows.start, self.sequence.inputs, len(self._parts)
         if count < batch:
             drops = [None if drop is None else np.ascontiguousarray(drop[:, rows]) for drop in drops]

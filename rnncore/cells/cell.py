@@ -141,7 +141,7 @@ class Cell:
             self,
             name="_".join([self.name, *(a.name for a in chosen)]),
             stages=tuple(
-                dataclasses.replace(s, step=_with_names(s.step, swap), step_backward=_with_names(s.step_backward, swap))
+                dataclasses.replace(s, step=with_names(s.step, swap), step_backward=with_names(s.step_backward, swap))
                 for s in self.stages
             ),
             keeps_inputs=any(a.needs_input for a in chosen),
@@ -149,6 +149,6 @@ class Cell:
         )
 
 
-def _with_names(function: Any, values: Mapping[str, object]) -> FunctionType:
+def with_names(function: Any, values: Mapping[str, object]) -> FunctionType:
     """Return `function` with other values behind some of the global names it uses."""
     return FunctionType(function.__code__, {**function.__globals__, **values}, function.__name__)

@@ -39,8 +39,9 @@ def layer_problem(layer: Layer, x: Any, mask: Any, training: bool, initial_state
         return layer(x, mask=mask, training=training, **given)
 
     with ExitStack() as opened:
+        layer.ensure_built(layer.checked_input(x).shape)
         rewind = opened.enter_context(same_start(layer))
-        run(x, initial_state)  # builds it
+        run(x, initial_state)  # refuses what does not fit
         rewind()
         opened.enter_context(in_dtype(layer, "float64"))
         opened.enter_context(_any_features(layer))
@@ -57,7 +58,7 @@ def layer_problem(layer: Layer, x: Any, mask: Any, training: bool, initial_state
             kind = any(isinstance(a, np.ndarray) and a.dtype.kind == "c" for a in arrays)
             _cast(layer, "complex128" if kind else "float64")
             for (_, leaf, name), array in zip(weights, arrays, strict=False):
-                setattr(leaf, name, np.ascontiguousarray(array))
+                _put(leaf, name, np.ascontiguousarray(array))
             after = arrays[len(weights) + 1 :]
             like[0] = run(arrays[len(weights)], shaped(after, initial_state) if states else initial_state)
             return [*flat(like[0]), np.asarray(layer.penalty())]
@@ -106,7 +107,7 @@ def model_problem(model: Any, x: Any, y: Any, sample_weight: Any, training: bool
         def value_and_gradient(arrays):
             rewind()
             for (_, leaf, name), array in zip(weights, arrays, strict=True):
-                setattr(leaf, name, np.ascontiguousarray(array))
+                _put(leaf, name, np.ascontiguousarray(array))
             return model.loss_and_gradient(y, model.forward(x, training=training), sample_weight)
 
         def backward(dys, arrays):
@@ -130,18 +131,25 @@ def checked_model(model: Any) -> Any:
 def in_dtype(layer: Layer, dtype: str) -> Iterator[None]:
     """Let a layer and its parts compute in `dtype` for a while, on copies of their weights."""
     parts = layer.walk()
-    before = [(part, part.dtype, {name: getattr(part, name) for name in part.weight_names}) for part in parts]
+    before = [(part, part.dtype, {name: getattr(part, name) for name in part.own_weights}) for part in parts]
     try:
         for part, _, weights in before:
             for name, weight in weights.items():
-                setattr(part, name, weight.copy())
+                _put(part, name, weight.copy())
         _cast(layer, dtype)
         yield
     finally:
         for part, own, weights in before:
             part.dtype = own
             for name, weight in weights.items():
-                setattr(part, name, weight)
+                _put(part, name, weight)
+
+
+def _put(layer: Layer, name: str, weight: np.ndarray) -> None:
+    """Put an array in the place of a layer's weight, in every attribute that holds it: a user's layer may have two."""
+    before = getattr(layer, name)
+    for each in {name: None, **{each: None for each, value in vars(layer).items() if value is before}}:
+        setattr(layer, each, weight)
 
 
 def _cast(layer: Layer, dtype: str) -> None:
@@ -149,10 +157,10 @@ def _cast(layer: Layer, dtype: str) -> None:
     for part in layer.walk():
         if part.dtype != dtype:
             part.dtype = dtype
-            for name in part.weight_names:
+            for name in part.own_weights:
                 weight = getattr(part, name)
                 real = weight.real if weight.dtype.kind == "c" and dtype != "complex128" else weight
-                setattr(part, name, real.astype(dtype))
+                _put(part, name, real.astype(dtype))
 
 
 @contextmanager
@@ -169,8 +177,9 @@ def _any_features(layer: Layer) -> Iterator[None]:
 
 @contextmanager
 def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
-    """Yield a function that sets random generators, and states kept between batches, back to where they are now."""
+    """Yield a function that sets random generators, what is kept between batches and averages back to what they are."""
     draws = [(generator, generator.bit_generator.state) for generator in layer.generators()]
+    averages = [(part, name, getattr(part, name).copy()) for part, name in _moving(layer)]
     kept = [(part, part.kept_states) for part in layer.walk() if hasattr(part, "kept_states")]
 
     def rewind():
@@ -178,6 +187,8 @@ def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
             generator.bit_generator.state = state
         for part, states in kept:
             part.kept_states = states
+        for part, name, average in averages:
+            _put(part, name, average.astype(part.dtype))
 
     try:
         yield rewind
@@ -187,7 +198,10 @@ def same_start(layer: Layer) -> Iterator[Callable[[], None]]:
 
 def _named(layer: Layer) -> Iterator[tuple[str, Layer, str]]:
     """Yield each trainable weight: what it is called, whose it is, its name there."""
-    leaves = layer.leaves()
-    for leaf in leaves:
-        for name in leaf.weight_names if leaf.trainable else ():
-            yield (name if len(leaves) == 1 else f"{leaf.name}.{name}"), leaf, name
+    alone = len(layer.leaves()) == 1
+    for part, name in layer.trainable_parts():
+        yield (name if alone else f"{part.name}.{name}"), part, name
+
+
+def _moving(layer: Layer) -> list[tuple[Layer, str]]:
+    return [(part, name) for part in layer.walk() for name in part.own_weights if name in part.moving]

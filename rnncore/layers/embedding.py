@@ -32,6 +32,8 @@ class Embedding(Layer):
     embeddings_constraint : str, Constraint or None
     mask_zero : bool
         Whether id 0 is padding. Row 0 is an ordinary row of the table all the same.
+    weights : array_like of shape (V, D), or a list of it, optional
+        The table to begin with, instead of what `embeddings_initializer` draws.
     activity_regularizer : str, Regularizer or None
     dense_gradient : bool
         Whether the gradients of an id's look-ups are added up before an optimizer sees them, as those of a dense table
@@ -52,6 +54,9 @@ class Embedding(Layer):
 
     input_ranks = (1, 64)
     input_kind = "integer"
+    unkept = ("weights",)
+    left_out = ("_ids", "deferred")
+    deferred: Any = None
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class Embedding(Layer):
         embeddings_regularizer: Any = None,
         embeddings_constraint: Any = None,
         mask_zero: bool = False,
+        weights: Any = None,
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
@@ -75,15 +81,20 @@ class Embedding(Layer):
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = flag(mask_zero, f"{self.name}: mask_zero")
         self.dense_gradient = flag(dense_gradient, f"{self.name}: dense_gradient")
-        self.deferred = None
+        if weights is not None:
+            self.build((None,))
+            self.set_weights(weights if isinstance(weights, list) and len(weights) == 1 else [weights])
+
+    def __getstate__(self):
+        _ = self.weights  # without pending updates
+        return super().__getstate__()
 
     @property
-    def padding(self):
+    def padding_value(self):
         return 0 if self.mask_zero else None
 
     def build(self, input_shape=None):
-        shape, kind = (self.input_dim, self.output_dim), self.embeddings_initializer
-        self.add_weight("embeddings", shape, kind, self.embeddings_regularizer, self.embeddings_constraint)
+        self.add_by_options("embeddings", (self.input_dim, self.output_dim))
 
     @property
     @locked
@@ -130,7 +141,7 @@ class Embedding(Layer):
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
-        found = self.output if isinstance(self.output, EmbeddedRows) else None
+        found = self.last_output if isinstance(self.last_output, EmbeddedRows) else None
         if not isinstance(dy, SparseGradient):
             rows = dy.reshape(-1, self.output_dim)
             dy = SparseGradient(np.arange(len(rows)) if found is None else found.every, rows, rows.shape)

@@ -27,9 +27,9 @@ class GRU(rnncore.layers.recurrent.CellRNN):
         activation: str | rnncore.activations.Activation | None = "tanh",
         recurrent_activation: str | rnncore.activations.Activation | None = "sigmoid",
         use_bias: bool = True,
-        kernel_initializer: str | rnncore.initializers.Initializer = "glorot_uniform",
-        recurrent_initializer: str | rnncore.initializers.Initializer = "orthogonal",
-        bias_initializer: str | rnncore.initializers.Initializer = "zeros",
+        kernel_initializer: str | rnncore.initializers.Initializer | None = "glorot_uniform",
+        recurrent_initializer: str | rnncore.initializers.Initializer | None = "orthogonal",
+        bias_initializer: str | rnncore.initializers.Initializer | None = "zeros",
         kernel_regularizer: str | rnncore.regularizers.Regularizer | None = None,
         recurrent_regularizer: str | rnncore.regularizers.Regularizer | None = None,
         bias_regularizer: str | rnncore.regularizers.Regularizer | None = None,
@@ -52,6 +52,7 @@ class GRU(rnncore.layers.recurrent.CellRNN):
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
+        implementation: int = 2,
     ) -> None: ...
 
 class LSTM(rnncore.layers.recurrent.CellRNN):
@@ -63,9 +64,9 @@ class LSTM(rnncore.layers.recurrent.CellRNN):
         activation: str | rnncore.activations.Activation | None = "tanh",
         recurrent_activation: str | rnncore.activations.Activation | None = "sigmoid",
         use_bias: bool = True,
-        kernel_initializer: str | rnncore.initializers.Initializer = "glorot_uniform",
-        recurrent_initializer: str | rnncore.initializers.Initializer = "orthogonal",
-        bias_initializer: str | rnncore.initializers.Initializer = "zeros",
+        kernel_initializer: str | rnncore.initializers.Initializer | None = "glorot_uniform",
+        recurrent_initializer: str | rnncore.initializers.Initializer | None = "orthogonal",
+        bias_initializer: str | rnncore.initializers.Initializer | None = "zeros",
         unit_forget_bias: bool | float = True,
         kernel_regularizer: str | rnncore.regularizers.Regularizer | None = None,
         recurrent_regularizer: str | rnncore.regularizers.Regularizer | None = None,
@@ -88,6 +89,7 @@ class LSTM(rnncore.layers.recurrent.CellRNN):
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
+        implementation: int = 2,
     ) -> None: ...
 
 class CarryRNN(rnncore.layers.recurrent.CellRNN):
@@ -99,9 +101,9 @@ class CarryRNN(rnncore.layers.recurrent.CellRNN):
         activation: str | rnncore.activations.Activation | None = "tanh",
         recurrent_activation: str | rnncore.activations.Activation | None = "sigmoid",
         use_bias: bool = True,
-        kernel_initializer: str | rnncore.initializers.Initializer = "glorot_uniform",
-        recurrent_initializer: str | rnncore.initializers.Initializer = "orthogonal",
-        bias_initializer: str | rnncore.initializers.Initializer = "zeros",
+        kernel_initializer: str | rnncore.initializers.Initializer | None = "glorot_uniform",
+        recurrent_initializer: str | rnncore.initializers.Initializer | None = "orthogonal",
+        bias_initializer: str | rnncore.initializers.Initializer | None = "zeros",
         unit_forget_bias: bool | float = True,
         kernel_regularizer: str | rnncore.regularizers.Regularizer | None = None,
         recurrent_regularizer: str | rnncore.regularizers.Regularizer | None = None,
@@ -124,6 +126,7 @@ class CarryRNN(rnncore.layers.recurrent.CellRNN):
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
+        implementation: int = 2,
     ) -> None: ...
 
 class CarryRNNCell(rnncore.layers.rnn_cells.RecurrentCell):
@@ -135,9 +138,9 @@ class CarryRNNCell(rnncore.layers.rnn_cells.RecurrentCell):
         activation: str | rnncore.activations.Activation | None = "tanh",
         recurrent_activation: str | rnncore.activations.Activation | None = "sigmoid",
         use_bias: bool = True,
-        kernel_initializer: str | rnncore.initializers.Initializer = "glorot_uniform",
-        recurrent_initializer: str | rnncore.initializers.Initializer = "orthogonal",
-        bias_initializer: str | rnncore.initializers.Initializer = "zeros",
+        kernel_initializer: str | rnncore.initializers.Initializer | None = "glorot_uniform",
+        recurrent_initializer: str | rnncore.initializers.Initializer | None = "orthogonal",
+        bias_initializer: str | rnncore.initializers.Initializer | None = "zeros",
         unit_forget_bias: bool | float = True,
         kernel_regularizer: str | rnncore.regularizers.Regularizer | None = None,
         recurrent_regularizer: str | rnncore.regularizers.Regularizer | None = None,
@@ -151,6 +154,7 @@ class CarryRNNCell(rnncore.layers.rnn_cells.RecurrentCell):
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
+        implementation: int = 2,
     ) -> None: ...
 
 class GRUCell(rnncore.layers.rnn_cells.RecurrentCell):
@@ -162,9 +166,9 @@ class GRUCell(rnncore.layers.rnn_cells.RecurrentCell):
         activation: str | rnncore.activations.Activation | None = "tanh",
         recurrent_activation: str | rnncore.activations.Activation | None = "sigmoid",
         use_bias: bool = True,
-        kernel_initializer: str | rnncore.initializers.Initializer = "glorot_uniform",
-        recurrent_initializer: str | rnncore.initializers.Initializer = "orthogonal",
-        bias_initializer: str | rnncore.initializers.Initializer = "zeros",
+        kernel_initializer: str | rnncore.initializers.Initializer | None = "glorot_uniform",
+        recurrent_initializer: str | rnncore.initializers.Initializer | None = "orthogonal",
+        bias_initializer: str | rnncore.initializers.Initializer | None = "zeros",
         kernel_regularizer: str | rnncore.regularizers.Regularizer | None = None,
         recurrent_regularizer: str | rnncore.regularizers.Regularizer | None = None,
         bias_regularizer: str | rnncore.regularizers.Regularizer | None = None,
@@ -178,6 +182,7 @@ class GRUCell(rnncore.layers.rnn_cells.RecurrentCell):
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
+        implementation: int = 2,
     ) -> None: ...
 
 class LSTMCell(rnncore.layers.rnn_cells.RecurrentCell):
@@ -189,9 +194,9 @@ class LSTMCell(rnncore.layers.rnn_cells.RecurrentCell):
         activation: str | rnncore.activations.Activation | None = "tanh",
         recurrent_activation: str | rnncore.activations.Activation | None = "sigmoid",
         use_bias: bool = True,
-        kernel_initializer: str | rnncore.initializers.Initializer = "glorot_uniform",
-        recurrent_initializer: str | rnncore.initializers.Initializer = "orthogonal",
-        bias_initializer: str | rnncore.initializers.Initializer = "zeros",
+        kernel_initializer: str | rnncore.initializers.Initializer | None = "glorot_uniform",
+        recurrent_initializer: str | rnncore.initializers.Initializer | None = "orthogonal",
+        bias_initializer: str | rnncore.initializers.Initializer | None = "zeros",
         unit_forget_bias: bool | float = True,
         kernel_regularizer: str | rnncore.regularizers.Regularizer | None = None,
         recurrent_regularizer: str | rnncore.regularizers.Regularizer | None = None,
@@ -205,6 +210,7 @@ class LSTMCell(rnncore.layers.rnn_cells.RecurrentCell):
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
+        implementation: int = 2,
     ) -> None: ...
 
 class SimpleRNN(rnncore.layers.recurrent.CellRNN):
@@ -215,9 +221,9 @@ class SimpleRNN(rnncore.layers.recurrent.CellRNN):
         units: int,
         activation: str | rnncore.activations.Activation | None = "tanh",
         use_bias: bool = True,
-        kernel_initializer: str | rnncore.initializers.Initializer = "glorot_uniform",
-        recurrent_initializer: str | rnncore.initializers.Initializer = "orthogonal",
-        bias_initializer: str | rnncore.initializers.Initializer = "zeros",
+        kernel_initializer: str | rnncore.initializers.Initializer | None = "glorot_uniform",
+        recurrent_initializer: str | rnncore.initializers.Initializer | None = "orthogonal",
+        bias_initializer: str | rnncore.initializers.Initializer | None = "zeros",
         kernel_regularizer: str | rnncore.regularizers.Regularizer | None = None,
         recurrent_regularizer: str | rnncore.regularizers.Regularizer | None = None,
         bias_regularizer: str | rnncore.regularizers.Regularizer | None = None,
@@ -239,6 +245,7 @@ class SimpleRNN(rnncore.layers.recurrent.CellRNN):
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
+        implementation: int = 2,
     ) -> None: ...
 
 class SimpleRNNCell(rnncore.layers.rnn_cells.RecurrentCell):
@@ -249,9 +256,9 @@ class SimpleRNNCell(rnncore.layers.rnn_cells.RecurrentCell):
         units: int,
         activation: str | rnncore.activations.Activation | None = "tanh",
         use_bias: bool = True,
-        kernel_initializer: str | rnncore.initializers.Initializer = "glorot_uniform",
-        recurrent_initializer: str | rnncore.initializers.Initializer = "orthogonal",
-        bias_initializer: str | rnncore.initializers.Initializer = "zeros",
+        kernel_initializer: str | rnncore.initializers.Initializer | None = "glorot_uniform",
+        recurrent_initializer: str | rnncore.initializers.Initializer | None = "orthogonal",
+        bias_initializer: str | rnncore.initializers.Initializer | None = "zeros",
         kernel_regularizer: str | rnncore.regularizers.Regularizer | None = None,
         recurrent_regularizer: str | rnncore.regularizers.Regularizer | None = None,
         bias_regularizer: str | rnncore.regularizers.Regularizer | None = None,
@@ -264,4 +271,5 @@ class SimpleRNNCell(rnncore.layers.rnn_cells.RecurrentCell):
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
+        implementation: int = 2,
     ) -> None: ...

@@ -19,13 +19,14 @@ class Masking(Layer):
     """
 
     input_ranks = (3, 64)
+    left_out = ("_kept",)
 
     def __init__(self, mask_value: float = 0.0, name: str | None = None, dtype: str | None = None):
         super().__init__(name, dtype)
         self.mask_value = finite(mask_value, f"{self.name}: mask_value")
 
     @property
-    def padding(self):
+    def padding_value(self):
         return self.mask_value
 
     def compute_mask(self, x, mask=None):

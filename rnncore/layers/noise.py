@@ -87,6 +87,8 @@ class GaussianDropout(_Noise):
     Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014), sec. 10.
     """
 
+    left_out = ("_factor",)
+
     def __init__(self, rate: float, seed: int | None = None, name: str | None = None, dtype: str | None = None):
         super().__init__(seed, name, dtype)
         self.rate = fraction(rate, f"{self.name}: rate")

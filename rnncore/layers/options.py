@@ -10,6 +10,7 @@ import numpy as np
 from .. import activations, constraints, initializers, regularizers
 from ..activations import Activation
 from ..cells import Cell
+from ..configured import check_arguments
 from ..constraints import Constraint
 from ..initializers import Initializer
 from ..regularizers import Regularizer
@@ -36,6 +37,12 @@ def _positive_or_none(value, label):
     return None if value is None else positive(value, label)
 
 
+def _implementation(value, label):
+    if value not in (0, 1, 2):
+        raise ValueError(f"{label} is {value!r}; expected 1 or 2, which are the same here (or 0, of older Keras)")
+    return value
+
+
 def _as_given(value, label):
     return value
 
@@ -45,7 +52,7 @@ def _flag_or_number(value, label):
 
 
 _ACTIVATION = str | Activation | None, _named(activations.get), "cell"
-_INITIALIZER = str | Initializer, _named(initializers.get), "cell"
+_INITIALIZER = str | Initializer | None, _named(initializers.get), "cell"
 _REGULARIZER = str | Regularizer | None, _named(regularizers.get), "cell"
 _CONSTRAINT = str | Constraint | None, _named(constraints.get), "cell"
 
@@ -80,6 +87,7 @@ OPTIONS = {  # in Keras's order
     "name": Option(None, str | None, None, "both"),
     "dtype": Option(None, str | None, None, "both"),
     "trainable": Option(True, bool, None, "both"),
+    "implementation": Option(2, int, _implementation, "cell"),
 }
 
 
@@ -108,11 +116,13 @@ def signature_of(cls: type, cell: Cell, *owners: str) -> inspect.Signature:
 
 
 def bound(cls: type, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the constructor's arguments by name, defaults filled in, or raise TypeError that lists them."""
+    """Return the constructor's arguments by name, defaults filled in, or raise TypeError that says what is wrong."""
+    signature = inspect.signature(cls)
+    check_arguments(cls, kwargs, signature.parameters)
     try:
-        given = inspect.signature(cls).bind(*args, **kwargs)
+        given = signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise TypeError(f"{cls.__name__}: {error}; its arguments are {inspect.signature(cls)}") from None
+        raise TypeError(f"{cls.__name__}: {error}; its arguments are {', '.join(signature.parameters)}") from None
     given.apply_defaults()
     return given.arguments
 

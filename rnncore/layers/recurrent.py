@@ -15,14 +15,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..bptt.inputs import Inputs, Sequence
+from ..bptt.run import Inputs, Sequence
 from ..cells import Cell
 from ..configured import revived
 from ..lock import locked
 from ..sparse import EmbeddedRows, SparseGradient
 from .base import Layer, keeps
 from .options import OPTIONS, bound, options_of, signature_of, with_options
-from .rnn_cells import RecurrentCell, StackedRNNCells
+from .rnn_cells import RecurrentCell, StackedRNNCells, dtype_of
 
 
 class RNN(Layer):
@@ -68,16 +68,28 @@ class RNN(Layer):
     -----
     A masked step copies the states and repeats the output. Steps masked before the first valid one output 0, as
     Keras does on TensorFlow, although the states carry the initial ones.
+
+    Examples
+    --------
+    >>> layer = LSTM(4, return_sequences=True, return_state=True)
+    >>> y, h, c = layer(np.ones((2, 5, 3)))  # two sequences of five steps, three numbers each
+    >>> y.shape, c.shape
+    ((2, 5, 4), (2, 4))
+    >>> dx = layer.backward([np.ones_like(y), None, None])
+    >>> sorted(layer.time_series())
+    ['c', 'dc', 'dh', 'dz_f', 'dz_i', 'dz_k', 'dz_o', 'f', 'h', 'i', 'k', 'o']
     """
 
     input_ranks = (3, 3)
     takes_embedded_rows = True
+    left_out = ("_embedded", "_index", "_order", "_shown")
     return_sequences: bool
     return_state: bool
     go_backwards: bool
     stateful: bool
     zero_output_for_mask: bool
     bptt_steps: int | None
+    _order: np.ndarray | None = None  # of the rows in the loop, from the last call
 
     def __init__(
         self,
@@ -102,13 +114,14 @@ class RNN(Layer):
     def _set_up(self, options: dict[str, Any]) -> None:
         """Take the options of the layer; what is left of them makes the cell."""
         own = {name: options.pop(name) for name in options_of("layer")}
+        asked = own["dtype"]
         super().__init__(*(own.pop(name) for name in ("name", "dtype", "trainable", "activity_regularizer")))
         for name, value in own.items():
             setattr(self, name, OPTIONS[name].checked(value, f"{self.name}: {name}"))
         self.cell = self.make_cell(options)
+        self.dtype = dtype_of(self.cell, asked)
         self.cells: list[RecurrentCell] = self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
         self.kept_states: list[np.ndarray] | None = None  # (S, B, H) a cell
-        self._order: np.ndarray | None = None  # of the rows in the loop, from the last call
 
     def make_cell(self, options: dict[str, Any]) -> RecurrentCell | StackedRNNCells:
         """Return the cell, from the constructor's arguments that are not the layer's own."""
@@ -119,7 +132,6 @@ class RNN(Layer):
             raise TypeError(
                 f"{self.name}: cell is {cell!r}; expected a RecurrentCell, StackedRNNCells or a list of cells"
             )
-        self.dtype = cell.dtype
         return cell
 
     def children(self):
@@ -270,13 +282,14 @@ class RNN(Layer):
         return kept
 
     def _checked_initial(self, given, rows, label):
+        labels = [f"{self.name}: {label}"]
         if len(self.cells) == 1:
             given = [given]
         elif not isinstance(given, (list, tuple)) or len(given) != len(self.cells):
             raise ValueError(f"{self.name}: {label} must be a list of {len(self.cells)}, a list of states a cell")
-        return [
-            cell.checked_states(own, rows, f"{self.name}: {label}") for cell, own in zip(self.cells, given, strict=True)
-        ]
+        else:
+            labels = [f"{labels[0]}[{n}]" for n in range(len(given))]
+        return [cell.checked_states(own, rows, name) for cell, own, name in zip(self.cells, given, labels, strict=True)]
 
     def _by_cell(self, states: list[Any]) -> list[Any]:
         """Return a list of states a cell as a user sees it: of a single cell without the outer list."""
@@ -309,15 +322,21 @@ class RNN(Layer):
             There was no call, or the last one was another thread's, or `evaluate`'s or `predict`'s, which keep no
             steps.
         """
-        self.check_caller("time_series")
-        rows = _inverse(self._order)
         return {
-            (name if len(self.cells) == 1 else f"{cell.name}.{name}"): (
-                _ordered(array[:: -1 if self.go_backwards else 1], rows, 1).swapaxes(0, 1).copy()
-            )
+            name: self.by_row(array)
             for cell in self.cells
-            for name, array in cell.last_run.series().items()
+            for name, array in self.by_cell(cell, cell.last_run.series()).items()
         }
+
+    def by_row(self, array: np.ndarray) -> np.ndarray:
+        """Return what the last call's loop has by step, (T, B, ...), by row and in the order of x: (B, T, ...)."""
+        self.check_caller("time_series")
+        array = _ordered(array[:: -1 if self.go_backwards else 1], _inverse(self._order), 1)
+        return array.swapaxes(0, 1).copy()
+
+    def by_cell(self, cell: RecurrentCell, series: dict[str, Any]) -> dict[str, Any]:
+        """Return what a cell has by name by the layer's names: with several cells each follows its cell's."""
+        return series if len(self.cells) == 1 else {f"{cell.name}.{name}": own for name, own in series.items()}
 
     @locked
     def valid_steps(self) -> np.ndarray:
@@ -397,4 +416,6 @@ def layer_of(equations: Cell, module: str | None = None) -> type[CellRNN]:
     where = {"__doc__": equations.about, "__module__": module or equations.stages[0].step.__module__}
     cell: Any = type(f"{equations.name}Cell", (RecurrentCell,), {"equations": equations, **where})
     layer: Any = type(equations.name, (CellRNN,), {"cell_class": cell, **where})
+    if module is None:  # only the layer has a name there
+        cell.__qualname__ = f"{equations.name}.cell_class"
     return layer

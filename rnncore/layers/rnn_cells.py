@@ -13,10 +13,9 @@ import numpy as np
 
 from .. import config
 from ..activations import Activation
-from ..bptt import run_class
-from ..bptt.inputs import Inputs, Sequence
+from ..bptt.numpy_loop import NumpyRun
 from ..bptt.plan import Plan
-from ..bptt.run import Run
+from ..bptt.run import Inputs, Run, Sequence
 from ..cells import Cell
 from ..configured import revived
 from ..lock import locked
@@ -48,12 +47,14 @@ class RecurrentCell(Layer):
         Of the initial weights and of dropout.
     name, dtype, trainable
         See `Layer`.
+    implementation : {1, 2}
+        Accepted; there is one.
 
     Attributes
     ----------
     kernel : ndarray of shape (D, G*H)
     recurrent_kernel : ndarray of shape (H, G*H)
-    bias : ndarray of shape (G*H,), or (2, G*H) with a row for the recurrent part (GRU with reset_after)
+    bias : ndarray of shape (G*H,), or (2, G*H) with a row for the recurrent part (GRU with reset_after), or None
     state_size : list of int
     state_gradients : list of ndarray of shape (B, H)
         dL/d(states given), from the last `backward`.
@@ -64,12 +65,14 @@ class RecurrentCell(Layer):
     equations: ClassVar[Cell]
     __signature__: ClassVar[inspect.Signature]
     input_ranks = (2, 2)
+    left_out = ("_cell", "_plan", "_run", "_workspace", "draws", "changing")
+    changing: Any = None  # (sequence, order of the rows) -> Changes: set by the study
     units: int
     activation: Activation
     use_bias: bool
     kernel: np.ndarray
     recurrent_kernel: np.ndarray
-    bias: np.ndarray
+    bias: Any
     dropout: float
     recurrent_dropout: float
     seed: int | None
@@ -85,6 +88,10 @@ class RecurrentCell(Layer):
         for name, value in options.items():
             setattr(self, name, OPTIONS[name].checked(value, f"{self.name}: {name}"))
         self.generator = config.new_generator(self.seed)
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Make what follows from the options, and is no part of a pickle: functions, and memory for runs."""
         cell = self.equations
         for name, other in cell.otherwise.items():
             cell = cell if getattr(self, name) else other
@@ -93,6 +100,15 @@ class RecurrentCell(Layer):
         self._workspace: dict[str, np.ndarray] = {}
         self._run: Run | None = None
 
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._set_up()
+
+    @property
+    def plan(self) -> Plan:
+        """The cell's equations, with its activations, and where each name in them lives in a run's arrays."""
+        return self._plan
+
     @property
     def state_size(self) -> list[int]:
         """The size of each state."""
@@ -100,24 +116,29 @@ class RecurrentCell(Layer):
 
     def build(self, input_shape):
         H, columns, spec = self.units, len(self._cell.gates) * self.units, self._cell
-        role = {"regularizer": self.recurrent_regularizer, "constraint": self.recurrent_constraint}
-        self.add_weight(
-            "kernel",
-            (input_shape[-1], columns),
-            self.kernel_initializer,
-            self.kernel_regularizer,
-            self.kernel_constraint,
-        )
-        self.add_weight("recurrent_kernel", (H, columns), self.recurrent_initializer, **role)
+        self.add_by_options("kernel", (input_shape[-1], columns))
+        self.add_by_options("recurrent_kernel", (H, columns), "recurrent")
         for name in spec.extra:
-            self.add_weight(name, (H, H), self.recurrent_initializer, **role)
+            self.add_by_options(name, (H, H), "recurrent")
         if self.use_bias:
             shape = (2, columns) if spec.split_bias else (columns,)
-            self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
+            self.add_by_options("bias", shape)
             start = getattr(self, "unit_forget_bias", False)
             if start is not False:
                 forget = spec.gates.index("f") * H
                 self.bias[..., forget : forget + H] = start  # True is 1
+        else:
+            self.bias = None
+
+    def columns_by_gate(self) -> dict[str, dict[str, slice]]:
+        """Return for each gate by the weights' names which of their columns belong to it."""
+        H, spec = self.units, self._cell
+        shared = ["kernel", "recurrent_kernel", *(["bias"] if self.use_bias else [])]
+        return {
+            gate: dict.fromkeys(shared, slice(n * H, (n + 1) * H))
+            | {name: slice(None) for name, product in spec.extra.items() if product.gate == gate}
+            for n, gate in enumerate(spec.gates)
+        }
 
     @property
     @locked
@@ -152,7 +173,7 @@ class RecurrentCell(Layer):
         return y, states
 
     def call(self, x, mask=None, training=False, states=None):
-        initial = self.checked_states(states, len(x), "states")
+        initial = self.checked_states(states, len(x), f"{self.name}: states")
         after, _ = self.run(Sequence(Inputs(np.ascontiguousarray(x)), initial, 1), training)
         return [after[0].copy(), *after]
 
@@ -188,13 +209,11 @@ class RecurrentCell(Layer):
             return np.zeros((len(names), rows, self.units), self.dtype)
         given = list(given) if isinstance(given, (list, tuple)) else [given]
         if len(given) != len(names):
-            raise ValueError(f"{self.name}: {label} has {len(given)} arrays; expected {len(names)}: {', '.join(names)}")
+            count = "1 array" if len(given) == 1 else f"{len(given)} arrays"
+            raise ValueError(f"{label} has {count}; expected {len(names)}: {', '.join(names)}")
         shape = (rows, self.units)
         return np.stack(
-            [
-                checked_array(state, f"{self.name}: {label}[{n}]", "float", self.dtype, shape)
-                for n, state in enumerate(given)
-            ]
+            [checked_array(state, f"{label}[{n}]", "float", self.dtype, shape) for n, state in enumerate(given)]
         )
 
     # --- a sequence --------------------------------------------------------------------------------------------
@@ -228,9 +247,22 @@ class RecurrentCell(Layer):
         # of the equations only: a weight that a subclass adds has a gradient that the subclass makes
         names = ["kernel", "recurrent_kernel", *self._cell.extra, *(["bias"] if self.use_bias else [])]
         weights = {name: getattr(self, name) for name in names}
-        run = run_class(self._cell, self.dtype)(self._plan, weights, sequence, kept, training, self._workspace)
+        if self.changing is not None:
+            sequence = sequence._replace(changes=self.changing(sequence, order))
+        run = self._run_class()(self._plan, weights, sequence, kept, training, self._workspace)
         self._run = run if kept == "all" else None
         return run.last_states, run.outputs() if outputs else None
+
+    def _run_class(self) -> type[Run]:
+        """Return what runs the cell now: compiled, or NumPy.
+
+        NumPy where asked for, where the cell mixes units, and where values in its steps are changed.
+        """
+        if self.changing is not None or not (self._cell.elementwise and config.compiles(self.dtype)):
+            return NumpyRun
+        from ..bptt.compiled_run import CompiledRun  # which imports numba
+
+        return CompiledRun
 
     @property
     def last_run(self) -> Run:
@@ -261,24 +293,39 @@ class RecurrentCell(Layer):
         return drop_x, drop_h
 
 
+def dtype_of(cell: Layer, dtype: str | None) -> str:
+    """Return the dtype of what is made of a cell: the cell's own, or raise ValueError if another one is asked for."""
+    if dtype is not None and config.checked_dtype(dtype).name != cell.dtype:
+        raise ValueError(f"dtype is {dtype!r}; the cell {cell.name} computes in {cell.dtype}: expected the same")
+    return cell.dtype
+
+
 class StackedRNNCells(Layer):
     """Cells on top of one another, as one cell: each one's output is the next one's input.
 
     Parameters
     ----------
     cells : sequence of RecurrentCell
-    name : str, optional
+        All of one dtype.
+    name, dtype, trainable
+        See `Layer`; `dtype` is that of the cells.
     """
 
     input_ranks = (2, 2)
 
-    def __init__(self, cells: SequenceOf[RecurrentCell], name: str | None = None):
+    def __init__(
+        self,
+        cells: SequenceOf[RecurrentCell],
+        name: str | None = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+    ):
         cells = revived(list(cells))
         if not cells or not all(isinstance(cell, RecurrentCell) for cell in cells):
             raise TypeError(f"cells is {cells!r}; expected a list of RecurrentCell")
         if len({cell.dtype for cell in cells}) > 1:
             raise ValueError(f"cells have dtypes {[cell.dtype for cell in cells]}; expected the same")
-        super().__init__(name, cells[0].dtype)
+        super().__init__(name, dtype_of(cells[0], dtype), trainable)
         self.cells = list(cells)
 
     def children(self):
@@ -310,7 +357,7 @@ class StackedRNNCells(Layer):
         for cell, own in zip(self.cells, states or [None] * len(self.cells), strict=True):
             x, own = cell(x, own, training)
             after.append(own)
-        self.output = x
+        self.last_output = x
         return x, after
 
     @locked

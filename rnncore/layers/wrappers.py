@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..configured import look_up
+from ..unsupported import without_effect
 from .base import Layer
+from .checks import flag
 from .recurrent import RNN
 
 # merge mode: (y from y of the two directions, dy of the two from dy and what they gave)
@@ -33,40 +35,56 @@ class Bidirectional(Layer):
         LSTM, GRU, … or RNN: made anew twice from its configuration, as ``forward_layer`` and ``backward_layer``.
     merge_mode : {"concat", "sum", "mul", "ave", None}
         How the two outputs become one; None: a list of both.
+    weights : None
+        There for Keras's signature: `set_weights` sets them.
     backward_layer : RNN, optional
         What goes backwards, if it is not to be the same.
     name, dtype, trainable
         See `Layer`; `dtype` is handed on to both.
+    zero_output_for_mask : bool, optional
+        Whether both output 0 at masked steps. Default: as in Keras 3, with ``return_sequences``; False, to repeat the
+        output before, is what Keras 1 and 2 did.
 
     Notes
     -----
-    As in Keras, with ``return_sequences`` both output 0 at masked steps, and the backward outputs are reversed in
-    time, so that both directions' outputs of a step come together. The initial states of a call, and the states that
-    it returns, are those of the forward layer and then those of the backward one.
+    As in Keras, the backward outputs are reversed in time, so that both directions' outputs of a step come together.
+    The initial states of a call, and the states that it returns, are those of the forward layer and then those of the
+    backward one.
 
     References
     ----------
     Schuster & Paliwal, "Bidirectional recurrent neural networks", IEEE Trans. Signal Processing 45 (1997).
+
+    Examples
+    --------
+    >>> Bidirectional(GRU(4))(np.ones((2, 5, 3))).shape
+    (2, 8)
     """
 
     input_ranks = (3, 3)
     takes_embedded_rows = True
+    unkept = ("weights",)
+    left_out = ("_pair",)
 
     def __init__(
         self,
         layer: RNN,
         merge_mode: str | None = "concat",
+        weights: None = None,
         backward_layer: RNN | None = None,
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
+        zero_output_for_mask: bool | None = None,
     ):
         for argument, given in (("layer", layer), ("backward_layer", backward_layer or layer)):
             if not isinstance(given, RNN):
                 raise TypeError(f"Bidirectional: {argument} is {given!r}; expected a recurrent layer")
+        without_effect(type(self), {"weights": weights})
         super().__init__(name, dtype or layer.dtype, trainable)
         self.layer, self.merge_mode = layer, merge_mode
-        self._merge, self._merge_backward = look_up(merge_mode or "none", _MERGES, "merge_mode")
+        look_up(merge_mode or "none", _MERGES, "merge_mode")
+        self._mirrored = backward_layer is None
         made = {"dtype": self.dtype, "trainable": trainable and layer.trainable}
         self.forward_layer = layer.clone(name=f"forward_{layer.name}", **made)
         if backward_layer is None:
@@ -75,8 +93,13 @@ class Bidirectional(Layer):
         else:
             self.backward_layer = backward_layer
         self._check_pair()
+        self.zero_output_for_mask = zero_output_for_mask
         for child in self.children():
-            child.zero_output_for_mask = child.return_sequences
+            zero = child.return_sequences if zero_output_for_mask is None else zero_output_for_mask
+            child.zero_output_for_mask = flag(zero, f"{self.name}: zero_output_for_mask")
+
+    def _is_default(self, name, value, default):
+        return (name == "backward_layer" and self._mirrored) or super()._is_default(name, value, default)
 
     def _check_pair(self) -> None:
         one, other = self.children()
@@ -124,7 +147,7 @@ class Bidirectional(Layer):
             after = [state for _, *states in outputs for state in states]
             outputs = [y for y, *_ in outputs]
         self._pair = outputs[0], self._reversed(outputs[1])
-        y = self._merge(*self._pair)
+        y = _MERGES[self.merge_mode or "none"][0](*self._pair)
         return [*(y if isinstance(y, list) else [y]), *after] if after or isinstance(y, list) else y
 
     def call_backward(self, dy):
@@ -133,7 +156,7 @@ class Bidirectional(Layer):
             outputs = 1 if self.merge_mode else 2
             dy, dafter = dy[:outputs], dy[outputs:]
             dy = dy if self.merge_mode is None else dy[0]
-        one, other = (None, None) if dy is None else self._merge_backward(dy, *self._pair)
+        one, other = (None, None) if dy is None else _MERGES[self.merge_mode or "none"][1](dy, *self._pair)
         pair = [one, None if other is None else self._reversed(other)]
         if self.forward_layer.return_state:
             half = self.forward_layer.count_states()  # an LSTM has more states than a GRU
@@ -185,22 +208,38 @@ class TimeDistributed(Layer):
     Parameters
     ----------
     layer : Layer
-    name, trainable
-        See `Layer`.
+        With one output: no states beside it.
+    name, trainable, dtype
+        See `Layer`; `dtype` is that of `layer` where it is not given.
 
     Notes
     -----
-    The steps of all rows go through the layer as one large batch, (B*T, ...). A mask passes by; one of more than
-    two axes reaches the layer without its first two joined.
+    The steps of all rows go through the layer as one large batch, (B*T, ...): floats, or what else it takes, as ids of
+    shape (B, T, S) for an `Embedding`.
+
+    A mask (B, T) passes by. Of one (B, T, S) the layer gets that of each step, (B*T, S). The output's mask is the one
+    that the layer makes; where it makes none, those steps count of which a part did.
     """
 
     input_ranks = (3, 64)
+    mask_axes = 64
+    left_out = ("_steps",)
 
-    def __init__(self, layer: Layer, name: str | None = None, trainable: bool = True):
+    def __init__(self, layer: Layer, name: str | None = None, trainable: bool = True, dtype: str | None = None):
         if not isinstance(layer, Layer):
             raise TypeError(f"TimeDistributed: layer is {layer!r}; expected a layer")
-        super().__init__(name, layer.dtype, trainable)
+        super().__init__(name, dtype or layer.dtype, trainable)
         self.layer = layer
+
+    @property
+    def input_kind(self) -> str:  # type: ignore[override]
+        """That of the layer."""
+        return self.layer.input_kind
+
+    @property
+    def padding_value(self) -> float | None:  # type: ignore[override]
+        """That of the layer."""
+        return self.layer.padding_value
 
     def children(self):
         return [self.layer]
@@ -211,18 +250,46 @@ class TimeDistributed(Layer):
     def check_shape(self, shape):
         super().check_shape(shape)
         self.layer.check_shape((None, *shape[2:]))
+        self.compute_output_shape(shape)
+
+    def checked_input(self, x):
+        x = super().checked_input(x)
+        self.layer.checked_input(_joined(x))
+        return x
 
     def call(self, x, mask=None, training=False):
-        inner = None if mask is None or mask.ndim < 3 else mask.reshape(-1, *mask.shape[2:])
         self._steps = x.shape[:2]
-        return self._by_steps(self.layer.forward(x.reshape(-1, *x.shape[2:]), inner, training))
+        y = self.layer.forward(_joined(x), _inner(mask), training)
+        return _apart(y, self._steps).astype(self.dtype, copy=False)
 
     def call_backward(self, dy):
-        return self._by_steps(self.layer.pull_back(dy.reshape(-1, *dy.shape[2:])))
+        dx = self.layer.pull_back(_joined(dy).astype(self.layer.dtype, copy=False))
+        return None if dx is None else _apart(dx, self._steps)
 
-    def _by_steps(self, y):
-        return np.asarray(y).reshape(*self._steps, *y.shape[1:])
+    def compute_mask(self, x, mask=None):
+        made = self.layer.compute_mask(_joined(x), _inner(mask))
+        if made is not None:
+            return _apart(made, x.shape[:2])
+        return mask if mask is None or mask.ndim < 3 else mask.reshape(*mask.shape[:2], -1).any(axis=2)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]):
         batch, steps, *rest = input_shape
-        return (batch, steps, *self.layer.compute_output_shape((batch, *rest))[1:])
+        inner = self.layer.compute_output_shape((batch, *rest))
+        if isinstance(inner, list):
+            raise ValueError(f"{self.name}: {self.layer.name} returns a list, as with its states; expected one output")
+        return (batch, steps, *inner[1:])
+
+
+def _joined(array: Any) -> np.ndarray:
+    """Return an array with its first two axes, rows and steps, as one."""
+    return np.asarray(array).reshape(-1, *array.shape[2:])
+
+
+def _apart(array: Any, steps: tuple[int, int]) -> np.ndarray:
+    """Return an array with its first axis as two: rows and steps."""
+    return np.asarray(array).reshape(*steps, *array.shape[1:])
+
+
+def _inner(mask: np.ndarray | None) -> np.ndarray | None:
+    """Return the mask within each step, if there is one."""
+    return None if mask is None or mask.ndim < 3 else _joined(mask)

@@ -89,7 +89,7 @@ def get(identifier: str | Mapping[str, Any] | type | Loss) -> Loss:
 def _by_position(cls: type[Loss]) -> Callable[..., np.ndarray]:
     """Return Keras's function for a loss: its values of shape (B, ...), not reduced; its arguments are the class's."""
     first = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("y_true", "y_pred")]
-    own = [p for p in inspect.signature(cls).parameters.values() if p.name not in ("reduction", "name")]
+    own = [p for p in inspect.signature(cls).parameters.values() if p.name not in ("reduction", "name", "dtype")]
     signature = inspect.Signature([*first, *own])
 
     def function(*arguments: Any, **options: Any) -> np.ndarray:

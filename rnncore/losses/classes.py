@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..config import checked_dtype
 from ..configured import Configured, look_up, snake_case
 from . import formulas as f
 from .shapes import FLOATS, aligned, as_floats, fitted, fitted_classes, merged_weights
@@ -31,6 +32,8 @@ class Loss(Configured):
         See the head of this package; the first two are the same.
     name : str, optional
         The class's name in snake case when not given.
+    dtype : {"float32", "float64"}, optional
+        What predictions are computed with in; default: the dtype that they come in.
 
     Attributes
     ----------
@@ -49,13 +52,17 @@ class Loss(Configured):
     ignore_class: int | None = None
 
     def __init_subclass__(cls, predictions: Any = None, logits: Any = None):
+        super().__init_subclass__()
         given = {False: predictions, True: logits}
         cls.formulas = {**cls.formulas, **{of: pair for of, pair in given.items() if pair is not None}}
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None):
+    def __init__(
+        self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: str | None = None
+    ):
         look_up("none" if reduction is None else reduction, REDUCTIONS, "reduction")
         self.reduction = reduction
         self.name = name or snake_case(type(self).__name__)
+        self.dtype = None if dtype is None else checked_dtype(dtype).name
 
     def __call__(
         self,
@@ -102,15 +109,16 @@ class Loss(Configured):
 
         Parameters and errors are those of a call. Without a reduction the gradient is that of the sum.
         """
-        value, derivative, y, y_pred, weights, divisor = self._evaluated(y_true, y_pred, sample_weight, mask, logits)
-        gradient = derivative(y, y_pred)
+        evaluated = self._evaluated(y_true, y_pred, sample_weight, mask, logits)
+        value, derivative, y, predicted, weights, divisor = evaluated
+        gradient = derivative(y, predicted)
         if weights is not None:
             gradient *= weights[..., None]
         if divisor:
             gradient /= divisor
         else:  # weights of sum 0: a loss of 0 whatever is predicted
             gradient[...] = 0
-        return value, gradient
+        return value, gradient if self.dtype is None else gradient.astype(as_floats(y_pred).dtype, copy=False)
 
     def _evaluated(self, y_true, y_pred, sample_weight, mask, logits):
         """Return the loss, then what its gradient needs: derivative, y, predictions, weights, what divides."""
@@ -119,6 +127,7 @@ class Loss(Configured):
             raise ValueError(f"logits is {logits!r}; {type(self).__name__} has no form from logits")
         if type(y_pred) is not np.ndarray or y_pred.dtype not in FLOATS or not y_pred.ndim:
             y_pred = as_floats(y_pred)
+        y_pred = y_pred if self.dtype is None else y_pred.astype(self.dtype, copy=False)
         y, shape, weights = self.targets(y_true, y_pred), y_pred.shape[:-1], None
         if self.label_smoothing:
             y = y * (1 - self.label_smoothing) + self.label_smoothing * self.even(y_pred.shape[-1])
@@ -176,14 +185,18 @@ class Huber(Loss):
     ----------
     delta : float
         Above 0.
-    reduction, name
+    reduction, name, dtype
         See `Loss`.
     """
 
     def __init__(
-        self, delta: float = 1.0, reduction: str | None = "sum_over_batch_size", name: str | None = "huber_loss"
+        self,
+        delta: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "huber_loss",
+        dtype: str | None = None,
     ):
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
         if not delta > 0:
             raise ValueError(f"delta is {delta!r}; expected a number above 0")
         self.delta = delta = float(delta)
@@ -201,12 +214,18 @@ class CosineSimilarity(Loss, predictions=(f.negative_cosine, f.negative_cosine_g
     ----------
     axis : int
         -1; there for Keras's signature.
-    reduction, name
+    reduction, name, dtype
         See `Loss`.
     """
 
-    def __init__(self, axis: int = -1, reduction: str | None = "sum_over_batch_size", name: str | None = None):
-        super().__init__(reduction, name)
+    def __init__(
+        self,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
+        super().__init__(reduction, name, dtype)
         self.axis = _last_axis(axis)
 
 
@@ -247,8 +266,8 @@ def _last_axis(axis: int) -> int:
 class _Crossentropy(Loss):
     """What the crossentropies share: `from_logits`, and the last axis as the only one they work on."""
 
-    def __init__(self, from_logits, axis, reduction, name):
-        super().__init__(reduction, name)
+    def __init__(self, from_logits, axis, reduction, name, dtype):
+        super().__init__(reduction, name, dtype)
         self.from_logits, self.axis = bool(from_logits), _last_axis(axis)
 
 
@@ -262,8 +281,9 @@ class _DenseCrossentropy(_Crossentropy):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: str | None = None,
     ):
-        super().__init__(from_logits, axis, reduction, name)
+        super().__init__(from_logits, axis, reduction, name, dtype)
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing is {label_smoothing!r}; expected a number from 0 to 1")
         self.label_smoothing = float(label_smoothing)
@@ -285,7 +305,7 @@ class BinaryCrossentropy(
         s, from 0 to 1: y becomes ``y * (1 - s) + s / 2``.
     axis : int
         -1; there for Keras's signature.
-    reduction, name
+    reduction, name, dtype
         See `Loss`.
     """
 
@@ -309,7 +329,7 @@ class CategoricalCrossentropy(
         s, from 0 to 1: y becomes ``y * (1 - s) + s / C``.
     axis : int
         -1; there for Keras's signature.
-    reduction, name
+    reduction, name, dtype
         See `Loss`.
     """
 
@@ -341,7 +361,7 @@ class SparseCategoricalCrossentropy(
     ignore_class : int, optional
         Positions of this class (often -1 or 255) have neither loss nor gradient, and are left out of the
         mean just like masked ones.
-    reduction, name
+    reduction, name, dtype
         See `Loss`.
     axis : int
         -1; there for Keras's signature.
@@ -356,8 +376,9 @@ class SparseCategoricalCrossentropy(
         reduction: str | None = "sum_over_batch_size",
         axis: int = -1,
         name: str | None = None,
+        dtype: str | None = None,
     ):
-        super().__init__(from_logits, axis, reduction, name)
+        super().__init__(from_logits, axis, reduction, name, dtype)
         self.ignore_class = ignore_class
 
     def targets(self, y_true, y_pred):

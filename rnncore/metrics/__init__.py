@@ -85,6 +85,7 @@ _CLASSES = tuple(
 _NAMES = losses.named(_CLASSES)
 _FUNCTIONS = (sys.modules[__name__], losses)  # where Keras's functions stand
 __all__ = ["Metric", "MeanMetricWrapper", "get", *(cls.__name__ for cls in _CLASSES)]
+__all__ += [name for name, value in vars().items() if inspect.isfunction(value) and name in {*_NAMES, *losses.__all__}]
 
 
 def get(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import losses
+from ..config import checked_dtype
 from ..configured import Configured, snake_case
 from ..layers.checks import plain
 
@@ -20,6 +21,8 @@ class Metric(Configured):
     ----------
     name : str, optional
         What it is called in logs; the class's name in snake case when not given.
+    dtype : {"float32", "float64"}, optional
+        What predictions are looked at in; default: the dtype that they come in. Totals are float64.
 
     Attributes
     ----------
@@ -33,9 +36,15 @@ class Metric(Configured):
     remembers: tuple[str, ...] = ()
     direction: str | None = None
 
-    def __init__(self, name: str | None = None):
+    def __init__(self, name: str | None = None, dtype: str | None = None):
         self.name = name or snake_case(type(self).__name__)
+        self.dtype = None if dtype is None else checked_dtype(dtype).name
         self.reset_state()
+
+    def predictions(self, y_pred: Any) -> np.ndarray:
+        """Return predictions as an array of floats, in the metric's dtype if it has one."""
+        y_pred = losses.as_floats(y_pred)
+        return y_pred if self.dtype is None else y_pred.astype(self.dtype, copy=False)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         """Take in a batch; arguments as in `rnncore.losses.Loss`."""
@@ -136,7 +145,7 @@ class MeanOf(Averaged):
     """The mean of a value that y_true and y_pred give: a subclass says which."""
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
-        values = self.values(y_true, losses.as_floats(y_pred))
+        values = self.values(y_true, self.predictions(y_pred))
         self.take(plain(values, "values", float), sample_weight, mask)
 
     def values(self, y_true: Any, y_pred: np.ndarray) -> np.ndarray:
@@ -154,14 +163,16 @@ class MeanMetricWrapper(MeanOf):
         ``direction`` of it is the metric's (see `Metric`); a loss has "min".
     name : str, optional
         The function's when not given.
+    dtype : str, optional
+        See `Metric`.
     **options
         Given to the function, too.
     """
 
-    def __init__(self, fn: Callable[..., Any], name: str | None = None, **options: Any):
+    def __init__(self, fn: Callable[..., Any], name: str | None = None, dtype: str | None = None, **options: Any):
         if not callable(fn):
             raise TypeError(f"fn is {fn!r}; expected a function of y_true and y_pred")
-        super().__init__(name or getattr(fn, "__name__", None))
+        super().__init__(name or getattr(fn, "__name__", None), dtype)
         self.fn, self._options = fn, options
         is_loss = isinstance(fn, losses.Loss) or any(fn is known for known in vars(losses).values())
         self.direction = getattr(fn, "direction", "min" if is_loss else None)

@@ -37,7 +37,7 @@ class _Counts(Metric):
         return len(self.limits)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
-        y_pred = losses.as_floats(y_pred)
+        y_pred = self.predictions(y_pred)
         if y_pred.ndim == 1:
             y_pred = y_pred[:, None]
         y_true = losses.fitted(y_true, y_pred)
@@ -87,14 +87,20 @@ class _Count(_Counts):
     ----------
     thresholds : float or sequence of float, optional
         From 0 to 1; a prediction counts as positive above it. Several give as many values. Default 0.5.
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     """
 
     place: int  # in `counts`
 
-    def __init__(self, thresholds: float | Sequence[float] | None = None, name: str | None = None):
+    def __init__(
+        self,
+        thresholds: float | Sequence[float] | None = None,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
         self.limits = _limits(thresholds, 0.5)
-        super().__init__(name)
+        super().__init__(name, dtype)
         self.thresholds = thresholds
 
     def result(self):
@@ -126,9 +132,10 @@ class _Share(_Counts):
         top_k: int | None = None,
         class_id: int | None = None,
         name: str | None = None,
+        dtype: str | None = None,
     ):
         self.limits = _limits(thresholds, 0.5 if top_k is None else -math.inf)
-        super().__init__(name)
+        super().__init__(name, dtype)
         self.thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
 
     def counted(self, y_true, y_pred, weights):
@@ -162,7 +169,8 @@ class Precision(_Share):
         Only the `top_k` largest entries of each position can count as positive.
     class_id : int, optional
         Look at this entry of the last axis only.
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     """
 
     others = 1
@@ -186,7 +194,8 @@ class FBetaScore(_Counts):
         Above 0: how many times as much recall counts as precision.
     threshold : float, optional
         From above 0 to 1. When not given the largest entry counts as positive and no other.
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     """
 
     direction = "max"
@@ -197,10 +206,11 @@ class FBetaScore(_Counts):
         beta: float = 1.0,
         threshold: float | None = None,
         name: str | None = "fbeta_score",
+        dtype: str | None = None,
     ):
         self.limits = (0.5 if threshold is None else threshold,)
-        super().__init__(name)
-        self._averaged = look_up(average or "none", _AVERAGES, "average")
+        super().__init__(name, dtype)
+        look_up(average or "none", _AVERAGES, "average")
         if not beta > 0:
             raise ValueError(f"beta is {beta!r}; expected a number above 0")
         if threshold is not None and not 0 < threshold <= 1:
@@ -216,7 +226,7 @@ class FBetaScore(_Counts):
 
     def result(self):
         right, wrong, _, missed = (counts[0] for counts in self.counts())
-        return self._averaged(self._score, right, wrong, missed)
+        return _AVERAGES[self.average or "none"](self._score, right, wrong, missed)
 
     def _score(self, right, wrong, missed):
         # Keras adds 1e-7 to each divisor.
@@ -231,12 +241,18 @@ class F1Score(FBetaScore):
 
     Parameters
     ----------
-    average, threshold, name
+    average, threshold, name, dtype
         See `FBetaScore`.
     """
 
-    def __init__(self, average: str | None = None, threshold: float | None = None, name: str | None = None):
-        super().__init__(average, 1.0, threshold, name)
+    def __init__(
+        self,
+        average: str | None = None,
+        threshold: float | None = None,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
+        super().__init__(average, 1.0, threshold, name, dtype)
 
 
 def _weighted(score, right, wrong, missed):
@@ -264,7 +280,8 @@ class AUC(_Counts):
     summation_method : {"interpolation", "minoring", "majoring"}
         Heights between two points: their mean (for "PR" the counts go straight from one to the other, not the precision
         [1]_), the lower one or the higher one.
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     thresholds : sequence of float, optional
         Instead of `num_thresholds`, without the outer two.
     multi_label : bool
@@ -291,7 +308,7 @@ class AUC(_Counts):
         curve: str = "ROC",
         summation_method: str = "interpolation",
         name: str | None = None,
-        *,
+        dtype: str | None = None,
         thresholds: Sequence[float] | None = None,
         multi_label: bool = False,
         num_labels: int | None = None,
@@ -302,11 +319,11 @@ class AUC(_Counts):
             raise ValueError(
                 f"num_thresholds is {num_thresholds!r}; expected a whole number of at least 2, at most {THRESHOLDS:,}"
             )
-        self._points = look_up(curve, _CURVES, "curve")
-        self._heights = look_up(summation_method, _HEIGHTS, "summation_method")
+        look_up(curve, _CURVES, "curve")
+        look_up(summation_method, _HEIGHTS, "summation_method")
         self.num_thresholds = num_thresholds
         self.thresholds = None if thresholds is None else sorted(map(float, thresholds))
-        super().__init__(name)
+        super().__init__(name, dtype)
         self.curve, self.summation_method = curve, summation_method
         self.multi_label, self.num_labels = bool(multi_label), num_labels
         self.label_weights = None if label_weights is None else [float(weight) for weight in label_weights]
@@ -335,8 +352,8 @@ class AUC(_Counts):
         if (self.curve, self.summation_method) == ("PR", "interpolation"):
             areas = _interpolated_precision(*counts)
         else:
-            x, y = self._points(*counts)
-            areas = np.sum((x[:-1] - x[1:]) * self._heights(y[:-1], y[1:]), axis=0)
+            x, y = _CURVES[self.curve](*counts)
+            areas = np.sum((x[:-1] - x[1:]) * _HEIGHTS[self.summation_method](y[:-1], y[1:]), axis=0)
         labels = self.label_weights if self.multi_label else None
         return float(np.average(np.broadcast_to(areas, np.shape(labels) or areas.shape), weights=labels))
 

@@ -32,13 +32,14 @@ class BinaryAccuracy(_Share):
 
     Parameters
     ----------
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     threshold : float
         A prediction of just `threshold` counts as 0.
     """
 
-    def __init__(self, name: str | None = None, *, threshold: float = 0.5):
-        super().__init__(name)
+    def __init__(self, name: str | None = None, dtype: str | None = None, threshold: float = 0.5):
+        super().__init__(name, dtype)
         self.threshold = float(threshold)
 
     def values(self, y_true, y_pred):
@@ -66,11 +67,12 @@ class TopKCategoricalAccuracy(_Share):
     ----------
     k : int
         At least 1.
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     """
 
-    def __init__(self, k: int = 5, name: str | None = None):
-        super().__init__(name)
+    def __init__(self, k: int = 5, name: str | None = None, dtype: str | None = None):
+        super().__init__(name, dtype)
         if k < 1:
             raise ValueError(f"k is {k!r}; expected a whole number of at least 1")
         self.k = int(k)
@@ -91,13 +93,14 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     ----------
     k : int
         At least 1.
-    name : str, optional
+    name, dtype : str, optional
+        See `Metric`.
     from_sorted_ids : bool
         y_pred holds classes by number, the likeliest first, and y_true is looked for among the first `k`.
     """
 
-    def __init__(self, k: int = 5, name: str | None = None, *, from_sorted_ids: bool = False):
-        super().__init__(k, name)
+    def __init__(self, k: int = 5, name: str | None = None, dtype: str | None = None, from_sorted_ids: bool = False):
+        super().__init__(k, name, dtype)
         self.from_sorted_ids = bool(from_sorted_ids)
 
     def values(self, y_true, y_pred):
@@ -140,21 +143,70 @@ class _MeanLoss(MeanOf):
 
 
 class _MeanCrossentropy(_MeanLoss):
-    """The mean of a crossentropy, from probabilities, or with ``from_logits=True`` from logits."""
+    """The mean of a crossentropy; a subclass says which options of the loss there are."""
 
-    def __init__(self, name: str | None = None, *, from_logits: bool = False):
-        super().__init__(name)
-        self.from_logits = bool(from_logits)
+    loss: ClassVar[type[losses.Loss]]
+
+    def __init__(self, name: str | None, dtype: str | None, **options: Any):
+        super().__init__(name, dtype)
+        self._loss = self.loss(reduction=None, **options)
+        vars(self).update({option: getattr(self._loss, option) for option in options})
 
     def values(self, y_true, y_pred):
-        return self.function(y_true, y_pred, from_logits=self.from_logits)
+        return self._loss(y_true, y_pred)
+
+
+class _Binary(_MeanCrossentropy):
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: str | None = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+    ):
+        super().__init__(name, dtype, from_logits=from_logits, label_smoothing=label_smoothing)
+
+
+class _Categorical(_MeanCrossentropy):
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: str | None = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+    ):
+        super().__init__(name, dtype, from_logits=from_logits, label_smoothing=label_smoothing, axis=axis)
+
+
+class _Sparse(_MeanCrossentropy):
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: str | None = None,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
+    ):
+        super().__init__(name, dtype, from_logits=from_logits, ignore_class=ignore_class, axis=axis)
+
+    def update_state(self, y_true, y_pred, sample_weight=None, mask=None):
+        if self.ignore_class is not None:  # left out, as the loss leaves it out
+            y_pred = losses.as_floats(y_pred)
+            counted = losses.fitted_classes(y_true, y_pred) != self.ignore_class
+            mask = counted if mask is None else counted & losses.aligned("mask", mask, counted.shape, bool)
+        super().update_state(y_true, y_pred, sample_weight, mask)
 
 
 def _of(loss: type[losses.Loss], base: type[_MeanLoss] = _MeanLoss) -> type[Any]:
     """Return the metric of a loss's name: the mean of its function."""
-    function = getattr(losses, snake_case(loss.__name__))
     doc = f"The mean over positions and batches of the loss `{loss.__name__}`: {str(loss.__doc__).splitlines()[0]}"
-    return type(loss.__name__, (base,), {"__doc__": doc, "__module__": __name__, "function": staticmethod(function)})
+    if issubclass(base, _MeanCrossentropy):
+        given: dict[str, Any] = {"loss": loss}
+        doc += " Parameters but for `reduction` are the loss's."
+    else:
+        given = {"function": staticmethod(getattr(losses, snake_case(loss.__name__)))}
+    return type(loss.__name__, (base,), {"__doc__": doc, "__module__": __name__, **given})
 
 
 MeanSquaredError = _of(losses.MeanSquaredError)
@@ -166,9 +218,9 @@ Poisson = _of(losses.Poisson)
 Hinge = _of(losses.Hinge)
 SquaredHinge = _of(losses.SquaredHinge)
 CategoricalHinge = _of(losses.CategoricalHinge)
-BinaryCrossentropy = _of(losses.BinaryCrossentropy, _MeanCrossentropy)
-CategoricalCrossentropy = _of(losses.CategoricalCrossentropy, _MeanCrossentropy)
-SparseCategoricalCrossentropy = _of(losses.SparseCategoricalCrossentropy, _MeanCrossentropy)
+BinaryCrossentropy = _of(losses.BinaryCrossentropy, _Binary)
+CategoricalCrossentropy = _of(losses.CategoricalCrossentropy, _Categorical)
+SparseCategoricalCrossentropy = _of(losses.SparseCategoricalCrossentropy, _Sparse)
 
 
 class RootMeanSquaredError(_MeanLoss):
@@ -185,14 +237,26 @@ class LogCoshError(_MeanLoss):
 
     function = staticmethod(losses.log_cosh)
 
-    def __init__(self, name: str | None = "logcosh"):
-        super().__init__(name)
+    def __init__(self, name: str | None = "logcosh", dtype: str | None = None):
+        super().__init__(name, dtype)
 
 
 class CosineSimilarity(_MeanLoss):
-    """The mean cosine of the angle between y_true and y_pred, vectors along the last axis: 1 when they agree."""
+    """The mean cosine of the angle between y_true and y_pred, vectors along the last axis: 1 when they agree.
+
+    Parameters
+    ----------
+    name, dtype : str, optional
+        See `Metric`.
+    axis : int
+        -1; there for Keras's signature.
+    """
 
     direction = "max"
+
+    def __init__(self, name: str | None = None, dtype: str | None = None, axis: int = -1):
+        super().__init__(name, dtype)
+        self.axis = losses.CosineSimilarity(axis).axis
 
     def values(self, y_true, y_pred):
         return -losses.cosine_similarity(y_true, y_pred)
@@ -205,10 +269,13 @@ class Perplexity(_MeanCrossentropy):
     the length of its batch: the mean is over tokens. 1 before there are any.
     """
 
-    function = staticmethod(losses.sparse_categorical_crossentropy)
+    loss = losses.SparseCategoricalCrossentropy
+
+    def __init__(self, name: str | None = None, dtype: str | None = None, from_logits: bool = False):
+        super().__init__(name, dtype, from_logits=from_logits)
 
     def update_state(self, y_true, y_pred, sample_weight=None, mask=None):
-        values = self.values(y_true, losses.as_floats(y_pred))
+        values = self.values(y_true, self.predictions(y_pred))
         weights = losses.merged_weights(sample_weight, mask, values.shape, values.dtype)
         weights = None if weights is None else np.broadcast_to(weights, values.shape).ravel()
         self.take(values.ravel().astype(float), weights, None)

@@ -6,6 +6,7 @@ import inspect
 import math
 import numbers
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar
@@ -14,13 +15,14 @@ import numpy as np
 
 from .. import config
 from ..compiler import pool
-from ..configured import Configured, described, snake_case
+from ..configured import Configured, snake_case
+from ..copies import Copied
 from ..kernels import updates
 from ..layers.checks import check_finite
 from ..sparse import SparseGradient
+from ..unsupported import without_effect
 from . import schedules
-from .deferred import Deferred
-from .steps import Gradient, by_numpy, compiled
+from .steps import Deferred, Gradient, by_numpy, compiled
 
 AT_LEAST_ZERO, ABOVE_ZERO = "of at least 0", "above 0"
 BELOW_ONE, TO_ONE, ABOVE_ZERO_TO_ONE = (
@@ -37,15 +39,15 @@ RANGES: dict[str, Callable[[Any], bool]] = {
 }
 
 
-class Optimizer(Configured):
+class Optimizer(Copied, Configured):
     """Base of the optimizers.
 
     Parameters
     ----------
     learning_rate : float, LearningRateSchedule or callable
-        At least 0; may be set later (``optimizer.learning_rate = 1e-4``). A schedule (see `schedules`) or a plain
-        function takes the number of steps before this one, batches that were only accumulated included. (Keras
-        calls a plain function with nothing; one without parameters is called so here too.)
+        At least 0; may be set later (``optimizer.learning_rate = 1e-4``, or ``.assign(1e-4)`` of it). A schedule (see
+        `schedules`) or a plain function takes the number of steps before this one, batches that were only accumulated
+        included. (Keras calls a plain function with nothing; one without parameters is called so here too.)
     weight_decay : float, optional
         Decoupled [5]_, in every optimizer: before the update w shrinks by ``w * weight_decay * lr``.
     clipnorm : float, optional
@@ -66,6 +68,8 @@ class Optimizer(Configured):
         At least 2: only every so manieth call updates, with the mean of the gradients since the last update. Clips
         apply to that mean, averages are still taken at each call. A `SparseGradient` is added up densely.
     name : str, optional
+    loss_scale_factor : None
+        There for Keras's signature: there is no half precision to scale for.
 
     Raises
     ------
@@ -87,6 +91,7 @@ class Optimizer(Configured):
         "rho": BELOW_ONE,
     }
 
+    unkept = ("loss_scale_factor",)
     clipnorm: float | None
     clipvalue: float | None
     global_clipnorm: float | None
@@ -103,7 +108,9 @@ class Optimizer(Configured):
         ema_overwrite_frequency: int | None = None,
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
+        loss_scale_factor: float | None = None,
     ):
+        without_effect(type(self), {"loss_scale_factor": loss_scale_factor})
         self._calls = 0
         self._learning_rate: float | Callable[[int], float] = 0.0
         self.learning_rate = learning_rate  # the setter takes more than the getter gives
@@ -119,6 +126,8 @@ class Optimizer(Configured):
         self.gradient_accumulation_steps = _count("gradient_accumulation_steps", gradient_accumulation_steps, 2)
         self.name = name or snake_case(type(self).__name__)
         self._own: tuple[str, ...] = ()  # names of the class's own numbers
+        self._undecayed: tuple[list[np.ndarray], str] = [], ""  # arrays, and a pattern of names
+        self._decays: list[bool] = []  # whether weight_decay is for the array of that number
         self._arrays: list[np.ndarray] | None = None
         self._slots: list[dict[str, np.ndarray]] = []
         self._kept: list[dict[str, np.ndarray]] = []  # the base's own: "average", "gradient_accumulator"
@@ -137,8 +146,12 @@ class Optimizer(Configured):
 
     @property
     def arrays(self) -> list[np.ndarray]:
-        """The arrays that there are slots of, in the order of the slots' numbers."""
+        """The arrays that there are slots of, in the order of the slots' numbers. May be set, to copies of them."""
         return list(self._arrays or ())
+
+    @arrays.setter
+    def arrays(self, arrays: Sequence[np.ndarray]) -> None:
+        self._arrays = list(arrays)
 
     @property
     def iterations(self) -> int:
@@ -146,7 +159,7 @@ class Optimizer(Configured):
         return self._calls // (self.gradient_accumulation_steps or 1)
 
     @property
-    def learning_rate(self) -> float:
+    def learning_rate(self) -> schedules.LearningRate:
         """The learning rate of the next step.
 
         Raises
@@ -158,8 +171,8 @@ class Optimizer(Configured):
         """
         if callable(self._learning_rate):
             value = schedules.at(self._learning_rate, self._calls)
-            return number(f"learning_rate at step {self._calls}", value)
-        return self._learning_rate
+            return schedules.LearningRate(number(f"learning_rate at step {self._calls}", value), self)
+        return schedules.LearningRate(self._learning_rate, self)
 
     @learning_rate.setter
     def learning_rate(self, value: float | Callable[[int], float] | Mapping[str, Any]) -> None:
@@ -198,8 +211,29 @@ class Optimizer(Configured):
 
     # --- a step ------------------------------------------------------------------------------------------------
 
-    def build(self, arrays: Iterable[np.ndarray]) -> None:
+    def exclude_from_weight_decay(self, var_list: Sequence[np.ndarray] = (), var_names: Sequence[str] = ()) -> None:
+        """Leave arrays out of the weight decay; a call takes the place of the one before. A file does not keep it.
+
+        Parameters
+        ----------
+        var_list : sequence of ndarray
+            The arrays themselves, as a built layer has them (``layer.bias``).
+        var_names : sequence of str
+            Regular expressions that are searched for in the names of a model's weights: ``["bias"]``.
+
+        Raises
+        ------
+        ValueError
+            There are slots already.
+        """
+        if self.built:
+            raise ValueError(f"{self.name}: exclude_from_weight_decay came after the first step; call it before")
+        self._undecayed = list(var_list or ()), "|".join(var_names or ())
+
+    def build(self, arrays: Iterable[np.ndarray], names: Sequence[str] | None = None) -> None:
         """Make the slots of `arrays`; the first `apply_gradients` does it where this was not called.
+
+        `names` are those of the arrays, for `exclude_from_weight_decay`.
 
         Raises
         ------
@@ -208,6 +242,14 @@ class Optimizer(Configured):
         """
         arrays = list(arrays)
         _check_usable(arrays)
+        left, pattern = self._undecayed
+        if pattern and names is None:
+            raise ValueError(f"{self.name}: var_names is {pattern!r}, but these arrays have no names; give var_list")
+        undecayed = set(map(_memory, left))
+        self._decays = [
+            not (_memory(array) in undecayed or (pattern and re.search(pattern, name)))
+            for array, name in zip(arrays, names or [""] * len(arrays), strict=True)
+        ]
         self._deferred.flush()
         uses = {"average": self.use_ema, "gradient_accumulator": self.gradient_accumulation_steps}
         kept = {name: 0.0 for name, use in uses.items() if use}
@@ -281,21 +323,23 @@ class Optimizer(Configured):
         if type(self).advance is not Optimizer.advance:
             self.advance(t)
         rule = updates.rule(self.update, frozenset(self._slots[0] if self._slots else ()))
-        every, on_numba = bool(self.weight_decay or not self.ignores_zeros), config.backend() == "numba"
-        by_dtype: dict[np.dtype, np.ndarray] = {}
+        on_numba = config.backend() == "numba"
+        by_kind: dict[tuple[np.dtype, float], np.ndarray] = {}
         jobs = []
         for i, (gradient, array, own) in enumerate(zip(gradients, self._arrays or (), self._slots, strict=True)):
             if gradient is None:
                 continue
-            if array.dtype not in by_dtype:
-                given = {**self.numbers(lr, t, array.dtype.type), "decay": (self.weight_decay or 0.0) * lr}
+            decay = (self.weight_decay or 0.0) * self._decays[i]
+            kind, every = (array.dtype, decay), bool(decay or not self.ignores_zeros)
+            if kind not in by_kind:
+                given = {**self.numbers(lr, t, array.dtype.type), "decay": decay * lr}
                 if not given.keys() >= set(rule.numbers):
                     asked, had = set(rule.numbers) - given.keys(), sorted(given)
                     raise ValueError(f"{self.name}: update asks for {asked}; slots are {rule.slots}, numbers {had}")
-                by_dtype[array.dtype] = np.array(list(map(given.__getitem__, rule.numbers)), array.dtype)
-            step = rule, array, list(map(own.__getitem__, rule.slots)), gradient, by_dtype[array.dtype], every
+                by_kind[kind] = np.array(list(map(given.__getitem__, rule.numbers)), array.dtype)
+            step = rule, array, list(map(own.__getitem__, rule.slots)), gradient, by_kind[kind], every
             if on_numba and array.flags.c_contiguous and updates.kernels(rule) is not None:
-                jobs += compiled(*step, self._deferred, i, self._settings())
+                jobs += compiled(*step, self._deferred, i, self._settings(decay))
             else:
                 if self._deferred:
                     self._deferred.flush(i)
@@ -306,9 +350,9 @@ class Optimizer(Configured):
                 if isinstance(gradient, SparseGradient) and (gradient.table is None or self.use_ema):
                     self._deferred.flush(i)
 
-    def _settings(self) -> list[Any]:
+    def _settings(self, decay: float) -> list[Any]:
         """Return whether a weight's change fades, and what a step's numbers are made of beside rate and step."""
-        return [self.fades and not self.weight_decay, self.weight_decay, *(getattr(self, name) for name in self._own)]
+        return [self.fades and not decay, decay, *(getattr(self, name) for name in self._own)]
 
     def _clipped(self, gradients: Sequence[Gradient | None]) -> list[Gradient | None]:
         if (limit := self.clipvalue) is not None:
@@ -361,6 +405,10 @@ class Optimizer(Configured):
             for i in self.places(list(arrays)):
                 self.arrays[i][...] = self._kept[i]["average"]
 
+    def __getstate__(self):
+        self._deferred.flush()
+        return {**super().__getstate__(), "_deferred": Deferred()}
+
     def get_state(self) -> dict[str, np.ndarray]:
         """Return all that a step depends on beside the arguments of the constructor, as copies.
 
@@ -409,10 +457,14 @@ class Optimizer(Configured):
         for key, slot in self._named_slots():
             slot[...] = state[key]
 
-    def get_config(self) -> dict[str, Any]:
-        # The classes hand these on as keywords, out of sight of their own signature.
-        common = {name: getattr(self, name) for name in inspect.signature(Optimizer).parameters}
-        return {**super().get_config(), **common, "learning_rate": described(self._learning_rate)}
+    @classmethod
+    def parameters(cls):
+        # The classes hand the common ones on as keywords, out of sight of their own signature.
+        own, common = super().parameters(), inspect.signature(Optimizer).parameters
+        return own | {name: common[name] for name in common if name not in (*own, *cls.unkept)}
+
+    def argument(self, name):
+        return self._learning_rate if name == "learning_rate" else super().argument(name)
 
     def _named_slots(self) -> Iterator[tuple[str, np.ndarray]]:
         both = zip(self._slots, self._kept, strict=True)

@@ -20,6 +20,28 @@ import numpy as np
 from ..configured import Configured, resolve
 
 
+class LearningRate(float):
+    """The number that an optimizer's ``learning_rate`` is, with what Keras's variable has; a copy is a plain float."""
+
+    _owner: Any
+
+    def __new__(cls, value: float, owner: Any):
+        made = super().__new__(cls, value)
+        made._owner = owner
+        return made
+
+    def assign(self, value: float) -> None:
+        """Give the optimizer another learning rate."""
+        self._owner.learning_rate = value
+
+    def numpy(self) -> np.float64:
+        """Return the number."""
+        return np.float64(self)
+
+    def __reduce__(self):
+        return float, (float(self),)
+
+
 class LearningRateSchedule(Configured):
     """Base of the schedules: one of your own keeps its arguments in attributes of their names and is called."""
 

@@ -1,7 +1,8 @@
 """How a rule is applied to an array and its slots: by NumPy, or compiled.
 
 With a dense gradient every entry is updated; with a sparse one the rows that it has, and the others with a gradient of
-0 if they change then, too (`every`): at once by NumPy, deferred where it is compiled.
+0 if they change then, too (`every`): at once by NumPy, deferred where it is compiled. `Deferred` is where an optimizer
+and the owner of a table agree on what is deferred.
 """
 
 from __future__ import annotations
@@ -16,9 +17,53 @@ from ..compiler import pool
 from ..compiler.pool import Job
 from ..kernels import updates
 from ..sparse import SparseGradient
-from .deferred import Deferred
 
 Gradient = np.ndarray | SparseGradient
+
+
+class Deferred(dict[int, tuple[list[Any], updates.DeferredUpdates]]):
+    """By an array's number: the settings of its deferred updates, and these updates.
+
+    See `kernels.updates.DeferredUpdates`. All pending updates of a row are of the same settings.
+    """
+
+    def rows(
+        self,
+        i: int,
+        owner: Any,
+        settings: Sequence[Any],
+        rule: updates.Rule,
+        array: np.ndarray,
+        slots: Sequence[np.ndarray],
+    ) -> updates.DeferredUpdates:
+        """Return what defers the updates of array `i`, and let the owner of the table know it, if there is one.
+
+        Parameters
+        ----------
+        i : int
+        owner : object with an attribute ``deferred``, or None
+        settings : sequence
+            All that a step's numbers are made of but the learning rate and the step; the first says whether the change
+            of a weight fades (see `DeferredUpdates`).
+        rule, array, slots
+            Of the updates.
+        """
+        settings = [rule, *settings]
+        if i not in self or self[i][0] != settings:
+            self.flush(i)
+            self[i] = settings, updates.DeferredUpdates(rule, array, slots, settings[1])
+        deferred = self[i][1]
+        if owner is not None and owner.deferred is not deferred:
+            if owner.deferred is not None:  # another optimizer's
+                owner.deferred.flush()
+            owner.deferred = deferred
+        return deferred
+
+    def flush(self, *numbers: int) -> None:
+        """Take the pending updates of these arrays; by default of all."""
+        for i in numbers or tuple(self):
+            if i in self:
+                self[i][1].flush()
 
 
 def by_numpy(

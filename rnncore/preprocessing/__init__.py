@@ -1,5 +1,6 @@
-"""Where older Keras scripts look for `pad_sequences`."""
+"""Where older Keras scripts look for `pad_sequences` and `Tokenizer`, and windows over a series."""
 
-from . import sequence
+from ..utils.timeseries import timeseries_dataset_from_array
+from . import sequence, text
 
-__all__ = ["sequence"]
+__all__ = ["sequence", "text", "timeseries_dataset_from_array"]

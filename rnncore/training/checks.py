@@ -13,8 +13,8 @@ from ..layers.base import nothing_kept
 from ..layers.checks import positive
 from .batches import gives_batches
 from .callback import Callback
+from .compiled import RunningMetrics
 from .data import Table
-from .running import RunningMetrics
 
 ROWS = 16  # in which a sample is looked at before training: for a single one other code would be compiled
 AT_ONCE = 4096  # samples whose targets are looked at together: they may be copied

@@ -14,7 +14,7 @@ from ..utils.interrupt import deferred_interrupt
 from ..utils.progress import Progress
 from .batches import Source
 from .callback import Callback, History
-from .running import RunningMetrics
+from .compiled import RunningMetrics
 from .state import FitState
 
 

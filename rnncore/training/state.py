@@ -8,7 +8,7 @@ from typing import Any
 from ..layers.checks import flag, whole
 from .batches import Source
 from .callback import Callback
-from .running import RunningMetrics
+from .compiled import RunningMetrics
 
 
 class FitState:

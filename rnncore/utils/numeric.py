@@ -24,6 +24,12 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     ------
     ValueError
         A class is not a whole number in [0, C).
+
+    Examples
+    --------
+    >>> to_categorical([0, 2])
+    array([[1., 0., 0.],
+           [0., 0., 1.]])
     """
     x = np.asarray(x)
     if x.dtype.kind == "f" and (x == np.floor(x)).all():

@@ -48,6 +48,12 @@ def pad_sequences(
         `maxlen` is no whole number.
     ValueError
         An argument is not one of those above, or a sequence has another shape or type than the first one.
+
+    Examples
+    --------
+    >>> pad_sequences([[7, 8], [1, 2, 3, 4]], maxlen=3)
+    array([[0, 7, 8],
+           [2, 3, 4]], dtype=int32)
     """
     for name, side in (("padding", padding), ("truncating", truncating)):
         if side not in SIDES:

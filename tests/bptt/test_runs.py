@@ -9,9 +9,9 @@ from cases import PATTERNS, SEED, few_at_first, masks
 from rnncore import config
 from rnncore.bptt.compiled_loop import FEW, ROWS, loop
 from rnncore.bptt.compiled_run import CompiledRun
-from rnncore.bptt.inputs import Inputs, Sequence
 from rnncore.bptt.numpy_loop import NumpyRun
 from rnncore.bptt.plan import Plan
+from rnncore.bptt.run import Inputs, Sequence
 from rnncore.cells import CARRY_RNN, GRU, GRU_RESET_BEFORE, LSTM, SIMPLE_RNN, Cell, Stage
 from rnncore.compiler import pool
 

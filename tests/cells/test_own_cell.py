@@ -42,7 +42,7 @@ def test_both_backends_agree_on_the_equations_by_hand():
     for backend in config.BACKENDS:
         config.set_backend(backend)
         np.testing.assert_allclose(layer(x), np.stack(hs, axis=1), rtol=1e-12)
-    assert set(study.trace(layer, x)[layer.name]) == {"f", "k", "h"}
+    assert set(study.trace(layer, x)[layer.name]) == {"x", "z_f", "x_k", "u_k", "f", "k", "h", "h_prev"}
 
 
 @pytest.mark.slow

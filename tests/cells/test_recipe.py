@@ -27,7 +27,7 @@ options = {"dtype": "float64", "dropout": 0.2, "recurrent_dropout": 0.3}
 for layer in (Leaky(4, return_sequences=True, **options), RNN(LeakyCell(4, **options))):
     report = gradcheck.check_layer(layer, x, mask, training=True)
     assert report.worst < 1e-7, str(report)
-assert list(study.trace(layer, x)[layer.name]) == ["f", "k", "h"]
+assert list(study.trace(layer, x)[layer.name]) == ["x", "z_f", "z_k", "f", "k", "h", "h_prev"]
 y, states = LeakyCell(4)(x[:, 0])
 assert y.shape == (3, 4) and len(states) == 1
 assert "recurrent_activation" in Leaky.from_config(Leaky(4).get_config()).get_config()

@@ -204,6 +204,30 @@ def test_decode():
     assert imdb.decode([], WORDS) == ""
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_words": 6}, {"skip_top": 6}, {"start_char": None, "oov_char": None, "num_words": 7}, {"index_from": 10}],
+    ids=repr,
+)
+def test_encode_gives_the_ids_that_load_data_gives(options, tmp_path):
+    """The reviews' words, joined to a text and encoded, are the reviews again."""
+    index = {f"w{rank}": rank for rank in range(1, 60)}
+    path = write_archive(tmp_path / "imdb.npz", index)
+    (plain, _), _ = imdb.load_data(path, num_words=99)
+    (ids, _), _ = imdb.load_data(path, **{"num_words": 99} | options)
+    for whole, cut in zip(plain, ids, strict=True):
+        assert imdb.encode(imdb.decode(whole, index), index, **options) == cut
+
+
+def test_words_stand_beside_the_ids():
+    ids = [0, 0, 1, 4, 6, 2, 3, 99, 7]
+    assert imdb.words(ids, WORDS) == ["[pad]", "[pad]", "[start]", "the", "film", "[?]", "[?]", "[?]", "good"]
+    assert imdb.encode("The FILM: good!<br />Bad?", WORDS) == [1, 4, 6, 7, 2, 8]
+    assert imdb.words(imdb.encode("unheard, and of", WORDS, oov_char=None), WORDS) == ["[start]", "and"]
+    with pytest.raises(TypeError, match="encode: text is a list"):
+        imdb.encode(["the film"], WORDS)
+
+
 @pytest.mark.parametrize("sequence", [[[1, 2]], np.ones((2, 2), int), [1.5], "the"])
 def test_decode_of_no_ids(sequence):
     with pytest.raises(TypeError, match="sequence"):

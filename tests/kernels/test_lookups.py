@@ -5,7 +5,7 @@ import pytest
 from cases import SEED
 
 from rnncore import Sequential, config
-from rnncore.bptt.inputs import Inputs
+from rnncore.bptt.run import Inputs
 from rnncore.compiler import pool
 from rnncore.kernels import lookups
 from rnncore.kernels.lookups import grouped

@@ -392,6 +392,7 @@ def test_get_and_config():
         "axis": -1,
         "reduction": "sum",
         "name": "b",
+        "dtype": None,
     }
 
 
@@ -480,6 +481,29 @@ def test_against_keras(keras, name, options, dtype):
     for shape in ([6, 7, 4], [5, 3]):
         cases = [("plain", "sum_over_batch_size"), ("both", "sum_over_batch_size")]
         assert_as_keras(keras, name, options, shape, dtype, cases)
+
+
+@pytest.mark.parametrize("name", ["MeanSquaredError", "Huber", "CosineSimilarity", "BinaryCrossentropy"])
+def test_the_dtype_that_a_loss_computes_in(name):
+    y, p = batch(name, {}, (6, 4), 3, "float32")
+    loss = getattr(losses, name)(dtype="float64")
+    value, gradient = loss.value_and_gradient(y, p)
+    wide = getattr(losses, name)().value_and_gradient(y.astype(float), p.astype(float))
+    assert (loss.dtype, gradient.dtype, value) == ("float64", np.float32, pytest.approx(wide[0], rel=1e-14))
+    np.testing.assert_allclose(gradient, wide[1], rtol=1e-6)
+    assert getattr(losses, name)(dtype="float32", reduction=None)(y.astype(float), p.astype(float)).dtype == np.float32
+    with pytest.raises(ValueError, match="dtype is 'float16'; allowed: 'float32', 'float64'"):
+        getattr(losses, name)(dtype="float16")
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("name", sorted({name for name, _ in CASES}))
+def test_the_dtype_that_a_loss_computes_in_against_keras(keras, name):
+    y, p = batch(name, {}, (6, 4), 3, "float32")
+    theirs = keras_loss(keras, getattr(keras.losses, name)(dtype="float64"), y, p, None, None)
+    ours = getattr(losses, name)(dtype="float64").value_and_gradient(y, p)
+    assert ours[0] == pytest.approx(float(theirs[0]), rel=1e-7)
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.keras

@@ -354,7 +354,11 @@ def test_get_by_name_and_config():
     assert get("mse").name == "mse" and type(get("mse")) is type(get("MSE")) is MeanSquaredError
     mine = BinaryAccuracy("mine", threshold=0.3)
     assert get(mine) is mine and mine.name == "mine"
-    assert BinaryAccuracy.from_config(mine.get_config()).get_config() == {"name": "mine", "threshold": 0.3}
+    assert BinaryAccuracy.from_config(mine.get_config()).get_config() == {
+        "name": "mine",
+        "dtype": None,
+        "threshold": 0.3,
+    }
 
 
 @pytest.mark.parametrize("name", ["accuracy", "acc", "Accuracy"])
@@ -464,6 +468,27 @@ def test_the_others_against_keras(keras, name, options):
         config = theirs.get_config()
         for key in options:
             assert np.array_equal(np.asarray(config[key]), np.asarray(ours.get_config()[key]))
+
+
+def test_the_dtype_that_a_metric_looks_in():
+    y, p = np.array([[1.0], [0.0]]), np.array([[0.3], [0.4]], "float32")
+    wide, usual = metrics.BinaryAccuracy(dtype="float64", threshold=0.3), metrics.BinaryAccuracy(threshold=0.3)
+    for metric in (wide, usual):
+        metric.update_state(y, p)
+    assert (wide.result(), usual.result()) == (0.5, 0.0)  # 0.3 as a float32 is above 0.3
+    for cls in (metrics.Precision, metrics.AUC, metrics.F1Score, metrics.Sum, metrics.LogCoshError, metrics.Perplexity):
+        assert cls(dtype="float64").get_config()["dtype"] == "float64"
+    assert metrics.MeanMetricWrapper(losses.mean_squared_error, dtype="float64").dtype == "float64"
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize(("name", "options"), MEANS + COUNTS + F1, ids=names(MEANS + COUNTS + F1))
+def test_the_dtype_that_a_metric_looks_in_against_keras(keras, name, options):
+    ours, theirs = made(name, {**options, "dtype": "float64"}), getattr(keras.metrics, name)(**options, dtype="float64")
+    y, p = batch_of(name, options, (8, 3), 1)
+    ours.update_state(y, p)
+    theirs.update_state(y, p)
+    np.testing.assert_allclose(ours.result(), np.asarray(theirs.result()), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.keras

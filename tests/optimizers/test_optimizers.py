@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from optimizer_cases import CASES, IDS, make
 
+import rnncore
 from rnncore import Input, Sequential, config, constraints, layers, optimizers
 from rnncore.callbacks import Callback
 from rnncore.kernels import updates
@@ -407,6 +408,72 @@ def test_a_refused_state_changes_nothing():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+def reader(library, **excluded):
+    """Return the weights of a small model after two steps with weight decay, but for what is excluded."""
+    library.utils.clear_session()
+    model = library.Sequential(
+        [library.layers.Embedding(6, 2), library.layers.LSTM(2, unit_forget_bias=False), library.layers.Dense(1)]
+    )
+    model.build((None, 3))
+    model.set_weights([np.full(weight.shape, 0.5, "float32") for weight in model.get_weights()])
+    optimizer = library.optimizers.Adam(0.01, weight_decay=5.0)
+    given = {name: list(value(model)) for name, value in excluded.items()}
+    optimizer.exclude_from_weight_decay(**given)
+    model.compile(optimizer, "mse")
+    for _ in range(2):
+        model.train_on_batch(np.array([[0, 1, 2], [1, 2, 2]]), np.ones((2, 1)))
+    return model
+
+
+EXCLUDED = {
+    "names": {"var_names": lambda model: ["bias", "^embed"]},
+    "arrays": {"var_list": lambda model: [model.layers[0].embeddings, model.layers[2].bias]},
+    "both": {"var_names": lambda model: ["recurrent"], "var_list": lambda model: [model.layers[2].kernel]},
+}
+
+
+@pytest.mark.parametrize("kind", EXCLUDED)
+def test_exclusions_from_weight_decay(kind):
+    decays = {  # 0.5 shrinks by a tenth in two steps, beside what the gradients do
+        name: abs(weight[-1].ravel()[-1] - 0.5) > 0.04
+        for name, weight in zip(
+            ("embeddings", "kernel", "recurrent_kernel", "bias", "dense kernel", "dense bias"),
+            reader(rnncore, **EXCLUDED[kind]).get_weights(),
+            strict=True,
+        )
+    }
+    left = {name for name, moved in decays.items() if not moved}
+    assert (
+        left
+        == {
+            "names": {"embeddings", "bias", "dense bias"},
+            "arrays": {"embeddings", "dense bias"},
+            "both": {"recurrent_kernel", "dense kernel"},
+        }[kind]
+    )
+
+
+def test_exclusions_are_said_in_time():
+    optimizer = Adam(weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    w = np.ones(3)
+    with pytest.raises(ValueError, match="adam: var_names is 'bias', but these arrays have no names; give var_list"):
+        optimizer.apply_gradients([(w, w)])
+    optimizer.exclude_from_weight_decay([w])
+    optimizer.apply_gradients([(np.zeros(3), w)])
+    assert w.tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match="adam: exclude_from_weight_decay came after the first step"):
+        optimizer.exclude_from_weight_decay([w])
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("kind", EXCLUDED)
+def test_exclusions_from_weight_decay_against_keras(keras, kind):
+    ours, theirs = (reader(library, **EXCLUDED[kind]).get_weights() for library in (rnncore, keras))
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
+
+
 # Keras
 
 

@@ -1,5 +1,6 @@
 """Callbacks: what they do to training, and that they do as Keras's."""
 
+import copy
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -196,6 +197,88 @@ def test_what_another_callback_puts_into_the_logs_needs_a_mode():
         fit([Values([3, 2]), EarlyStopping("value")], epochs=2)
     with pytest.raises(ValueError, match="monitor is 'val_los'; the logs have loss"):
         fit([EarlyStopping("val_los")])
+
+
+def seldom_validated(library, path):
+    """Return the history, and what three callbacks ended with, of a training with a validation every other epoch."""
+    callbacks = [
+        library.callbacks.EarlyStopping("val_loss", patience=2, mode="max"),
+        library.callbacks.ReduceLROnPlateau("val_loss", patience=1, factor=0.5, mode="max"),
+        library.callbacks.ModelCheckpoint(path, "val_loss", mode="max", save_best_only=True, save_weights_only=True),
+    ]
+    model = library.Sequential([library.layers.Input((3,)), library.layers.Dense(2, kernel_initializer="ones")])
+    model.compile("sgd", "mse")
+    x, y = np.linspace(-1, 1, 24).reshape(8, 3), np.ones((8, 2))
+    with pytest.warns(UserWarning, match="val_loss") as told:
+        history = model.fit(x, y, 4, 9, 0, callbacks, validation_data=(x, y), shuffle=False, validation_freq=2)
+    assert sum("val_loss" in str(warning.message) for warning in told) == 3 * len(history.epoch) // 2
+    return history.history, callbacks[0].stopped_epoch, callbacks[2].best, model.get_weights()
+
+
+def test_an_epoch_without_the_monitored_value_goes_by(tmp_path):
+    history, stopped, best, _ = seldom_validated(rnncore, tmp_path / "a.weights.h5")
+    assert (stopped, len(history["loss"]), best) == (5, 6, history["val_loss"][0])
+    assert history["learning_rate"] == [0.01, 0.01, 0.01, 0.01, 0.005, 0.005]
+    model = Sequential([Input((3,)), Dense(2)])
+    model.load_weights(tmp_path / "a.weights.h5")  # of the best epoch, although others came without a value
+    x = np.linspace(-1, 1, 24).reshape(8, 3)
+    assert np.mean((model.predict(x) - 1) ** 2) == pytest.approx(best)
+
+
+@pytest.mark.keras
+def test_an_epoch_without_the_monitored_value_goes_by_as_in_keras(tmp_path):
+    both = [seldom_validated(library, tmp_path / "a.weights.h5") for library in (rnncore, pytest.importorskip("keras"))]
+    (ours, *mine), (theirs, *others) = both
+    assert list(ours) == list(theirs)
+    for name, values in ours.items():
+        assert values == pytest.approx(theirs[name], rel=1e-6)
+    assert mine[0] == others[0]
+    assert mine[1] == pytest.approx(others[1])
+
+
+SCHEDULES = {
+    "epoch": lambda epoch: 0.1 / (1 + epoch),
+    "epoch and rate": lambda epoch, rate: rate * 0.5,
+    "rate as an option": lambda epoch, rate=1.0: rate * 0.25,
+    "any": lambda *given: 0.01 * len(given),
+}
+
+
+def scheduled(library, schedule):
+    model = library.Sequential([library.layers.Input((3,)), library.layers.Dense(2, kernel_initializer="ones")])
+    model.compile("sgd", "mse")
+    setting = library.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs=None: epoch == 1 and model.optimizer.learning_rate.assign(0.25)
+    )
+    callbacks = [setting, library.callbacks.LearningRateScheduler(schedule)]
+    x = np.linspace(-1, 1, 24).reshape(8, 3)
+    return model.fit(x, np.ones((8, 2)), 4, 3, 0, callbacks, shuffle=False).history
+
+
+def test_schedules_of_both_signatures():
+    rates = {name: scheduled(rnncore, schedule)["learning_rate"] for name, schedule in SCHEDULES.items()}
+    assert rates["epoch"] == pytest.approx([0.1, 0.05, 0.1 / 3])
+    assert rates["epoch and rate"] == pytest.approx([0.005, 0.125, 0.0625])
+    assert rates["rate as an option"] == pytest.approx([0.0025, 0.0625, 0.015625])
+    assert rates["any"] == pytest.approx([0.02, 0.02, 0.02])
+
+
+@pytest.mark.keras
+def test_schedules_of_both_signatures_as_keras():
+    keras = pytest.importorskip("keras")
+    for schedule in SCHEDULES.values():
+        ours, theirs = (scheduled(library, schedule) for library in (rnncore, keras))
+        for name, values in ours.items():
+            assert values == pytest.approx(theirs[name], rel=1e-6), name
+
+
+def test_a_learning_rate_is_assigned():
+    optimizer = rnncore.optimizers.SGD(0.5)
+    optimizer.learning_rate.assign(0.25)
+    assert (optimizer.learning_rate, optimizer.learning_rate.numpy()) == (0.25, 0.25)
+    assert type(copy.deepcopy(optimizer.learning_rate)) is float
+    with pytest.raises(ValueError, match="learning_rate is -1"):
+        optimizer.learning_rate.assign(-1)
 
 
 def test_several_values_cannot_be_compared():

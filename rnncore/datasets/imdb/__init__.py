@@ -25,6 +25,7 @@ import numpy as np
 from .files import ARCHIVE, WORD_INDEX, read, read_word_index
 from .published import downloaded
 from .sources import Source, existing, find, path_name
+from .texts import words_of
 
 
 def load_data(
@@ -133,15 +134,66 @@ def get_word_index(path: str | os.PathLike = WORD_INDEX) -> dict[str, int]:
     return read_word_index(downloaded(WORD_INDEX))
 
 
-def decode(
+def encode(
+    text: str,
+    word_index: Mapping[str, int] | None = None,
+    num_words: int | None = None,
+    skip_top: int = 0,
+    start_char: int | None = 1,
+    oov_char: int | None = 2,
+    index_from: int = 3,
+) -> list[int]:
+    """Return the ids of a text of your own, by the rules that gave the reviews theirs.
+
+    Parameters
+    ----------
+    text : str
+    word_index : mapping of str to int, optional
+        As from `get_word_index`, which is asked when not given (worth keeping where many texts are encoded).
+    num_words, skip_top, start_char, oov_char, index_from
+        As they were given to `load_data`, but `num_words`: all words by default. A word without an id counts as one
+        that is cut. (The published reviews leave out the few that never occur in training.)
+
+    Returns
+    -------
+    list of int
+        With the start mark; not padded, not cut.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `text` is no string, or another argument is none of those above.
+
+    Examples
+    --------
+    >>> index = {"the": 1, "film": 2, "good": 3}  # or imdb.get_word_index()
+    >>> encode("The film: GOOD, very good.", index)
+    [1, 4, 5, 6, 2, 6]
+    >>> words([0, 1, 4, 5, 6, 2, 6], index)
+    ['[pad]', '[start]', 'the', 'film', 'good', '[?]', 'good']
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"encode: text is a {type(text).__name__}; expected the text of one review, a string")
+    _check(num_words=num_words, skip_top=skip_top, start_char=start_char, oov_char=oov_char, index_from=index_from)
+    word_index = get_word_index() if word_index is None else word_index
+    ranks = (word_index.get(word.decode()) for word in words_of(text))
+    ids = [None if rank is None else rank + index_from for rank in ranks]
+    ids = ids if start_char is None else [start_char, *ids]  # which load_data cuts as it does a word
+    kept = [i is not None and i >= skip_top and (num_words is None or i < num_words) for i in ids]
+    return [i for i in (i if keep else oov_char for i, keep in zip(ids, kept, strict=True)) if i is not None]
+
+
+def words(
     sequence: Iterable[int],
     word_index: Mapping[str, int] | None = None,
     start_char: int | None = 1,
     oov_char: int | None = 2,
     index_from: int = 3,
     unknown: str = "[?]",
-) -> str:
-    """Return a review's words as a line of text; padding (0) and the start mark are left out.
+    start: str = "[start]",
+    padding: str = "[pad]",
+) -> list[str]:
+    """Return a word for each id of a review, so that words stand beside the steps of a model that reads it.
 
     Parameters
     ----------
@@ -151,8 +203,14 @@ def decode(
         As from `get_word_index`, which is asked when not given (worth keeping where many reviews are decoded).
     start_char, oov_char, index_from
         As they were given to `load_data`.
-    unknown : str, default "[?]"
+    unknown : str
         Stands for `oov_char` and for ids without a word.
+    start, padding : str
+        Stand for `start_char`, and for 0.
+
+    Returns
+    -------
+    list of str, of T entries
 
     Raises
     ------
@@ -163,11 +221,28 @@ def decode(
     ids = list(sequence)
     for i in ids:
         if not isinstance(i, numbers.Integral):
-            raise TypeError(f"decode: sequence holds a {type(i).__name__}; expected the ids of one review, shape (T,)")
+            raise TypeError(f"imdb: sequence holds a {type(i).__name__}; expected the ids of one review, shape (T,)")
     word_index = get_word_index() if word_index is None else word_index
-    words: dict[int | None, str] = {rank + index_from: word for word, rank in word_index.items()}
-    words[oov_char] = unknown
-    return " ".join(words.get(i, unknown) for i in ids if i not in (0, start_char))
+    table: dict[int | None, str] = {rank + index_from: word for word, rank in word_index.items()}
+    table |= {0: padding, oov_char: unknown, start_char: start}
+    return [table.get(i, unknown) for i in ids]
+
+
+def decode(
+    sequence: Iterable[int],
+    word_index: Mapping[str, int] | None = None,
+    start_char: int | None = 1,
+    oov_char: int | None = 2,
+    index_from: int = 3,
+    unknown: str = "[?]",
+) -> str:
+    """Return a review's words as a line of text, without padding (0) and start mark.
+
+    `words` keeps a word for each of them, too. Arguments and errors are its own.
+    """
+    ids = list(sequence)
+    found = words(ids, word_index, start_char, oov_char, index_from, unknown)
+    return " ".join(word for i, word in zip(ids, found, strict=True) if i not in (0, start_char))
 
 
 def _announced(source: Source) -> Source:

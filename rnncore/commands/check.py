@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ..layers.base import Layer
 from ..utils.files import replaced
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("function", metavar="module:function", help="where the function is, as homework:task")
     parser.add_argument("--json", metavar="FILE", help="write the report into a file, too; - prints it instead")
@@ -31,13 +32,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check what the function returns, and print the report."""
-    from . import check, check_layer
+    from ..gradcheck import check, check_layer
 
     what, *rest = _task(options.function)
     further = dict(rest.pop()) if rest and isinstance(rest[-1], dict) else {}
     chosen = {name: getattr(options, name) for name in ("entries", "rtol", "method", "seed")}
     further |= {name: value for name, value in chosen.items() if value is not None}
-    found = _judged(check_layer if isinstance(what, (Layer, type)) else check, options.function, [what, *rest], further)
+    function = check_layer if isinstance(what, (Layer, type)) else check
+    try:
+        found = _judged(function, options.function, [what, *rest], further)
+    except (ValueError, TypeError) as error:
+        if _of_ours(error):
+            raise
+        traceback.print_exc()  # from within a user's function: where it stands matters
+        return 2
     if options.json == "-":
         print(found.to_json())
     else:
@@ -46,6 +54,12 @@ def run(options: argparse.Namespace) -> int:
         with replaced(options.json) as file:
             file.write(found.to_json().encode())
     return 0 if found.ok else 1
+
+
+def _of_ours(error: BaseException) -> bool:
+    """Return whether the package itself raised an error, to say something."""
+    (*_, (last, _)) = traceback.walk_tb(error.__traceback__)
+    return last.f_globals.get("__name__", "").startswith("rnncore.")
 
 
 def _judged(function: Any, name: str, given: list[Any], further: dict[str, Any]) -> Any:

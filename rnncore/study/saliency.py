@@ -1,0 +1,219 @@
+"""Which steps the output owes to: by the gradient, by its integral, or by leaving each step out.
+
+Sizes: B rows, T steps, D features of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..configured import look_up
+from ..layers.base import Layer
+from ..layers.checks import positive
+from ..layers.core import Activated
+from ..layers.embedding import Embedding
+from ..layers.masking import Masking
+from ..lock import locked
+from ..models import Sequential
+from .passes import as_it_was, checked
+from .words import aligned
+
+
+class Saliency(NamedTuple):
+    """What each step contributes to one number that the model puts out.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (B, T)
+        NaN at masked steps. Above 0: the step raises that number.
+    value, baseline : ndarray of shape (B,)
+        The number for x, and for the baseline: a zero vector at every step that counts.
+    error : float or None
+        Of integrated gradients: the largest over the rows of |sum of scores - (value - baseline)|, relative to the
+        larger of |value - baseline| and a thousandth of its largest over the rows. The sum must be that difference.
+    words : list of list of str, or None
+    method, of : str
+    """
+
+    scores: np.ndarray
+    value: np.ndarray
+    baseline: np.ndarray
+    error: float | None
+    words: list[list[str]] | None
+    method: str
+    of: str
+
+
+METHODS = dict.fromkeys(("gradient_input", "integrated_gradients", "leave_one_out"))
+OF = dict.fromkeys(("logit", "probability"))
+
+
+class Chain:
+    """A model from the vectors of its steps on: the layers after an embedding or a `Masking` at its beginning."""
+
+    def __init__(self, model: Layer, x: np.ndarray, mask: np.ndarray | None, of: str, target: Any, step: int):
+        layers = _flat(model)
+        heads = [layer for layer in layers[:1] if isinstance(layer, (Embedding, Masking))]
+        self.layers, self.of, self.target, self.step = layers[len(heads) :], of, target, step
+        if not self.layers:
+            raise ValueError(f"model: {model.name} has nothing after its {type(heads[0]).__name__}")
+        for layer in heads:
+            given = x
+            x = np.asarray(layer.forward(given, mask))
+            mask = layer.compute_mask(given, mask)
+        self.vectors, self.mask = np.asarray(x, model.dtype), mask
+        if self.vectors.ndim != 3:
+            raise ValueError(f"model: its steps have shape {self.vectors.shape}; expected vectors, (B, T, D)")
+
+    def values(self, vectors: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        """Return the number that is asked about, (B,)."""
+        y = vectors
+        for layer in self.layers:
+            with as_it_was(layer):  # a stateful one starts each time from where it is
+                given, y = y, layer.forward(y, mask)
+            mask = layer.compute_mask(given, mask)
+        last, self.output = self.layers[-1], y
+        if isinstance(y, list):
+            raise ValueError(f"{last.name} returns its states too; expected one output")
+        self._logits = self.of == "logit" and isinstance(last, Activated)
+        y = np.asarray(last.logits if self._logits else y)
+        self.place = self._chosen(y)
+        return y[self.place]
+
+    def gradient(self) -> np.ndarray:
+        """Return the gradient of those numbers by the vectors, (B, T, D)."""
+        dy = np.zeros(np.shape(self.output), self.vectors.dtype)
+        dy[self.place] = 1
+        through = self._logits
+        for layer in reversed(self.layers):
+            dy, through = layer.pull_back(dy, layer.backward_from_logits if through else None), False
+        return dy
+
+    def _chosen(self, y):
+        """Return the index of one number a row."""
+        rows, place = np.arange(len(y)), [np.arange(len(y))]
+        if y.ndim == 3:
+            if not -y.shape[1] <= self.step < y.shape[1]:
+                raise ValueError(f"step is {self.step}; the output has {y.shape[1]}")
+            place.append(np.full(len(y), self.step))
+        elif y.ndim != 2:
+            raise ValueError(f"the output has shape {y.shape}; expected (B, C), or (B, T, C) and a step")
+        if self.target is None:
+            self.target = y[tuple(place)].argmax(axis=-1)  # of x itself: the first call
+        target = np.broadcast_to(self.target, rows.shape)
+        if target.dtype.kind not in "iu" or not ((target >= 0) & (target < y.shape[-1])).all():
+            raise ValueError(f"target is {self.target!r}; expected a number below {y.shape[-1]}, or one a row")
+        return (*place, target)
+
+
+def _flat(model: Layer) -> list[Any]:
+    """Return the layers of a model in a row, of models in it too; a layer alone."""
+    return [each for layer in model.layers for each in _flat(layer)] if isinstance(model, Sequential) else [model]
+
+
+@locked
+def saliency(
+    model: Layer,
+    x: Any,
+    method: str = "integrated_gradients",
+    *,
+    of: str = "logit",
+    target: Any = None,
+    step: int = -1,
+    steps: int = 64,
+    words: Any = None,
+    mask: Any = None,
+) -> Saliency:
+    """Return what each step of x contributes to the output.
+
+    Parameters
+    ----------
+    model : Layer
+        A Sequential, or a single layer. Ids are looked up first: the steps' vectors are then their embeddings.
+    x, words, mask
+        As in `trace`.
+    method : {"gradient_input", "integrated_gradients", "leave_one_out"}
+        The gradient by each step's vector times that vector; its integral from the baseline on (by Gauss and
+        Legendre) [1]_; or what is lost when the step is masked, where the model masks, or else has the baseline for
+        its vector.
+    of : {"logit", "probability"}
+        Of the last layer's pre-activation, or of its output. Of a layer that ends in no activation both are the output.
+    target : int or array_like of shape (B,), optional
+        Which of several outputs; default: the largest one for each row.
+    step : int
+        Of which step, where the output has steps.
+    steps : int
+        Of the integral.
+
+    Returns
+    -------
+    Saliency
+
+    References
+    ----------
+    .. [1] Sundararajan, Taly, Yan, "Axiomatic attribution for deep networks", ICML 2017.
+    """
+    look_up(method, METHODS, "method")
+    look_up(of, OF, "of")
+    batch = checked(model, x, mask=mask)
+    with as_it_was(model):
+        model(batch.x, mask=batch.mask)  # builds and checks it
+    with as_it_was(model), without_penalties(model):
+        chain = Chain(model, batch.x, batch.mask, of, target, step)
+        vectors, kept = chain.vectors, chain.mask
+        value = chain.values(vectors, kept).copy()
+        error = None
+        if method == "leave_one_out":
+            baseline = chain.values(np.zeros_like(vectors), kept).copy()
+            scores = _left_out(chain, value)
+        elif method == "gradient_input":
+            scores = (chain.gradient() * vectors).sum(axis=-1)
+            baseline = chain.values(np.zeros_like(vectors), kept).copy()
+        else:
+            nodes, shares = np.polynomial.legendre.leggauss(positive(steps, "steps"))
+            total = np.zeros_like(vectors)
+            for node, share in zip((nodes + 1) / 2, shares / 2, strict=True):
+                chain.values((vectors * node).astype(vectors.dtype), kept)
+                total += (share * chain.gradient()).astype(vectors.dtype)
+            scores = (total * vectors).sum(axis=-1)
+            baseline = chain.values(np.zeros_like(vectors), kept).copy()
+    if kept is not None:
+        scores[~kept] = np.nan
+    if method == "integrated_gradients":
+        moved = np.abs(value - baseline)
+        off = np.abs(np.nansum(scores, axis=1) - (value - baseline))
+        error = float((off / np.maximum(np.maximum(moved, 1e-3 * moved.max()), np.finfo(float).tiny)).max())
+    named = None if words is None else aligned(words, batch.x, batch.lengths)
+    return Saliency(scores, value, baseline, error, named, method, of)
+
+
+@contextmanager
+def without_penalties(model: Layer) -> Iterator[None]:
+    """Let no activity regularizer add to the gradients in the block: the output does not depend on them."""
+    before = [(part, part.activity_regularizer) for part in model.walk()]
+    try:
+        for part, _ in before:
+            part.activity_regularizer = None
+        yield
+    finally:
+        for part, regularizer in before:
+            part.activity_regularizer = regularizer
+
+
+def _left_out(chain: Chain, value: np.ndarray) -> np.ndarray:
+    vectors, kept = chain.vectors, chain.mask
+    scores = np.empty(vectors.shape[:2], vectors.dtype)
+    for t in range(vectors.shape[1]):
+        if kept is not None:
+            without = kept.copy()
+            without[:, t] = False
+            scores[:, t] = value - chain.values(vectors, without)
+        else:
+            without = vectors.copy()
+            without[:, t] = 0
+            scores[:, t] = value - chain.values(without, None)
+    return scores
