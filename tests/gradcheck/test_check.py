@@ -10,12 +10,12 @@ import pytest
 from examples import check_homework as student
 from rnncore import __main__ as program
 from rnncore import config, gradcheck
+from rnncore.cells import lstm as lstm_cell
 from rnncore.gradcheck import lines
 from rnncore.gradcheck.fixture import gradients  # noqa: F401 - a fixture
 from rnncore.gradcheck.witnesses import central
 from rnncore.layers import GRU, LSTM, Activation, SimpleRNN
-from tests.gradcheck_mistakes import changed, edited, of_cell, patching
-from tests.gradcheck_mistakes import lstm as lstm_module
+from tests.gradcheck_makers import changed, edited, of_cell, patching
 
 RNG = np.random.default_rng(0)
 X, W = RNG.standard_normal((4, 3)), RNG.standard_normal((3, 2))
@@ -195,14 +195,14 @@ def test_a_plain_recurrent_network_without_gates():
     ],
 )
 def test_the_line_and_its_mend(right, wrong, name, kind, mend):
-    cell = changed(LSTM.cell_class.equations, edited(lstm_module.step_backward, right, wrong))
+    cell = changed(LSTM.cell_class.equations, edited(lstm_cell.step_backward, right, wrong))
     (fault,) = lines.faults("lstm", cell, np.random.default_rng(0))
     assert (fault.name, fault.kind, fault.mend) == (name, kind, mend)
     assert fault.line and fault.text.partition(" ")[0] == wrong.partition(" ")[0]
 
 
 def test_a_line_in_the_report():
-    report = of_cell(LSTM, lstm_module, "df = dc * c_prev", "df = dc * c")()
+    report = of_cell(LSTM, lstm_cell, "df = dc * c_prev", "df = dc * c")()
     assert (report.where.step, report.where.gates, report.kind) == (3, ("f",), "step")
     said = " ".join(str(report).split())
     assert "line 9: df = dc * c" in said and "write df = dc * c_prev" in said
@@ -221,7 +221,7 @@ def test_the_step_is_that_of_x_where_steps_are_taken_backwards():
     layer = LSTM(3, return_sequences=True, go_backwards=True)
     x = RNG.standard_normal((2, 4, 2))
     report = patching(
-        numpy_loop, "backward", "@ recurrent[n].T", "@ recurrent[n]", make=lambda: gradcheck.check_layer(layer, x)
+        numpy_loop, "reverse", "@ recurrent[n].T", "@ recurrent[n]", make=lambda: gradcheck.check_layer(layer, x)
     )()
     assert report.where.step == 1  # taken last but one
 
@@ -269,7 +269,7 @@ def test_the_command(capsys, tmp_path, monkeypatch):
     for asked in ("wrong_homework:nothing", "wrong_homework:other", "wrong_homework", "no_such_module_here:task"):
         assert program.main(["check", asked]) == 2
         told = capsys.readouterr()
-        assert told.err.startswith("check: ") and told.err.count("\n") == 1 and not told.out
+        assert told.err.startswith("python -m rnncore check: ") and told.err.count("\n") == 1 and not told.out
     with pytest.raises(KeyError):
         program.main(["check", "wrong_homework:broken"])
 
