@@ -17,10 +17,12 @@ steps are NaN:
 `find_units`           which unit follows sentiment, position, a word
 `weights_by_gate`      views of the weights
 `walk`                 a page for a browser: all units, one unit, one step with its equations and numbers
+`Watch`                any of these over the epochs of a training; `GateRecorder`, `GradientFlow`, `UpdateRatios`
+`study.plots`          figures, `study.text` the same for a terminal
 =====================  ================================================================================================
 """
 
-from .callbacks import GateRecorder, GradientFlow
+from .callbacks import GateRecorder, GradientFlow, UpdateRatios, Watch
 from .dynamics import FixedPoints, fixed_points, lyapunov
 from .flow import gradient_flow
 from .interventions import Effect, effect, effects, intervene
@@ -43,6 +45,8 @@ __all__ = [
     "Saliency",
     "Series",
     "Trace",
+    "UpdateRatios",
+    "Watch",
     "dead_units",
     "effect",
     "effects",

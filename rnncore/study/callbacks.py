@@ -2,43 +2,66 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from .. import config
 from ..callbacks import Callback, frequency
-from ..layers.base import Layer, expected_weights
+from ..layers.base import expected_weights
+from . import text
 from .flow import gradient_flow
-from .passes import recurrent_layers
-from .plots import plot_flow, plot_gates
+from .memory import NEAR, named_weights, update_ratios
+from .plots import Where, plot_flow, plot_gates
 from .trace import trace
 
-SATURATED = 0.1  # how near to 0, or to 1, a value is that counts as being there
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-class _Look(Callback):
-    """Base of the looks inside: a subclass says what is seen in `look`.
+class Watch(Callback):
+    """Look at a model again and again while it is trained, with any function of the study.
 
     A twin of the model, with its weights, is looked into: training goes on as if nobody had looked, bit for bit.
+
+    Parameters
+    ----------
+    look : callable
+        Of the model; returns numbers, arrays, or these by name, nested as you like (named tuples are by name, too).
+    update_freq : "epoch" or int
+        After every epoch, or every so many batches; and once before the first.
+
+    Attributes
+    ----------
+    batches : list of int
+        How many batches had been trained on, at each look.
+    history : dict
+        What the looks returned, by the same names, a list with an entry a look; under ``value`` where there was no
+        name.
+
+    Examples
+    --------
+    >>> watch = Watch(lambda model: saturation(trace(model, x[:32])))
+    >>> model.fit(x, y, epochs=5, callbacks=[watch])
+    >>> watch.history["lstm"]["f"]["high"]  # of each unit, before training and after each epoch
     """
 
-    remembers = ("batches", "history", "_seen")
+    remembers: tuple[str, ...] = ("batches", "history", "_seen")
 
-    def __init__(self, update_freq: str | int):
+    def __init__(self, look: Callable[[Any], Any], update_freq: str | int = "epoch"):
+        if not callable(look):
+            raise TypeError(f"{type(self).__name__}: look is {look!r}; expected a function of the model")
+        self.look = look
         self.update_freq = frequency(update_freq, f"{type(self).__name__}: update_freq")
 
     def on_train_begin(self, logs=None):
-        recurrent_layers(self.model)
         with config.seeds_apart():
             self._twin = self.model.clone()
         with expected_weights(self.model.weights):  # nothing is drawn
             self._twin.build(self.model.input_shape)
         self._twin.loss = self.model.loss
         self.batches: list[int] = []
-        self.history: dict[str, dict[str, Any]] = {}
+        self.history: dict[str, Any] = {}
         self._seen = 0
         self._record()
 
@@ -59,18 +82,11 @@ class _Look(Callback):
         for part in self._twin.walk():
             if hasattr(part, "reset_state"):
                 part.reset_state()
-        for layer, series in self.look(self._twin).items():
-            kept = self.history.setdefault(layer, {})
-            for name, value in series.items():
-                _append(kept, name, value)
+        _append(self.history, "value", self.look(self._twin))
         self.batches.append(self._seen)
 
-    def look(self, model: Layer) -> dict[str, dict[str, Any]]:
-        """Return what is kept, by the layer's name and its own: a number, a list of them, or numbers by name."""
-        raise NotImplementedError
 
-
-class GradientFlow(_Look):
+class GradientFlow(Watch):
     """How far back the gradient reaches: its norm at each step of each recurrent layer, while a model is trained.
 
     Parameters
@@ -78,7 +94,7 @@ class GradientFlow(_Look):
     x, y, sample_weight
         A batch to look at, as in `fit`; the same one each time. `gradient_flow` says what is seen.
     update_freq : "epoch" or int
-        After every epoch, or every so many batches; and once before the first.
+        As in `Watch`.
 
     Attributes
     ----------
@@ -96,21 +112,24 @@ class GradientFlow(_Look):
     """
 
     def __init__(self, x: Any, y: Any, sample_weight: Any = None, update_freq: str | int = "epoch"):
-        super().__init__(update_freq)
+        super().__init__(self._flow, update_freq)
         self.x, self.y, self.sample_weight = x, y, sample_weight
 
-    def look(self, model):
+    def _flow(self, model):
         flow = gradient_flow(model, self.x, self.y, self.sample_weight)
         return {
             layer: {name: mean_over_rows(norms).tolist() for name, norms in own.items()} for layer, own in flow.items()
         }
 
-    def plot(self, path: str | os.PathLike, title: str = "") -> Path:
+    def plot(self, path: Where = None, title: str = "") -> Any:
         """Draw the norms against the steps, a line a look, the last one darkest: see `plots.plot_flow`."""
         return plot_flow(self.history, self.batches, path, title)
 
+    def __str__(self) -> str:
+        return text.flow(self.history, self.batches)
 
-class GateRecorder(_Look):
+
+class GateRecorder(Watch):
     """What gates and states are like, while a model is trained: their means, and how many are near 0 or near 1.
 
     Parameters
@@ -126,8 +145,9 @@ class GateRecorder(_Look):
         How many batches had been trained on, at each look.
     history : dict of str to dict of str to dict of str to list of float
         By layer name and gate or state (an LSTM's ``i``, ``f``, ``k``, ``o``, ``c``, ``h``), a number a look:
-        ``mean``; ``low``, the share of values v with |v| < 0.1; ``high``, that of |v| > 0.9. A gate in (0, 1) is
-        saturated at both ends [1]_; what goes from -1 to 1, such as k, is where it is high.
+        ``mean``; ``low``, the share of values v with |v| < 0.1; ``high``, that of |v| > 0.9; and ``quantiles``, a list
+        a look: of 5, 25, 50, 75 and 95 %. A gate in (0, 1) is saturated at both ends [1]_; what goes from -1 to 1, such
+        as k, is where it is high.
 
     References
     ----------
@@ -142,18 +162,52 @@ class GateRecorder(_Look):
     """
 
     def __init__(self, x: Any, update_freq: str | int = "epoch"):
-        super().__init__(update_freq)
+        super().__init__(self._gates, update_freq)
         self.x = x
 
-    def look(self, model):
+    def _gates(self, model):
         return {
             name: {each: _statistics(series[each][series.mask]) for each in (*series.gates, *series.states)}
             for name, series in trace(model, self.x).items()
         }
 
-    def plot(self, path: str | os.PathLike, title: str = "") -> Path:
-        """Draw the gates' means and saturated shares against the batches: see `plots.plot_gates`."""
+    def plot(self, path: Where = None, title: str = "") -> Any:
+        """Draw how gates and states are distributed, against the batches: see `plots.plot_gates`."""
         return plot_gates(self.history, self.batches, path, title)
+
+    def __str__(self) -> str:
+        return text.gates(self.history, self.batches)
+
+
+class UpdateRatios(Watch):
+    """How far the weights go from one look to the next, relative to their size: of recurrent layers gate by gate.
+
+    Parameters
+    ----------
+    update_freq : "epoch" or int
+        As in `Watch`.
+
+    Attributes
+    ----------
+    batches : list of int
+        How many batches had been trained on, at each look.
+    history : dict of str to list of float
+        By the names of `named_weights` (``lstm.f.kernel``): see `update_ratios`; 0 at the first look.
+    """
+
+    remembers = (*Watch.remembers, "_before")
+
+    def __init__(self, update_freq: str | int = "epoch"):
+        super().__init__(self._ratios, update_freq)
+
+    def on_train_begin(self, logs=None):
+        self._before: dict[str, np.ndarray] = {}
+        super().on_train_begin(logs)
+
+    def _ratios(self, model):
+        now = named_weights(model)
+        before, self._before = self._before or now, now
+        return update_ratios(before, now)
 
 
 def mean_over_rows(values: np.ndarray) -> np.ndarray:
@@ -162,15 +216,20 @@ def mean_over_rows(values: np.ndarray) -> np.ndarray:
     return np.where(counts, np.nansum(values, axis=0) / np.maximum(counts, 1), np.nan)
 
 
-def _statistics(values: np.ndarray) -> dict[str, float]:
+def _statistics(values: np.ndarray) -> dict[str, Any]:
+    values = values.astype(np.float64)
     size = np.abs(values)
-    shares = {"mean": values, "low": size < SATURATED, "high": size > 1 - SATURATED}
-    return {name: float(np.mean(part, dtype=np.float64)) if part.size else 0.0 for name, part in shares.items()}
+    shares = {"mean": values, "low": size < NEAR, "high": size > 1 - NEAR}
+    found: dict[str, Any] = {name: float(np.mean(part)) if part.size else 0.0 for name, part in shares.items()}
+    return found | {"quantiles": np.quantile(values, QUANTILES).tolist() if values.size else [0.0] * len(QUANTILES)}
 
 
 def _append(kept: dict[str, Any], name: str, value: Any) -> None:
-    if isinstance(value, dict):
-        for inner, part in value.items():
-            _append(kept.setdefault(name, {}), inner, part)
+    """Append what a look returned to the lists that are kept of it."""
+    value = value._asdict() if hasattr(value, "_asdict") else value
+    if isinstance(value, Mapping):
+        inner = kept if name == "value" else kept.setdefault(name, {})
+        for own, part in value.items():
+            _append(inner, str(own), part)
     else:
-        kept.setdefault(name, []).append(value)
+        kept.setdefault(name, []).append(value.item() if isinstance(value, np.generic) else value)
