@@ -50,6 +50,7 @@ class Saliency(NamedTuple):
 
 METHODS = dict.fromkeys(("gradient_input", "integrated_gradients", "leave_one_out"))
 OF = dict.fromkeys(("logit", "probability"))
+ROWS = 32  # of a batch, to which the points of an integral are put together
 
 
 class Chain:
@@ -175,11 +176,7 @@ def saliency(
             baseline = chain.values(np.zeros_like(vectors), kept).copy()
         else:
             nodes, shares = np.polynomial.legendre.leggauss(positive(steps, "steps"))
-            total = np.zeros_like(vectors)
-            for node, share in zip((nodes + 1) / 2, shares / 2, strict=True):
-                chain.values((vectors * node).astype(vectors.dtype), kept)
-                total += (share * chain.gradient()).astype(vectors.dtype)
-            scores = (total * vectors).sum(axis=-1)
+            scores = (_mean_gradient(chain, (nodes + 1) / 2, shares / 2) * vectors).sum(axis=-1)
             baseline = chain.values(np.zeros_like(vectors), kept).copy()
     if kept is not None:
         scores[~kept] = np.nan
@@ -189,6 +186,21 @@ def saliency(
         error = float((off / np.maximum(np.maximum(moved, 1e-3 * moved.max()), np.finfo(float).tiny)).max())
     named = None if words is None else aligned(words, batch.x, batch.lengths)
     return Saliency(scores, value, baseline, error, named, method, of)
+
+
+def _mean_gradient(chain: Chain, nodes: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return the mean of the gradients on the way from the baseline to x: several points of it in one batch."""
+    vectors, kept, target = chain.vectors, chain.mask, chain.target
+    whole = any(getattr(part, "stateful", False) for layer in chain.layers for part in layer.walk())
+    together, total = 1 if whole else max(1, ROWS // len(vectors)), np.zeros_like(vectors)
+    for first in range(0, len(nodes), together):
+        own, share = (some[first : first + together].astype(vectors.dtype) for some in (nodes, shares))
+        chain.target = np.tile(np.broadcast_to(target, len(vectors)), len(own))
+        points = np.multiply.outer(own, vectors).reshape(-1, *vectors.shape[1:])
+        chain.values(points, None if kept is None else np.tile(kept, (len(own), 1)))
+        total += np.tensordot(share, chain.gradient().reshape(len(own), *vectors.shape), 1)
+    chain.target = target
+    return total
 
 
 @contextmanager

@@ -111,9 +111,7 @@ def walk(
             "words": words,
             "saliency": [round(float(score), 9) for score in np.nan_to_num(found.scores[at])],
             "answer": _answer(chain, at, value),
-            "parts": [
-                _part(layer, cell, at, words, turned[layer.name], pack) for layer in layers for cell in layer.cells
-            ],
+            "parts": [_part(layer, cell, at, words, turned[layer.name], pack) for layer, cell in cells],
         }
     with replaced(path) as file:
         file.write(_page(f"A walk through {model.name}", data, pack).encode())
