@@ -49,6 +49,7 @@ class Saliency(NamedTuple):
 
 
 METHODS = dict.fromkeys(("gradient_input", "integrated_gradients", "leave_one_out"))
+ROWS, TOLERANCE, HALVINGS = 512, 2e-4, 12  # rows at once; of a part of the integral, and how often it is halved
 OF = dict.fromkeys(("logit", "probability"))
 
 
@@ -94,7 +95,7 @@ class _Chain:
 
     def _chosen(self, y):
         """Return the index of one number a row."""
-        rows, place = np.arange(len(y)), [np.arange(len(y))]
+        place = [np.arange(len(y))]
         if y.ndim == 3:
             if not -y.shape[1] <= self.step < y.shape[1]:
                 raise ValueError(f"step is {self.step}; the output has {y.shape[1]}")
@@ -103,8 +104,9 @@ class _Chain:
             raise ValueError(f"the output has shape {y.shape}; expected (B, C), or (B, T, C) and a step")
         if self.target is None:
             self.target = y[tuple(place)].argmax(axis=-1)  # of x itself: the first call
-        target = np.broadcast_to(self.target, rows.shape)
-        if target.dtype.kind not in "iu" or not ((target >= 0) & (target < y.shape[-1])).all():
+        target = np.asarray(self.target)
+        target = np.tile(target, len(y) // len(target)) if target.ndim else np.full(len(y), target)
+        if len(target) != len(y) or target.dtype.kind not in "iu" or not ((target >= 0) & (target < y.shape[-1])).all():
             raise ValueError(f"target is {self.target!r}; expected a number below {y.shape[-1]}, or one a row")
         return (*place, target)
 
@@ -146,7 +148,8 @@ def saliency(
     step : int
         Of which step, where the output has steps.
     steps : int
-        Of the integral.
+        Of the integral: points of Gauss and Legendre. Where the gradients between two places do not add up to what lies
+        between them, each half gets as many, and again.
 
     Returns
     -------
@@ -164,27 +167,19 @@ def saliency(
         chain = _Chain(model, batch.x, batch.mask, of, target, step)
         vectors, kept = chain.vectors, chain.mask
         value = chain.values(vectors, kept).copy()
-        error = None
-        if method == "leave_one_out":
-            baseline = chain.values(np.zeros_like(vectors), kept).copy()
-            scores = _left_out(chain, value)
-        elif method == "gradient_input":
+        if method == "gradient_input":
             scores = (chain.gradient() * vectors).sum(axis=-1)
-            baseline = chain.values(np.zeros_like(vectors), kept).copy()
-        else:
-            nodes, shares = np.polynomial.legendre.leggauss(positive(steps, "steps"))
-            total = np.zeros_like(vectors)
-            for node, share in zip((nodes + 1) / 2, shares / 2, strict=True):
-                chain.values((vectors * node).astype(vectors.dtype), kept)
-                total += (share * chain.gradient()).astype(vectors.dtype)
-            scores = (total * vectors).sum(axis=-1)
-            baseline = chain.values(np.zeros_like(vectors), kept).copy()
+        baseline = chain.values(np.zeros_like(vectors), kept).copy()
+        scale = _scale(value, baseline)
+        if method == "leave_one_out":
+            scores = _left_out(chain, value)
+        elif method == "integrated_gradients":
+            scores = (_integrated(chain, positive(steps, "steps"), scale) * vectors).sum(axis=-1)
+    error = None
     if kept is not None:
         scores[~kept] = np.nan
     if method == "integrated_gradients":
-        moved = np.abs(value - baseline)
-        off = np.abs(np.nansum(scores, axis=1) - (value - baseline))
-        error = float((off / np.maximum(np.maximum(moved, 1e-3 * moved.max()), np.finfo(float).tiny)).max())
+        error = float((np.abs(np.nansum(scores, axis=1) - (value - baseline)) / scale).max())
     named = None if words is None else aligned(words, batch.x, batch.lengths)
     return Saliency(scores, value, baseline, error, named, method, of)
 
@@ -202,16 +197,53 @@ def _without_penalties(model: Layer) -> Iterator[None]:
             part.activity_regularizer = regularizer
 
 
-def _left_out(chain: _Chain, value: np.ndarray) -> np.ndarray:
-    vectors, kept = chain.vectors, chain.mask
-    scores = np.empty(vectors.shape[:2], vectors.dtype)
-    for t in range(vectors.shape[1]):
-        if kept is not None:
-            without = kept.copy()
-            without[:, t] = False
-            scores[:, t] = value - chain.values(vectors, without)
+def _scale(value: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+    """Return what an error is relative to, a row: the difference, or a thousandth of the largest one."""
+    moved = np.abs(value - baseline)
+    return np.maximum(np.maximum(moved, 1e-3 * moved.max()), np.finfo(moved.dtype).tiny)
+
+
+def _integrated(chain: _Chain, count: int, scale: np.ndarray) -> np.ndarray:
+    """Return the mean of the gradient over the way from the baseline to the vectors, (B, T, D)."""
+    nodes, shares = np.polynomial.legendre.leggauss(count)
+    vectors, total, todo = chain.vectors, np.zeros_like(chain.vectors), [(0.0, 1.0, 0)]
+    while todo:
+        begin, end, halved = todo.pop()
+        places = begin + (end - begin) * (nodes + 1) / 2
+        part = np.zeros_like(vectors)
+        for chosen in np.array_split(np.arange(count), -(-count * len(vectors) // ROWS)):
+            chain.values(*_variants([(vectors * place).astype(vectors.dtype) for place in places[chosen]], chain.mask))
+            own = chain.gradient().reshape(len(chosen), *vectors.shape)
+            part += np.tensordot(shares[chosen] * (end - begin) / 2, own, 1).astype(vectors.dtype)
+        ends = [chain.values((vectors * place).astype(vectors.dtype), chain.mask).copy() for place in (begin, end)]
+        products = part * vectors
+        off = np.abs(products.sum(axis=(1, 2)) - (ends[1] - ends[0]))
+        rounding = 100 * np.finfo(vectors.dtype).eps * (np.abs(products).sum(axis=(1, 2)) + np.abs(ends).sum(axis=0))
+        if halved < HALVINGS and (off > TOLERANCE * scale + rounding).any():
+            middle = (begin + end) / 2
+            todo += [(begin, middle, halved + 1), (middle, end, halved + 1)]
         else:
-            without = vectors.copy()
-            without[:, t] = 0
-            scores[:, t] = value - chain.values(without, None)
+            total += part
+    return total
+
+
+def _left_out(chain: _Chain, value: np.ndarray) -> np.ndarray:
+    """Return what is lost without each step, (B, T)."""
+    vectors, kept = chain.vectors, chain.mask
+    B, T, _ = vectors.shape
+    scores = np.empty((B, T), vectors.dtype)
+    for steps in np.array_split(np.arange(T), -(-B * T // ROWS)):
+        given, masks = _variants([vectors] * len(steps), kept)
+        for n, t in enumerate(steps):
+            if masks is None:
+                given[n * B : (n + 1) * B, t] = 0
+            else:
+                masks[n * B : (n + 1) * B, t] = False
+        scores[:, steps] = (value - chain.values(given, masks).reshape(-1, B)).T
     return scores
+
+
+def _variants(vectors: list[np.ndarray], mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return several batches, and their masks, as one."""
+    given = np.concatenate(vectors).astype(vectors[0].dtype)
+    return given, None if mask is None else np.tile(mask, (len(vectors), 1))
