@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,12 +16,11 @@ from ..configured import look_up
 from ..layers.base import Layer
 from ..layers.checks import positive
 from ..layers.core import Activated
-from ..layers.embedding import Embedding
 from ..layers.masking import Masking
 from ..lock import locked
 from ..models import Sequential
 from .passes import as_it_was, checked
-from .words import aligned
+from .words import words_of
 
 
 class Saliency(NamedTuple):
@@ -54,14 +54,20 @@ OF = dict.fromkeys(("logit", "probability"))
 
 
 class _Chain:
-    """A model from the vectors of its steps on: the layers after an embedding or a `Masking` at its beginning."""
+    """A model from the vectors of its steps on: the layers after the embedding or the `Masking` at its beginning.
 
-    def __init__(self, model: Layer, x: np.ndarray, mask: np.ndarray | None, of: str, target: Any, step: int):
+    Every call starts from the same `kept_states` of stateful layers.
+    """
+
+    def __init__(
+        self, model: Layer, x: np.ndarray, mask: np.ndarray | None, of: str, target: Any, step: int, kept_states: list
+    ):
+        self._kept_states = kept_states
         layers = _flat(model)
-        heads = [layer for layer in layers[:1] if isinstance(layer, (Embedding, Masking))]
+        heads = list(takewhile(lambda layer: layer.input_kind != "float" or isinstance(layer, Masking), layers))
         self.layers, self.of, self.target, self.step = layers[len(heads) :], of, target, step
         if not self.layers:
-            raise ValueError(f"model: {model.name} has nothing after its {type(heads[0]).__name__}")
+            raise ValueError(f"model: {model.name} has nothing after its {type(heads[-1]).__name__}")
         for layer in heads:
             given = x
             x = np.asarray(layer.forward(given, mask))
@@ -71,8 +77,11 @@ class _Chain:
             raise ValueError(f"model: its steps have shape {self.vectors.shape}; expected vectors, (B, T, D)")
 
     def values(self, vectors: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        """Return the number that is asked about, (B,)."""
+        """Return the number that is asked about, one a row: (B,), or for n batches at once (n*B,)."""
         y = vectors
+        for stateful, states in self._kept_states:
+            times = (1, len(vectors) // len(self.vectors), 1)
+            stateful.kept_states = None if states is None else [np.tile(own, times) for own in states]
         for layer in self.layers:
             given, y = y, layer.forward(y, mask)
             mask = layer.compute_mask(given, mask)
@@ -163,8 +172,9 @@ def saliency(
     look_up(of, OF, "of")
     batch = checked(model, x, mask=mask)
     with as_it_was(model), _without_penalties(model):
+        kept_states = [(layer, layer.kept_states) for layer in model.stateful_layers()]
         model(batch.x, mask=batch.mask)  # builds and checks it
-        chain = _Chain(model, batch.x, batch.mask, of, target, step)
+        chain = _Chain(model, batch.x, batch.mask, of, target, step, kept_states)
         vectors, kept = chain.vectors, chain.mask
         value = chain.values(vectors, kept).copy()
         if method == "gradient_input":
@@ -180,7 +190,7 @@ def saliency(
         scores[~kept] = np.nan
     if method == "integrated_gradients":
         error = float((np.abs(np.nansum(scores, axis=1) - (value - baseline)) / scale).max())
-    named = None if words is None else aligned(words, batch.x, batch.lengths)
+    named = words_of(model, batch, words)
     return Saliency(scores, value, baseline, error, named, method, of)
 
 
