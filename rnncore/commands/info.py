@@ -99,8 +99,8 @@ def _print_described(path: str) -> None:
 
 def _print_model(model: Sequential) -> None:
     shape: Any = model.input_shape
-    if model.input is not None:
-        shape = model.input.input_shape
+    if model.declared is not None:
+        shape = model.declared.input_shape
     print(f"model:     {model.name!r}, input {shape}")
     rows = [("layer", "class", "output", "weights", "options")]
     for layer in model.layers:

@@ -90,14 +90,14 @@ def _input(model: Sequential, options: argparse.Namespace) -> tuple[np.ndarray, 
     if options.input is not None:
         x = np.load(options.input, allow_pickle=False)
         x = x[next(iter(x.files))] if isinstance(x, np.lib.npyio.NpzFile) else x
-        shape = model.input.input_shape if model.input is not None else model.input_shape
+        shape = model.declared.input_shape if model.declared is not None else model.input_shape
         return (x[None] if shape is not None and x.ndim == len(shape) - 1 else x), None
     return _drawn(model, first), None
 
 
 def _drawn(model: Sequential, first: Any) -> np.ndarray:
     """Return random input, where none is given: the same each time."""
-    shape = model.input.input_shape if model.input is not None else model.input_shape
+    shape = model.declared.input_shape if model.declared is not None else model.input_shape
     if shape is None:
         raise ValueError("the file does not say the shape of the input: give --input")
     size = [1, *(STEPS if n is None else n for n in shape[1:])]

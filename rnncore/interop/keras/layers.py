@@ -92,7 +92,7 @@ class Reader:
             shape = None if not isinstance(known, list) or not known or isinstance(known[0], list) else tuple(known)
             if shape is not None:
                 given = InputLayer(shape[1:], shape[0])
-        built.input = given
+        built.declared = given
         self.kinds[id(built)], self.names[id(built)] = model.kind, names
         return built, shape
 
