@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from ..interop.keras.versions import KINDS
 from ..models import Sequential, load_model
 from .table import print_table
 
-SHOWN = ("filters", "kernel_size", "units", "activation", "recurrent_activation", "return_sequences", "go_backwards")
-SHOWN += ("reset_after", "dropout", "recurrent_dropout", "rate", "input_dim", "output_dim", "mask_zero", "mask_value")
-SHOWN += ("merge_mode", "stateful", "bptt_steps", "pool_size", "padding", "strides", "n", "target_shape")
+SHOWN = (
+    *("filters", "kernel_size", "units", "activation", "recurrent_activation", "return_sequences", "go_backwards"),
+    *("reset_after", "dropout", "recurrent_dropout", "rate", "input_dim", "output_dim", "mask_zero", "mask_value"),
+    *("merge_mode", "stateful", "bptt_steps", "pool_size", "padding", "strides", "n", "target_shape"),
+)
 PLAIN = (None, False, 0, 0.0, 1, "linear", "tanh", "sigmoid", "concat", "valid")  # values not worth a place
 
 
@@ -135,7 +138,7 @@ def _options(layer: Any) -> str:
     )
 
 
-def _table(rows: list[tuple[str, ...]]) -> str:
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  " + "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip() for row in rows

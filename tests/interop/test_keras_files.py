@@ -7,6 +7,8 @@ import copy
 import itertools
 import json
 import os
+import subprocess
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -20,7 +22,7 @@ from cases import randomize
 import rnncore
 from rnncore import config, layers, losses, optimizers
 from rnncore.interop import keras as files
-from rnncore.interop.keras import hdf5, writing
+from rnncore.interop.keras import hdf5
 from rnncore.layers import GRU, LSTM, Bidirectional, Conv1D, Dense, Embedding, SimpleRNN
 from rnncore.models import Sequential, load_model
 
@@ -613,5 +615,15 @@ def test_optimizers_whose_slots_are_of_other_weights_are_told_of(tmp_path):
         assert load_model(tmp_path / "m.keras").optimizer.iterations == 0
 
 
-def test_version_is_the_tested_one():
-    assert writing.VERSION.startswith("3.15.")
+def test_nothing_of_keras_is_imported(tmp_path):
+    model, _, _ = trained([LSTM(2), Dense(1)], (3, 2))
+    model.save(tmp_path / "m.keras")
+    heavy = ("keras", "tensorflow", "torch", "jax")
+    code = f"""if True:
+        import sys, rnncore
+        assert "rnncore.interop.keras" not in sys.modules and "h5py" not in sys.modules
+        rnncore.models.load_model({str(tmp_path / "m.keras")!r}).predict([[[0, 0]]], verbose=0)
+        print([name for name in {heavy} if name in sys.modules])"""
+    environment = os.environ | {"RNNCORE_BACKEND": "numpy"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
