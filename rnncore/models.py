@@ -108,7 +108,7 @@ class Sequential(Model):
             self.declared = layer
             return
         if not isinstance(layer, Layer) or layer is self:
-            raise TypeError(f"{self.name}: add got {layer!r}; expected a layer")
+            raise TypeError(f"{self.name}: add got {'itself' if layer is self else repr(layer)}; expected a layer")
         if any(layer is other for other in self.layers):
             raise ValueError(f"{self.name}: layer {layer.name!r} is in the model already")
         if any(layer.name == other.name for other in self.layers):
@@ -355,6 +355,7 @@ def _of_chain(inputs: Chain, outputs: Chain, name: str | None = None) -> Sequent
     return model
 
 
+_of_chain.__qualname__ = "Model"  # in what Python says of its arguments
 Model.__signature__ = inspect.signature(_of_chain)  # type: ignore[attr-defined]
 
 
@@ -385,6 +386,6 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
 def clone_model(model: Sequential) -> Sequential:
     """Return a model of the same configuration, not compiled and with new weights."""
     made = Sequential.from_config(model.get_config())
-    if model.built and not made.built:
+    if model.input_shape is not None and not made.built:
         made.build(model.input_shape)
     return made

@@ -169,18 +169,14 @@ def test_a_model_is_saved_with_looks_at_it(tmp_path):
     assert np.array_equal(load_model(tmp_path / "model.npz").predict(data()[0]), model.predict(data()[0]))
 
 
-def test_figures(tmp_path):
+def test_a_layer_without_gates_has_its_state_and_a_figure(tmp_path):
     pytest.importorskip("matplotlib")
-    flow, gates = looks()
-    fit(made(), [flow, gates])
-    for look in (flow, gates):
-        assert look.plot(tmp_path / "figure.png", "a title").read_bytes()[:4] == b"\x89PNG"
     single = study.GateRecorder(np.ones((2, 3, 2)))
     model = Sequential([SimpleRNN(2), Dense(1)])
     model.compile("sgd", "mse")
     model.fit(np.ones((4, 3, 2)), np.ones(4), verbose=0, callbacks=[single])
     assert set(single.history[model.layers[0].name]) == {"h"}
-    single.plot(tmp_path / "single.svg")
+    assert single.plot(tmp_path / "single.png", "a title").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_errors():
@@ -190,3 +186,29 @@ def test_errors():
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="no recurrent layer"):
         model.fit(np.ones((4, 2)), np.ones(4), verbose=0, callbacks=[study.GateRecorder(np.ones((4, 2)))])
+
+
+def ragged_data():
+    rng = np.random.default_rng(SEED)
+    return [list(rng.integers(1, WORDS, n % 4 + 2)) for n in range(ROWS)], rng.integers(0, 2, ROWS)
+
+
+def test_any_look_over_the_epochs_and_ragged_rows():
+    (x, y), model = ragged_data(), made()
+    watched = study.Watch(lambda twin: study.saturation(study.trace(twin, x[:4])))
+    number = study.Watch(lambda twin: study.trace(twin, x[:4], y[:4]).loss, update_freq=2)
+    others = [study.GradientFlow(x[:4], y[:4]), study.GateRecorder(x[:4]), study.UpdateRatios(update_freq=1)]
+    model.fit(x, y, batch_size=6, epochs=2, verbose=0, callbacks=[watched, number, *others])
+    assert len(watched.history["memory"]["f"]["low"]) == len(others[0].history["memory"]["dc"]) == 3
+    assert watched.history["memory"]["f"]["low"][0].shape == (3,)
+    assert others[1].history["memory"]["f"]["low"][-1] == pytest.approx(
+        watched.history["memory"]["f"]["low"][-1].mean()
+    )
+    assert (number.batches, len(number.history["value"])) == ([0, 2, 4], 3)
+    assert number.history["value"][-1] == study.trace(model, x[:4], y[:4]).loss
+    moved = others[2].history["memory.f.kernel"]
+    assert moved[0] == 0 and len(moved) == 5
+    assert all(0 < ratio < 1 for ratio in moved[1:])
+    assert "batches" in str(others[0]) and "median" in str(others[1])
+    with pytest.raises(TypeError, match="Watch: look is 3; expected a function"):
+        study.Watch(3)

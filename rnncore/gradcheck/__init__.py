@@ -1,8 +1,15 @@
 """Is a backward right, and if not: where does it go wrong, and how?
 
-    >>> print(check(forward, backward, x, W, U, b, time_axis={"x": 1}, gates={"W": "ifko", "U": "ifko", "b": "ifko"}))
-    >>> print(check_layer(LSTM(4), x))
-    >>> assert_gradients(MyLayer(), x)
+    >>> x = np.random.default_rng(0).normal(size=(2, 4, 3))
+    >>> report = check_layer(LSTM(4), x, verbose=0)  # a layer, yours too; print it
+    >>> report.verdict, report.ok
+    ('right', True)
+    >>> forward, backward = (lambda x, w: x @ w), (lambda dy, x, w: (dy @ w.T, x.T @ -dy))  # a pair of your own
+    >>> check(forward, backward, x[0], np.ones((3, 2)), verbose=0).kind
+    'sign'
+
+``assert_gradients(MyLayer(), x)`` is for tests; ``check(…, time_axis={"x": 1}, gates={"W": "ifko"})`` names step and
+gate.
 
 The verdict rests on four witnesses (witnesses.py); where.py says the step, the gate, the unit and, of a cell, the line;
 what.py knows the usual mistakes. docs/gradient-check.md shows ten of them.

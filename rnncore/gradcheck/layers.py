@@ -58,7 +58,7 @@ def layer_problem(layer: Layer, x: Any, mask: Any, training: bool, initial_state
             kind = any(isinstance(a, np.ndarray) and a.dtype.kind == "c" for a in arrays)
             _cast(layer, "complex128" if kind else "float64")
             for (_, leaf, name), array in zip(weights, arrays, strict=False):
-                setattr(leaf, name, np.ascontiguousarray(array))
+                _put(leaf, name, np.ascontiguousarray(array))
             after = arrays[len(weights) + 1 :]
             like[0] = run(arrays[len(weights)], shaped(after, initial_state) if states else initial_state)
             return [*flat(like[0]), np.asarray(layer.penalty())]
@@ -107,7 +107,7 @@ def model_problem(model: Any, x: Any, y: Any, sample_weight: Any, training: bool
         def value_and_gradient(arrays):
             rewind()
             for (_, leaf, name), array in zip(weights, arrays, strict=True):
-                setattr(leaf, name, np.ascontiguousarray(array))
+                _put(leaf, name, np.ascontiguousarray(array))
             return model.loss_and_gradient(y, model.forward(x, training=training), sample_weight)
 
         def backward(dys, arrays):

@@ -211,7 +211,7 @@ class Layer(Copied, Configured):
     padding_value: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
     moving: frozenset[str] = frozenset()  # names of weights that calls may change, and no optimizer does
     declared_shape: tuple[int | None, ...] | None = None
-    _context = own.CONTEXT  # what `call` takes beside x
+    _context: tuple[str, ...] = own.CONTEXT  # what `call` takes beside x
     _own = False  # whether `call` is a user's
     _goes_back = False  # whether there is a `call_backward`
     _first: tuple[str, ...] = ()  # names of weights that the constructor made
@@ -528,12 +528,13 @@ class Layer(Copied, Configured):
         name = f"{own.NAMELESS}_{len(self.own_weights)}" if name is None else name
         if name in self.own_weights or hasattr(Layer, name) or not _is_free(vars(self).get(name)):
             raise ValueError(f"{self.name}: add_weight: name is {name!r}; the layer has that already")
-        for kept, given in (
+        given: tuple[tuple[dict[str, Any], Any], ...] = (
             (self.regularizers, regularizers.get(regularizer)),
             (self.constraints, constraints.get(constraint)),
-        ):
-            if given is not None:
-                kept[name] = given
+        )
+        for kept, value in given:
+            if value is not None:
+                kept[name] = value
         expected, kind = _expected.get(), (shape, dtype)
         if expected is not None:
             if not expected[kind]:

@@ -141,7 +141,7 @@ class Conv1D(Activated):
                 own += (dz_rows @ kernel[k].T).reshape(own.shape)
                 dkernel[k] = _rows(x[:, inputs]).T @ dz_rows
         gradients = {"kernel": dkernel, "bias": dz.sum(axis=(0, 1))}
-        self.gradients = {name: gradients[name] for name in self.weight_names}
+        self.gradients = {name: gradients[name] for name in self.own_weights}
         return dx
 
     def compute_mask(self, x, mask=None):

@@ -121,12 +121,12 @@ class Dense(Activated):
             with np.errstate(invalid="ignore"):
                 gradients = {"kernel": x.T @ flat, "bias": flat.sum(axis=0)}
                 dx = flat @ self.kernel.T
-            self.gradients = {name: gradients[name] for name in self.weight_names}
+            self.gradients = {name: gradients[name] for name in self.own_weights}
             return dx.reshape(*dz.shape[:-1], -1)
         from ..bptt import compiled_products as products
 
         (transposed,) = run(products.transposed(self.kernel, 1))
-        self.gradients = {name: np.empty_like(getattr(self, name)) for name in self.weight_names}
+        self.gradients = {name: np.empty_like(getattr(self, name)) for name in self.own_weights}
         dx, _ = run(
             products.input_gradients(flat[None], transposed, None, None, None, np.empty_like(x)),
             products.weight_gradients(Inputs(x), flat[None], None, *self.gradients.values()),

@@ -16,10 +16,13 @@ steps are NaN:
 `lyapunov`             exponents along a run; `fixed_points`, and slow ones
 `find_units`           which unit follows sentiment, position, a word
 `weights_by_gate`      views of the weights
+`Watch`                any of these over the epochs of a training; `GateRecorder`, `GradientFlow`, `UpdateRatios`
+`study.plots`          figures, `study.text` the same for a terminal
+`walk`                 a page for a browser: all units, one unit, one step with its equations and numbers
 =====================  ================================================================================================
 """
 
-from .callbacks import GateRecorder, GradientFlow
+from .callbacks import GateRecorder, GradientFlow, UpdateRatios, Watch
 from .dynamics import FixedPoints, fixed_points, lyapunov
 from .flow import gradient_flow
 from .interventions import Effect, effect, effects, intervene
@@ -30,6 +33,7 @@ from .paths import Paths, gate_shares, paths, terms
 from .saliency import Saliency, saliency
 from .trace import Series, Trace, trace
 from .units import find_units
+from .walk import walk
 from .weights import weights_by_gate
 
 __all__ = [
@@ -41,6 +45,8 @@ __all__ = [
     "Saliency",
     "Series",
     "Trace",
+    "UpdateRatios",
+    "Watch",
     "dead_units",
     "effect",
     "effects",
@@ -63,5 +69,6 @@ __all__ = [
     "terms",
     "trace",
     "update_ratios",
+    "walk",
     "weights_by_gate",
 ]

@@ -5,6 +5,8 @@ Sizes: B rows, T steps, H units.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,8 +66,31 @@ def paths(
     layers = [layer for layer in recurrent_layers(model) if "c" in single_cell(layer).plan.cell.states]
     if not layers:
         raise ValueError(f"model: no recurrent layer of {model.name} has a carry line; LSTM and CarryRNN have one")
-    _pass_back(model, x, y, sample_weight, mask, dy)
-    return {layer.name: _paths(layer) for layer in layers}
+    with _outside(layers) as outside:
+        _pass_back(model, x, y, sample_weight, mask, dy)
+    return {layer.name: _paths(layer, outside[layer.name]) for layer in layers}
+
+
+@contextmanager
+def _outside(layers: list[Any]) -> Iterator[dict[str, np.ndarray | None]]:
+    """Yield what reaches each layer's output from outside in a backward pass in the block, of its last steps."""
+    found: dict[str, np.ndarray | None] = {}
+
+    def noting(layer, run_backward):
+        def noted(dh, *arguments, **options):
+            found[layer.name] = dh
+            return run_backward(dh, *arguments, **options)
+
+        return noted
+
+    cells = [layer.cells[0] for layer in layers]
+    for layer, cell in zip(layers, cells, strict=True):
+        cell.run_backward = noting(layer, cell.run_backward)
+    try:
+        yield found
+    finally:
+        for cell in cells:
+            del cell.run_backward
 
 
 def _pass_back(model, x, y, sample_weight, mask, dy):
@@ -78,21 +103,24 @@ def _pass_back(model, x, y, sample_weight, mask, dy):
         run(model, checked(model, x, y, sample_weight, mask), dy=dy)
 
 
-def _paths(layer: RNN) -> Paths:
+def _paths(layer: RNN, dh: np.ndarray | None) -> Paths:
     last = layer.cells[0].last_run
     steps, line = Steps(last), last.plan.cell.states.index("c")
-    dstates = concatenated([own[3] for own in last.arrays()], 2)
+    put_out = np.zeros((steps.count, steps.B, steps.H), steps.states.dtype)
+    if dh is not None:
+        put_out[steps.count - len(dh) :] = dh
     mask = np.ones((steps.count, steps.B), bool) if last.mask is None else last.mask
-    zero = np.zeros((steps.B, steps.H), dstates.dtype)
-    # what the next step that counts sent back: to h, and to c along the line and through its gates
-    from_next, along, through, alone = zero, zero, zero, zero
+    zero = np.zeros((steps.B, steps.H), put_out.dtype)
+    # what came from outside since the last step that counts; and what that sent back: to h, and to c along the line
+    # and through its gates
+    output, from_next, along, through, alone = zero, zero, zero, zero, zero
     ended = np.zeros(steps.B, bool)  # whether there was such a step
-    found = np.zeros((4, steps.count, *zero.shape), dstates.dtype)
+    found = np.zeros((4, steps.count, *zero.shape), zero.dtype)
     for t in reversed(range(steps.count)):
-        dh = dstates[0, t + 1]
-        gradients = np.zeros((steps.S, steps.B, 4, steps.H), dstates.dtype)
-        gradients[0, :, 0], gradients[0, :, 1] = dh - from_next, from_next
-        gradients[0, :, 2], gradients[line, :, 2] = dh, along + through
+        output = output + put_out[t]
+        gradients = np.zeros((steps.S, steps.B, 4, steps.H), zero.dtype)
+        gradients[0, :, 0], gradients[0, :, 1] = output, from_next
+        gradients[0, :, 2], gradients[line, :, 2] = output + from_next, along + through
         last_dc = steps.back(t, gradients).after[line, :, 2]
         alone = np.where(ended[:, None], alone, last_dc)
         gradients[line, :, 3] = alone
@@ -102,6 +130,7 @@ def _paths(layer: RNN) -> Paths:
         # of what reaches c_{t-1}: the products' share, and the line's
         taken = mask[t][:, None]
         products = _through_products(steps, back.dblocks, line)
+        output = np.where(taken, 0, output)
         from_next = np.where(taken, back.before[0, :, 2], from_next)
         along = np.where(taken, back.before[line, :, 2] - products[:, 2], along)
         through = np.where(taken, products[:, 2], through)

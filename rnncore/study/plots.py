@@ -286,8 +286,9 @@ def plot_saliency(saliency: Saliency, row: int = 0, path: Where = None, title: s
     scores = saliency.scores[row]
     steps = np.flatnonzero(~np.isnan(scores))
     words = [saliency.words[row][t] if saliency.words else str(t) for t in steps]
+    columns = max(1, min(columns, len(words)))
     lines = max(1, -(-len(words) // columns))
-    figure, (axis,) = _figure(1, width=11, height=0.42 * lines + 1.2)
+    figure, (axis,) = _figure(1, width=0.9 * columns + 0.5, height=0.42 * lines + 0.8)
     most = float(np.abs(scores[steps]).max(initial=0)) or 1.0
     from matplotlib import colormaps
 
@@ -344,7 +345,8 @@ def _figure(panels: int, width: float = 5.0, height: float = 3.6):
             self.savefig(file, format="png")
             return file.getvalue()
 
-    rows, columns = math.ceil(panels / COLUMNS), min(panels, COLUMNS)
+    columns = 2 if panels == 4 else min(panels, COLUMNS)
+    rows = math.ceil(panels / columns)
     figure = Shown(figsize=(max(width * columns, 6), height * rows), dpi=120, layout="constrained")
     axes = list(np.ravel(figure.subplots(rows, columns)))
     for axis in axes[panels:]:

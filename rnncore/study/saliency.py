@@ -52,7 +52,7 @@ METHODS = dict.fromkeys(("gradient_input", "integrated_gradients", "leave_one_ou
 OF = dict.fromkeys(("logit", "probability"))
 
 
-class _Chain:
+class Chain:
     """A model from the vectors of its steps on: the layers after an embedding or a `Masking` at its beginning."""
 
     def __init__(self, model: Layer, x: np.ndarray, mask: np.ndarray | None, of: str, target: Any, step: int):
@@ -73,20 +73,21 @@ class _Chain:
         """Return the number that is asked about, (B,)."""
         y = vectors
         for layer in self.layers:
-            given, y = y, layer.forward(y, mask)
+            with as_it_was(layer):  # a stateful one starts each time from where it is
+                given, y = y, layer.forward(y, mask)
             mask = layer.compute_mask(given, mask)
-        last, self._shape = self.layers[-1], np.shape(y)
+        last, self.output = self.layers[-1], y
         if isinstance(y, list):
             raise ValueError(f"{last.name} returns its states too; expected one output")
         self._logits = self.of == "logit" and isinstance(last, Activated)
         y = np.asarray(last.logits if self._logits else y)
-        self._place = self._chosen(y)
-        return y[self._place]
+        self.place = self._chosen(y)
+        return y[self.place]
 
     def gradient(self) -> np.ndarray:
         """Return the gradient of those numbers by the vectors, (B, T, D)."""
-        dy = np.zeros(self._shape, self.vectors.dtype)
-        dy[self._place] = 1
+        dy = np.zeros(np.shape(self.output), self.vectors.dtype)
+        dy[self.place] = 1
         through = self._logits
         for layer in reversed(self.layers):
             dy, through = layer.pull_back(dy, layer.backward_from_logits if through else None), False
@@ -159,9 +160,10 @@ def saliency(
     look_up(method, METHODS, "method")
     look_up(of, OF, "of")
     batch = checked(model, x, mask=mask)
-    with as_it_was(model), _without_penalties(model):
+    with as_it_was(model):
         model(batch.x, mask=batch.mask)  # builds and checks it
-        chain = _Chain(model, batch.x, batch.mask, of, target, step)
+    with as_it_was(model), without_penalties(model):
+        chain = Chain(model, batch.x, batch.mask, of, target, step)
         vectors, kept = chain.vectors, chain.mask
         value = chain.values(vectors, kept).copy()
         error = None
@@ -190,7 +192,7 @@ def saliency(
 
 
 @contextmanager
-def _without_penalties(model: Layer) -> Iterator[None]:
+def without_penalties(model: Layer) -> Iterator[None]:
     """Let no activity regularizer add to the gradients in the block: the output does not depend on them."""
     before = [(part, part.activity_regularizer) for part in model.walk()]
     try:
@@ -202,7 +204,7 @@ def _without_penalties(model: Layer) -> Iterator[None]:
             part.activity_regularizer = regularizer
 
 
-def _left_out(chain: _Chain, value: np.ndarray) -> np.ndarray:
+def _left_out(chain: Chain, value: np.ndarray) -> np.ndarray:
     vectors, kept = chain.vectors, chain.mask
     scores = np.empty(vectors.shape[:2], vectors.dtype)
     for t in range(vectors.shape[1]):

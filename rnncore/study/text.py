@@ -47,7 +47,8 @@ def lines(trace: Trace, name: str = "c", row: int = 0, units: Any = None) -> str
         f"{f'unit {unit}':>16} {_bars(values, low, high)}  {values.min():.2g} … {values.max():.2g}"
         for unit, values in zip(shown.units, shown.values.T, strict=True)
     ]
-    return "\n".join([f"{shown.label}, row {row}: bars from {low:g} to {high:g}, a step each", *rows])
+    between = f"{'':>16} from {shown.words[0]!r} to {shown.words[-1]!r}" if shown.words else ""
+    return "\n".join([f"{shown.label}, row {row}: bars from {low:.3g} to {high:.3g}, a step each", *rows, between])
 
 
 def ways(paths: Paths, row: int = 0, words: Sequence[str] | None = None) -> str:

@@ -233,7 +233,7 @@ class Reader:
     def _dtype(self, value: Any, label: str) -> str | None:
         name: Any = value["config"].get("name") if isinstance(value, Mapping) else value
         if name is None or (isinstance(name, str) and (name in DTYPES or name.startswith("int"))):
-            return None if name is None else DTYPES.get(name)
+            return DTYPES.get(name) if name else None
         note = f"{label} and others of the file are of {name!r:.50}: they are computed in float32"
         if not any(name in told for told in self.notes if isinstance(name, str)):
             self.notes.append(note)
@@ -245,8 +245,7 @@ _MODULES = {"initializer": initializers, "regularizer": regularizers, "constrain
 
 def _without_module(value: Any) -> Any:
     if isinstance(value, Mapping) and "class_name" in value:
-        given = value.get("config")
-        config = given if isinstance(given, Mapping) else {}
+        config: Any = value.get("config") if isinstance(value.get("config"), Mapping) else {}
         return {"class_name": value["class_name"], "config": {k: v for k, v in config.items() if v is not None}}
     return value
 
