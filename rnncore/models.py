@@ -108,7 +108,7 @@ class Sequential(Model):
             self.declared = layer
             return
         if not isinstance(layer, Layer) or layer is self:
-            raise TypeError(f"{self.name}: add got {layer!r}; expected a layer")
+            raise TypeError(f"{self.name}: add got {'itself' if layer is self else repr(layer)}; expected a layer")
         if any(layer is other for other in self.layers):
             raise ValueError(f"{self.name}: layer {layer.name!r} is in the model already")
         if any(layer.name == other.name for other in self.layers):

@@ -29,7 +29,7 @@ def taken(call: Callable) -> tuple[str, ...]:
 
 
 def output_shape(layer: Any, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-    """Return the shape of what a layer's `call` makes of zeros; what follows an axis of any size is None.
+    """Return the shape of what a layer's `call` makes of zeros, few rows of them; an axis of any size gives one.
 
     Raises
     ------
@@ -38,9 +38,8 @@ def output_shape(layer: Any, input_shape: Sequence[int | None]) -> tuple[int | N
     """
     dtype, shapes = np.int64 if layer.input_kind == "integer" else layer.dtype, []
     layer.ensure_built(input_shape)
-    rows, *axes = input_shape
-    for size in _SIZES:  # few rows, too, whatever their number
-        given = (size, *(size if n is None else n for n in axes))
+    for size in _SIZES:
+        given = (size, *(size if n is None else n for n in input_shape[1:]))
         try:
             with np.errstate(all="ignore"):
                 shapes.append(np.shape(layer.called(np.zeros(given, dtype), None, False)))
@@ -51,8 +50,8 @@ def output_shape(layer: Any, input_shape: Sequence[int | None]) -> tuple[int | N
             ) from error
     if () in shapes:
         raise ValueError(f"{layer.name}: call returned a number; expected an array with a row for each of x")
-    first, *others = zip(*shapes, strict=True)
-    return (rows if first == _SIZES else first[0], *(one if one == other else None for one, other in others))
+    rest = (one if one == other else None for one, other in zip(*(shape[1:] for shape in shapes), strict=True))
+    return (input_shape[0], *rest)
 
 
 def lacks_backward(layer: Any) -> NotImplementedError:
