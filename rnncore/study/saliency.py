@@ -84,18 +84,18 @@ class Chain:
         for layer in self.layers:
             given, y = y, layer.forward(y, mask)
             mask = layer.compute_mask(given, mask)
-        last, self._shape = self.layers[-1], np.shape(y)
+        last, self.output = self.layers[-1], y
         if isinstance(y, list):
             raise ValueError(f"{last.name} returns its states too; expected one output")
         self._logits = self.of == "logit" and isinstance(last, Activated)
         y = np.asarray(last.logits if self._logits else y)
-        self._place = self._chosen(y)
-        return y[self._place]
+        self.place = self._chosen(y)
+        return y[self.place]
 
     def gradient(self) -> np.ndarray:
         """Return the gradient of those numbers by the vectors, (B, T, D)."""
-        dy = np.zeros(self._shape, self.vectors.dtype)
-        dy[self._place] = 1
+        dy = np.zeros(np.shape(self.output), self.vectors.dtype)
+        dy[self.place] = 1
         through = self._logits
         for layer in reversed(self.layers):
             dy, through = layer.pull_back(dy, layer.backward_from_logits if through else None), False

@@ -92,7 +92,7 @@ def walk(
     --------
     >>> study.walk(model, x_test, row=3, words=words, path="walk.html")
     """
-    layers = recurrent_layers(model)
+    cells = [(layer, cell) for layer in recurrent_layers(model) for cell in layer.cells]
     batch, words, at = _one_row(model, x, row, words, mask)
     with as_it_was(model), without_penalties(model):
         chain = Chain(model, batch.x, batch.mask, "logit", target, -1 if step is None else step)
