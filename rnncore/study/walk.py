@@ -90,7 +90,7 @@ def walk(
 
     Examples
     --------
-    >>> study.walk(model, x_test, row=3, words=words, path="walk.html")
+    >>> walked = walk(model, x, row=3, path="walk.html")  # words=… puts a word beside each step
     """
     cells = [(layer, cell) for layer in recurrent_layers(model) for cell in layer.cells]
     batch, words, at = _one_row(model, x, row, words, mask)
