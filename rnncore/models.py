@@ -128,9 +128,9 @@ class Sequential(Model):
         self.built, self.dtype, self.output_layer, self._fits = False, layer.dtype, layer, None
         try:
             self._build_from_input()
-        except ValueError:
-            self.pop()
+        except BaseException:
             self.declared = before
+            self.pop()
             raise
 
     def _build_from_input(self):
@@ -144,6 +144,7 @@ class Sequential(Model):
         layer = self.layers.pop()
         self.built, self.dtype, self._fits = False, (self.layers or [layer])[-1].dtype, None
         self.output_layer = self.layers[-1] if self.layers else None
+        self._build_from_input()
         return layer
 
     # --- a layer of layers -------------------------------------------------------------------------------------
