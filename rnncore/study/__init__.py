@@ -18,6 +18,7 @@ steps are NaN:
 `weights_by_gate`      views of the weights
 `Watch`                any of these over the epochs of a training; `GateRecorder`, `GradientFlow`, `UpdateRatios`
 `study.plots`          figures, `study.text` the same for a terminal
+`walk`                 a page for a browser: all units, one unit, one step with its equations and numbers
 =====================  ================================================================================================
 """
 
@@ -32,6 +33,7 @@ from .paths import Paths, gate_shares, paths, terms
 from .saliency import Saliency, saliency
 from .trace import Series, Trace, trace
 from .units import find_units
+from .walk import walk
 from .weights import weights_by_gate
 
 __all__ = [
@@ -67,5 +69,6 @@ __all__ = [
     "terms",
     "trace",
     "update_ratios",
+    "walk",
     "weights_by_gate",
 ]

@@ -53,16 +53,10 @@ ROWS, TOLERANCE, HALVINGS = 512, 2e-4, 12  # rows at once; of a part of the inte
 OF = dict.fromkeys(("logit", "probability"))
 
 
-class _Chain:
-    """A model from the vectors of its steps on: the layers after the embedding or the `Masking` at its beginning.
+class Chain:
+    """A model from the vectors of its steps on: the layers after the embedding or the `Masking` at its beginning."""
 
-    Every call starts from the same `kept_states` of stateful layers.
-    """
-
-    def __init__(
-        self, model: Layer, x: np.ndarray, mask: np.ndarray | None, of: str, target: Any, step: int, kept_states: list
-    ):
-        self._kept_states = kept_states
+    def __init__(self, model: Layer, x: np.ndarray, mask: np.ndarray | None, of: str, target: Any, step: int):
         layers = _flat(model)
         heads = list(takewhile(lambda layer: layer.input_kind != "float" or isinstance(layer, Masking), layers))
         self.layers, self.of, self.target, self.step = layers[len(heads) :], of, target, step
@@ -78,25 +72,25 @@ class _Chain:
 
     def values(self, vectors: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         """Return the number that is asked about, one a row: (B,), or for n batches at once (n*B,)."""
-        y = vectors
-        for stateful, states in self._kept_states:
-            times = (1, len(vectors) // len(self.vectors), 1)
-            stateful.kept_states = None if states is None else [np.tile(own, times) for own in states]
+        y, times = vectors, (1, len(vectors) // len(self.vectors), 1)
         for layer in self.layers:
-            given, y = y, layer.forward(y, mask)
+            with as_it_was(layer):  # a stateful one starts each time from where it is
+                for part in layer.stateful_layers():
+                    part.kept_states = part.kept_states and [np.tile(own, times) for own in part.kept_states]
+                given, y = y, layer.forward(y, mask)
             mask = layer.compute_mask(given, mask)
-        last, self._shape = self.layers[-1], np.shape(y)
+        last, self.output = self.layers[-1], y
         if isinstance(y, list):
             raise ValueError(f"{last.name} returns its states too; expected one output")
         self._logits = self.of == "logit" and isinstance(last, Activated)
         y = np.asarray(last.logits if self._logits else y)
-        self._place = self._chosen(y)
-        return y[self._place]
+        self.place = self._chosen(y)
+        return y[self.place]
 
     def gradient(self) -> np.ndarray:
         """Return the gradient of those numbers by the vectors, (B, T, D)."""
-        dy = np.zeros(self._shape, self.vectors.dtype)
-        dy[self._place] = 1
+        dy = np.zeros(np.shape(self.output), self.vectors.dtype)
+        dy[self.place] = 1
         through = self._logits
         for layer in reversed(self.layers):
             dy, through = layer.pull_back(dy, layer.backward_from_logits if through else None), False
@@ -171,10 +165,10 @@ def saliency(
     look_up(method, METHODS, "method")
     look_up(of, OF, "of")
     batch = checked(model, x, mask=mask)
-    with as_it_was(model), _without_penalties(model):
-        kept_states = [(layer, layer.kept_states) for layer in model.stateful_layers()]
+    with as_it_was(model):
         model(batch.x, mask=batch.mask)  # builds and checks it
-        chain = _Chain(model, batch.x, batch.mask, of, target, step, kept_states)
+    with as_it_was(model), without_penalties(model):
+        chain = Chain(model, batch.x, batch.mask, of, target, step)
         vectors, kept = chain.vectors, chain.mask
         value = chain.values(vectors, kept).copy()
         if method == "gradient_input":
@@ -195,7 +189,7 @@ def saliency(
 
 
 @contextmanager
-def _without_penalties(model: Layer) -> Iterator[None]:
+def without_penalties(model: Layer) -> Iterator[None]:
     """Let no activity regularizer add to the gradients in the block: the output does not depend on them."""
     before = [(part, part.activity_regularizer) for part in model.walk()]
     try:
@@ -213,7 +207,7 @@ def _scale(value: np.ndarray, baseline: np.ndarray) -> np.ndarray:
     return np.maximum(np.maximum(moved, 1e-3 * moved.max()), np.finfo(moved.dtype).tiny)
 
 
-def _integrated(chain: _Chain, count: int, scale: np.ndarray) -> np.ndarray:
+def _integrated(chain: Chain, count: int, scale: np.ndarray) -> np.ndarray:
     """Return the mean of the gradient over the way from the baseline to the vectors, (B, T, D)."""
     nodes, shares = np.polynomial.legendre.leggauss(count)
     vectors, total, todo = chain.vectors, np.zeros_like(chain.vectors), [(0.0, 1.0, 0)]
@@ -237,7 +231,7 @@ def _integrated(chain: _Chain, count: int, scale: np.ndarray) -> np.ndarray:
     return total
 
 
-def _left_out(chain: _Chain, value: np.ndarray) -> np.ndarray:
+def _left_out(chain: Chain, value: np.ndarray) -> np.ndarray:
     """Return what is lost without each step, (B, T)."""
     vectors, kept = chain.vectors, chain.mask
     B, T, _ = vectors.shape

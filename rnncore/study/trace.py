@@ -200,8 +200,10 @@ def trace(
 
     Examples
     --------
-    >>> trace(model, x)["lstm"]["f"]  # the forget gate of every row, step and unit
-    >>> np.nanmean(trace(model, x, y)["lstm"]["dc"], axis=(0, 2))  # by step
+    >>> trace(model, x)["lstm"]["f"].shape  # the forget gate of every row, step and unit
+    (8, 12, 4)
+    >>> np.nanmean(trace(model, x, y)["lstm"]["dc"], axis=(0, 2)).shape  # the gradient on the carry line, by step
+    (12,)
     """
     layers, wanted = recurrent_layers(model), None if names is None else list(names)
     if reduce is not None:
