@@ -67,13 +67,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _print_origin(contents: Contents) -> None:
     backend = f" on {contents.backend}" if contents.backend else ""
-    by = (
-        f"Keras {contents.version}{backend}"
-        if contents.version
-        else "no version said"
-        if contents.model is None
-        else "Keras 1"
-    )
+    oldest = "Keras 1" if contents.form in ("h5", "weights") else "Keras 3"
+    by = f"Keras {contents.version}{backend}" if contents.version else f"{oldest}, without its version"
     print(f"format:    {FORMS[contents.form]}; written by {by}")
 
 

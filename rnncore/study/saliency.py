@@ -54,9 +54,14 @@ OF = dict.fromkeys(("logit", "probability"))
 
 
 class Chain:
-    """A model from the vectors of its steps on: the layers after the embedding or the `Masking` at its beginning."""
+    """A model from the vectors of its steps on: the layers after the embedding or the `Masking` at its beginning.
+
+    Every call starts from the same states of stateful layers, those of now.
+    """
 
     def __init__(self, model: Layer, x: np.ndarray, mask: np.ndarray | None, of: str, target: Any, step: int):
+        self._kept_states = [(layer, layer.kept_states) for layer in model.stateful_layers()]
+        model(x, mask=mask)  # builds and checks it
         layers = _flat(model)
         heads = list(takewhile(lambda layer: layer.input_kind != "float" or isinstance(layer, Masking), layers))
         self.layers, self.of, self.target, self.step = layers[len(heads) :], of, target, step
@@ -72,12 +77,12 @@ class Chain:
 
     def values(self, vectors: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         """Return the number that is asked about, one a row: (B,), or for n batches at once (n*B,)."""
-        y, times = vectors, (1, len(vectors) // len(self.vectors), 1)
+        y = vectors
+        for stateful, states in self._kept_states:
+            times = (1, len(vectors) // len(self.vectors), 1)
+            stateful.kept_states = None if states is None else [np.tile(own, times) for own in states]
         for layer in self.layers:
-            with as_it_was(layer):  # a stateful one starts each time from where it is
-                for part in layer.stateful_layers():
-                    part.kept_states = part.kept_states and [np.tile(own, times) for own in part.kept_states]
-                given, y = y, layer.forward(y, mask)
+            given, y = y, layer.forward(y, mask)
             mask = layer.compute_mask(given, mask)
         last, self.output = self.layers[-1], y
         if isinstance(y, list):
@@ -165,8 +170,6 @@ def saliency(
     look_up(method, METHODS, "method")
     look_up(of, OF, "of")
     batch = checked(model, x, mask=mask)
-    with as_it_was(model):
-        model(batch.x, mask=batch.mask)  # builds and checks it
     with as_it_was(model), without_penalties(model):
         chain = Chain(model, batch.x, batch.mask, of, target, step)
         vectors, kept = chain.vectors, chain.mask

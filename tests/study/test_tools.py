@@ -65,7 +65,8 @@ def test_rows_of_different_lengths_are_traced_as_if_alone():
             assert np.isnan(values[n, len(row) :]).all()
     layer = GRU(3)
     ragged = study.trace(layer, [np.ones((2, 3)), np.ones((4, 3))])
-    np.testing.assert_array_equal(ragged["gru.h"][0, :2], study.trace(layer, np.ones((1, 2, 3)))["gru.h"][0])
+    alone = study.trace(layer, np.ones((1, 2, 3)))["gru.h"][0]
+    np.testing.assert_allclose(ragged["gru.h"][0, :2], alone, rtol=1e-5, atol=1e-7)
     assert ragged.mask.tolist() == [[True, True, False, False], [True] * 4]
 
 

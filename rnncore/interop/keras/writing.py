@@ -239,24 +239,13 @@ def _of(module: str, room: Any, kind: str, given: Any, described: Any) -> dict[s
 # --- the arrays ------------------------------------------------------------------------------------------------------
 
 
-def _states(layer: RNN, rows: int | None) -> list[np.ndarray]:
-    """Return what a stateful layer keeps, an array (B, H) a state, for `rows` rows where it has seen no batch."""
-    if layer.kept_states is not None:
-        return [state for cell in layer.kept_states for state in cell]
-    return [np.zeros((rows or 1, cell.units), layer.dtype) for cell in layer.cells for _ in cell.state_size]
-
-
 def _write_by_position(file: Any, model: Sequential, asked: Mapping[str, Any] | None) -> None:
     for _, parts in weights.places(model.layers, {}):
         for part, path in parts:
-            if isinstance(part, RNN):
-                arrays = _states(part, _rows(model))
-            else:
-                arrays = [getattr(part, name) for name in part.own_weights]
             group = file.require_group(f"{path}/vars")
             group.attrs["name"] = part.name
-            for number, array in enumerate(arrays):
-                group[str(number)] = array
+            for number, name in enumerate(part.own_weights):
+                group[str(number)] = getattr(part, name)
     if asked is not None:
         for number, array in enumerate(_optimizer_state(model)):
             file[f"optimizer/vars/{number}"] = array
@@ -273,9 +262,6 @@ def _write_lists(file: Any, model: Sequential, described: Mapping[str, Any], ask
     for layer in model.layers:
         inside = group.create_group(layer.name)
         pairs = [(f"{part.name}/{name}", getattr(part, name)) for part, name in weights.legacy_order(layer)]
-        for rnn in layer.stateful_layers():
-            states = _states(rnn, _rows(model)) if rnn.stateful else []
-            pairs += [(f"{rnn.name}/rnn_state_{number}", state) for number, state in enumerate(states)]
         names = [f"{number}/{name}" for number, (name, _) in enumerate(pairs)]  # two parts may have one name
         write_names(inside, "weight_names", names)
         for name, (_, array) in zip(names, pairs, strict=True):
@@ -304,11 +290,6 @@ def _older(config: Mapping[str, Any]) -> dict[str, Any]:
         **config,
         "layers": [row | ({"config": _older(row["config"])} if "layers" in row["config"] else {}) for row in rows],
     }
-
-
-def _rows(model: Sequential) -> int | None:
-    """Return the size of the batches that a model is for; None: any."""
-    return model.declared.input_shape[0] if model.declared is not None else None
 
 
 def _optimizer_state(model: Sequential) -> list[np.ndarray]:
