@@ -29,6 +29,13 @@ class _Described(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         return _of_chain(*args, **kwargs) if cls is Model else super().__call__(*args, **kwargs)
 
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        if cls is Model:
+            return inspect.signature(_of_chain)
+        own = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return own.replace(parameters=[*own.parameters.values()][1:])
+
 
 class Model(Trainer, metaclass=_Described):
     """The model of a chain described in the functional style, a `Sequential`: ``Model(inputs, outputs)``.
@@ -356,7 +363,6 @@ def _of_chain(inputs: Chain, outputs: Chain, name: str | None = None) -> Sequent
 
 
 _of_chain.__qualname__ = "Model"  # in what Python says of its arguments
-Model.__signature__ = inspect.signature(_of_chain)  # type: ignore[attr-defined]
 
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Sequential:

@@ -6,21 +6,14 @@ loops, the losses. What it is and where it is stands beside it.
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import linecache
-import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import count
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from examples import check_homework as student
-from rnncore import gradcheck
 from rnncore.bptt import numpy_loop
-from rnncore.cells import Cell, carry_rnn, gru, lstm, simple_rnn
+from rnncore.cells import carry_rnn, gru, lstm, simple_rnn
 from rnncore.gradcheck import Report
 from rnncore.layers import (
     GRU,
@@ -29,7 +22,6 @@ from rnncore.layers import (
     Dense,
     Dropout,
     GlobalAveragePooling1D,
-    Layer,
     LayerNormalization,
     SimpleRNN,
     SpatialDropout1D,
@@ -37,10 +29,25 @@ from rnncore.layers import (
     pooling,
     recurrent,
 )
-from rnncore.losses import formulas
+from tests.gradcheck_makers import (
+    RNN,
+    AddingLayer,
+    adding,
+    adding_layer,
+    layer_backward,
+    layer_forward,
+    of_cell,
+    of_dense,
+    of_dropout,
+    of_layer,
+    of_left_padded,
+    of_loss,
+    of_softmax,
+    of_student,
+    patching,
+)
 
 LAST, BEFORE = 3, 2  # of four steps: the last one, and the one before it
-_numbers = count()
 
 
 class Mistake(NamedTuple):
@@ -66,242 +73,8 @@ class Mistake(NamedTuple):
         return found, found and place, found and report.kind in (self.kind, *self.kinds)
 
 
-def edited(function: Any, *changes: str, **names: Any) -> Any:
-    """Return a function with texts in the place of others; its source can still be read."""
-    source = textwrap.dedent(inspect.getsource(function))
-    for right, wrong in zip(changes[::2], changes[1::2], strict=True):
-        assert source.count(right) == 1, (function, right, source.count(right))
-        source = source.replace(right, wrong)
-    file = f"<mistake {next(_numbers)}>"
-    linecache.cache[file] = (len(source), None, source.splitlines(True), file)
-    space = {**inspect.unwrap(function).__globals__, **names}
-    made: dict[str, Any] = {}  # apart: a method may have the name of a function that it calls
-    exec(compile(source, file, "exec"), space, made)
-    made[function.__name__].__module__ = "tests"  # not the package's: kept out of the kernels' cache
-    return made[function.__name__]
-
-
-@contextmanager
-def patched(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Let an attribute be another for a while."""
-    before = vars(owner)[name]
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
-
-
-def of_student(*changes: str, seed: int = 0, hole: bool = False) -> Callable[[], Report]:
-    """The student's LSTM with another backward; with a hole, a step within a row is masked, too."""
-
-    def report():
-        backward, arrays = edited(student.backward, *changes), student.arrays(seed)
-        arrays[-1][1, 1] = not hole
-        return gradcheck.check(student.forward, backward, *arrays, **student.WHERE)
-
-    return report
-
-
-def of_cell(layer_class: Any, module: Any, *changes: str, function: str = "step_backward", **options: Any):
-    """A layer whose cell has another derivative; what `function` calls is taken from the module."""
-
-    def report():
-        wrong = edited(vars(module)[function], *changes)
-
-        made = {"equations": changed(layer_class.cell_class.equations, wrong)}
-        public = type("WrongCell", (layer_class.cell_class,), made)
-        layer = type("Wrong", (layer_class,), {"cell_class": public})
-        return of_layer(layer(3, return_sequences=True, dtype="float64", **options))
-
-    return report
-
-
-def changed(cell: Cell, wrong: Any) -> Cell:
-    """Return a cell with another derivative in the place of that of the same name."""
-    stages = tuple(
-        dataclasses.replace(s, step_backward=wrong) if s.step_backward.__name__ == wrong.__name__ else s
-        for s in cell.stages
-    )
-    otherwise = {name: changed(other, wrong) for name, other in cell.otherwise.items()}
-    return dataclasses.replace(cell, stages=stages, otherwise=otherwise)
-
-
-def of_layer(layer: Layer, shape: tuple = (3, 4, 2), seed: int = 0, **options: Any) -> Report:
-    """Return the report on a layer with random weights and input."""
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal(shape)
-    layer(x)
-    layer.set_weights([0.6 * rng.standard_normal(w.shape) for w in layer.get_weights()])
-    if options.pop("hole", False):
-        options["mask"] = np.ones(shape[:2], bool)
-        options["mask"][0, -1] = options["mask"][1, 1] = False
-    return gradcheck.check_layer(layer, x, **options)
-
-
-def patching(owner: Any, name: str, *changes: str, make: Callable[[], Report]) -> Callable[[], Report]:
-    """The report on what works with a function of the package that has been changed."""
-
-    def report():
-        with patched(owner, name, edited(vars(owner)[name], *changes)):
-            return make()
-
-    return report
-
-
-def of_loss(formula: str, *changes: str, y: Any = None, p: Any = None) -> Callable[[], Report]:
-    """A loss's formula beside its derivative, changed."""
-
-    def report():
-        rng = np.random.default_rng(0)
-        target = rng.random((5, 3)) if y is None else y
-        given = rng.uniform(0.1, 0.9, (5, 3)) if p is None else p
-        gradient = vars(formulas)[f"{formula}_gradient"]
-        gradient = edited(gradient, *changes) if changes else gradient
-        extra = (0.3,) if formula.startswith("huber") else ()
-        return gradcheck.check(
-            lambda p: vars(formulas)[formula](target, p, *extra),
-            lambda dy, p: dy[..., None] * gradient(target, p, *extra),
-            given,
-            names="p",
-            method="central",
-        )
-
-    return report
-
-
-# --- students of their own -----------------------------------------------------------------------------------------
-
-P = 0.25
-
-
-def dropout_forward(x, keep, W, U, b, mask):
-    """The student's LSTM on inputs that dropout has gone over."""
-    return student.forward(x * keep / (1 - P), W, U, b, mask)
-
-
-def dropout_backward(dy, x, keep, W, U, b, mask):
-    dx, dW, dU, db, _ = student.backward(dy, x * keep / (1 - P), W, U, b, mask)
-    dx = dx * keep / (1 - P)
-    return dx, None, dW, dU, db, None
-
-
-def layer_forward(x, W, b):
-    """A student's dense layer."""
-    return 1 / (1 + np.exp(-(x @ W + b)))
-
-
-def layer_backward(dy, x, W, b):
-    s = layer_forward(x, W, b)
-    dz = dy * s * (1 - s)
-    return dz @ W.T, x.T @ dz, dz.sum(axis=0)
-
-
-def softmax_loss(z, y):
-    """A student's loss: the mean over the rows of the crossentropy of softmax."""
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return -np.sum(y * np.log(e / e.sum(axis=1, keepdims=True))) / len(z)
-
-
-def softmax_loss_backward(dy, z, y):
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    dz = (e / e.sum(axis=1, keepdims=True) - y) / len(z)
-    return dy * dz, None
-
-
-def of_dropout(*changes: str) -> Callable[[], Report]:
-    def report():
-        x, W, U, b, mask = student.arrays(1)
-        keep = np.random.default_rng(3).random(x.shape) >= P
-        keep[0, 0] = True, False
-        where = {"time_axis": {"x": 1}, "gates": student.WHERE["gates"]}
-        return gradcheck.check(dropout_forward, edited(dropout_backward, *changes), x, keep, W, U, b, mask, **where)
-
-    return report
-
-
-def of_dense(*changes: str, square: bool = False) -> Callable[[], Report]:
-    def report():
-        rng = np.random.default_rng(2)
-        x, W, b = (
-            rng.standard_normal((5, 3)),
-            rng.standard_normal((3, 3 if square else 4)),
-            rng.standard_normal(3 if square else 4),
-        )
-        return gradcheck.check(layer_forward, edited(layer_backward, *changes), x, W, b)
-
-    return report
-
-
-def of_softmax(*changes: str) -> Callable[[], Report]:
-    def report():
-        rng = np.random.default_rng(2)
-        z, y = rng.standard_normal((5, 4)), np.eye(4)[[0, 1, 3, 2, 1]].astype(int)
-        return gradcheck.check(softmax_loss, edited(softmax_loss_backward, *changes), z, y)
-
-    return report
-
-
-class Adding:
-    """A backward that adds to what it gave before, as a class that keeps its gradients does."""
-
-    def __init__(self, backward, which):
-        self.backward, self.which, self.kept = backward, which, None
-
-    def __call__(self, *arguments):
-        found = list(self.backward(*arguments))
-        if self.kept is None:
-            self.kept = [np.zeros_like(g) if g is not None else None for g in found]
-        for n in self.which:
-            self.kept[n] = self.kept[n] + found[n]
-            found[n] = self.kept[n].copy()
-        return found
-
-
-def adding(forward, backward, arrays, which, **where) -> Callable[[], Report]:
-    return lambda: gradcheck.check(forward, Adding(backward, which), *arrays, **where)
-
-
-class AddingLayer(Layer):
-    """A layer of one's own that never forgets its gradients."""
-
-    def build(self, input_shape):
-        self.add_weight("scale", (input_shape[-1],), lambda shape, dtype, rng: np.full(shape, 1.5, dtype))
-        self._sum = 0
-
-    def call(self, x, mask=None, training=False):
-        self._x = x
-        return x * self.scale
-
-    def call_backward(self, dy):
-        self._sum = self._sum + (dy * self._x).reshape(-1, len(self.scale)).sum(axis=0)
-        self.gradients = {"scale": self._sum}
-        return dy * self.scale
-
-
-def adding_layer(base: Any, shape: tuple = (3, 4, 2), **options: Any) -> Callable[[], Report]:
-    """A layer of the package whose weights' gradients are added to those of the call before."""
-
-    def call_backward(self, dy):
-        dx = base.call_backward(self, dy)
-        for leaf in self.leaves():
-            kept = leaf.__dict__.setdefault("_kept", {})
-            for name in leaf.gradients:
-                kept[name] = kept.get(name, 0) + np.asarray(leaf.gradients[name])
-                leaf.gradients[name] = kept[name]
-        return dx
-
-    def report():
-        made = type(base.__name__, (base,), {"call_backward": call_backward})
-        return of_layer(made(**options), shape)
-
-    return report
-
-
 _U = "dh_next = dz @ U.T"
 _BLOCKS = "sum(d @ u for d, u in zip(np.split(dz, 4, axis=1), np.split(U, 4, axis=1)))"
-_RNN = {"return_sequences": True, "dtype": "float64"}
-_DENSE = student.arrays()
 
 
 def _mistakes() -> list[Mistake]:
@@ -411,7 +184,7 @@ def _mistakes() -> list[Mistake]:
     add("transposed", "dense", "dW = dz.T @ x, square", of_dense("x.T @ dz", "dz.T @ x", square=True), None, "", "W")
     turned = "@ recurrent[n].T", "@ recurrent[n]"
     for name, layer in (("LSTM", LSTM), ("GRU", GRU), ("SimpleRNN", SimpleRNN)):
-        report = patching(numpy_loop, "backward", *turned, make=lambda layer=layer: of_layer(layer(3, **_RNN)))
+        report = patching(numpy_loop, "reverse", *turned, make=lambda layer=layer: of_layer(layer(3, **RNN)))
         add("transposed", f"{name} loop", "dz @ recurrent[n]", report, BEFORE)
     # 5 derivative
     add("derivative", "student", "dz_f = df", S("dz_f = df * f * (1 - f)", "dz_f = df"), LAST, "f")
@@ -526,7 +299,7 @@ def _mistakes() -> list[Mistake]:
             "backward",
             "dstates[0, len(dstates[0]) - len(dh) :] = dh",
             "dstates[0, -1] = dh[-1]",
-            make=lambda layer=layer: of_layer(layer(3, **_RNN)),
+            make=lambda layer=layer: of_layer(layer(3, **RNN)),
         )
         add("steps", f"{name} loop", "dh of the output at the end only", report, BEFORE)
     # 8 mask
@@ -544,10 +317,10 @@ def _mistakes() -> list[Mistake]:
     for name, layer in (("LSTM", LSTM), ("GRU", GRU), ("SimpleRNN", SimpleRNN)):
         report = patching(
             numpy_loop,
-            "backward",
+            "reverse",
             "taken, idle = _rows(sequence.mask, t)",
             "taken, idle = _rows(None, t)",
-            make=lambda layer=layer: of_layer(layer(3, **_RNN), hole=True),
+            make=lambda layer=layer: of_layer(layer(3, **RNN), hole=True),
         )
         add("mask", f"{name} loop", "no mask", report, LAST)
     add(
@@ -596,7 +369,7 @@ def _mistakes() -> list[Mistake]:
             "dropout",
             name,
             "no mask",
-            patching(core.Dropout, "call_backward", *_dropout_edit(True), make=drop(layer)),
+            patching(core.Dropout, "call_backward", "dy * self._drop", "dy", make=drop(layer)),
             None,
             "",
             "x",
@@ -605,18 +378,18 @@ def _mistakes() -> list[Mistake]:
             "dropout",
             name,
             "no scale",
-            patching(core.Dropout, "call_backward", *_dropout_edit(False), make=drop(layer)),
+            patching(core.Dropout, "call_backward", "dy * self._drop", "dy * (self._drop != 0)", make=drop(layer)),
             None,
             "",
             "x",
         )
-    dropped = {"dropout": 0.3, "seed": 2, **_RNN}
+    dropped = {"dropout": 0.3, "seed": 2, **RNN}
     for name, layer in (("LSTM", LSTM), ("GRU", GRU), ("SimpleRNN", SimpleRNN), ("CarryRNN", CarryRNN)):
         report = patching(
             numpy_loop,
-            "backward",
-            "(_dropped(dblocks[g] @ kernels[g].T, sequence.drop_x, g) for g in gates)",
-            "((dblocks[g] @ kernels[g].T) for g in gates)",
+            "input_gradient",
+            "_dropped(dblocks[g] @ kernel.T, sequence.drop_x, g)",
+            "dblocks[g] @ kernel.T",
             make=lambda layer=layer: of_layer(layer(3, **dropped), training=True),
         )
         add("dropout", f"{name} loop", "dx without the mask", report, None, "", "x")
@@ -645,25 +418,6 @@ def _mistakes() -> list[Mistake]:
     add("accumulated", "layer", "LSTM", adding_layer(LSTM, units=3))
     add("accumulated", "layer", "GRU", adding_layer(GRU, units=3))
     return found  # fmt: skip
-
-
-def _dropout_edit(mask: bool) -> tuple[str, str]:
-    source = inspect.getsource(core.Dropout.call_backward)
-    right = "dy * self._drop"
-    assert right in source
-    return right, "dy" if mask else "dy * (self._drop != 0)"
-
-
-def of_left_padded(layer: Any) -> Report:
-    """A layer whose first steps are padding: their outputs are 0, although the states carry the initial ones."""
-    rng = np.random.default_rng(1)
-    mask = np.ones((3, 4), bool)
-    mask[0, :2] = False
-    own = layer(3, **_RNN)
-    x = rng.standard_normal((3, 4, 2))
-    own(x)
-    states = [rng.standard_normal((3, 3)) for _ in own.cell.state_size]
-    return gradcheck.check_layer(own, x, mask, initial_state=states)
 
 
 MISTAKES = _mistakes()

@@ -27,7 +27,8 @@ from rnncore.activations import ACTIVATIONS
 from rnncore.gradcheck import Report
 from rnncore.layers import GRU, LSTM, Bidirectional, CarryRNN, SimpleRNN, core
 from rnncore.losses import formulas
-from tests.gradcheck_mistakes import MISTAKES, Mistake, of_layer, of_loss
+from tests.gradcheck_makers import of_layer, of_loss
+from tests.gradcheck_mistakes import MISTAKES, Mistake
 
 
 def right_ones(number: int = 300, seed: int = 0) -> Iterator[tuple[str, Callable[[], Report]]]:

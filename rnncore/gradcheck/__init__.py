@@ -85,7 +85,7 @@ def check(
     step : float, optional
         The (first) step.
     entries : int, optional
-        How many entries to compare. Default: all of 5,000; of more, 1,500 drawn by `seed`, and all together by dot
+        How many entries to compare. Default: all of 5,000; of more, 1,000 drawn by `seed`, and all together by dot
         products.
     seed : int
         Of the weights of the outputs, and of all else that is drawn.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,7 +185,7 @@ class Report:
             out += [f"  {label:<6} {text}" for label, text in (("where", self.place()), ("line", self.line())) if text]
             out += [f"  {'what' if n == 0 else '':<6} {f.words}" for n, f in enumerate(self.findings)]
         out += [f"  note   {note}" for note in self.notes]
-        return out
+        return [part for text in out for part in _wrapped(text)]
 
     def __str__(self) -> str:
         widths = ("<20", ">9", ">12", ">10", "<13", ">13", ">14")
@@ -254,6 +255,11 @@ class Report:
             "seconds": self.seconds,
         }  # fmt: skip
         return json.dumps(content, indent=2)
+
+
+def _wrapped(text: str) -> list[str]:
+    """Return a line of the report in lines of at most 110 columns."""
+    return textwrap.wrap(text, 110, subsequent_indent=" " * 9, break_long_words=False, break_on_hyphens=False)
 
 
 def _number(value: Any) -> Any:

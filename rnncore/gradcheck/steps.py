@@ -20,7 +20,7 @@ from .problem import Problem
 from .what import Finding
 from .witnesses import Loss
 
-MOST = 3000  # entries of W' that are moved: rows and units are left out above that
+MOST = 1200  # entries of W' that are moved: rows and units are left out above that
 WRONG = 1e-5
 
 
@@ -256,6 +256,10 @@ def _local(problem, probe, found, a, n, off, dys, outputs, method, rng) -> None:
     one = what.factor(a[:, off], n[:, off], sizes, problem.rates)
     one = one or what.swapped(*({g: v[:, k] for k, g in enumerate(gates)} for v in (a, n)))
     if one is not None:
+        if one.kind != "swapped" and len(off) < len(gates):
+            names = ", ".join(found.gates)
+            also = "; they share dc, and o does not: look where dc comes from dh" if _all_but_o(gates, off) else ""
+            one = Finding(one.kind, f"{'gates' if len(off) > 1 else 'gate'} {names}: {one.words}{also}")
         found.findings.append(one)
         return
     plain = _plain(problem, probe, dys, method, rng, probe.T - 1)
@@ -281,6 +285,10 @@ def _local(problem, probe, found, a, n, off, dys, outputs, method, rng) -> None:
             )
             said = [one or Finding("value", words)]
     found.findings.extend(said)
+
+
+def _all_but_o(gates, off) -> bool:
+    return "o" in gates and len(gates) == 4 and {gates[g] for g in off} == {*gates} - {"o"}
 
 
 def _values(problem, probe, plain, t) -> dict[str, np.ndarray]:

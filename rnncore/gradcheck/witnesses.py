@@ -26,6 +26,7 @@ from .problem import Problem
 
 EPS = float(np.finfo(np.float64).eps)
 TINY = 1e-30  # the complex step
+ROUNDING = 256  # what a backward may lose, in units of what L itself loses: errors below are none
 WIDEST = 2.0**-5  # the first step of central differences, relative to an entry above 1
 LEVELS = 15  # halvings of it
 CURVE = tuple(10.0**-k for k in range(1, 13))
@@ -113,8 +114,12 @@ class Loss:
 
     def on_a_kink(self, n: int, place: int, scale: float) -> bool:
         """Whether the derivative from the right is another than that from the left, however small the step."""
-        gaps = [float(np.max(abs(np.subtract(*self.sides(n, place, h))))) for h in (1e-4, 1e-6)]
-        return gaps[1] > max(0.2 * gaps[0], 1e-5 * scale, 1e2 * float(np.max(self.noise)) / 1e-6)
+        least = max(1e-5 * scale, 1e2 * float(np.max(self.noise)) / 1e-6)
+
+        def gap(h):
+            return float(np.max(abs(np.subtract(*self.sides(n, place, h)))))
+
+        return (wide := gap(1e-4)) > least and gap(1e-6) > max(0.2 * wide, least)
 
     def kink_along(self, direction: list[Any]) -> bool:
         """As `on_a_kink`, for a direction and any output."""
@@ -219,7 +224,7 @@ def dots(
         left, bar = float(w @ slope), float(abs(w) @ bars)
         back = problem.backward([dy.copy() for dy in dys], problem.copies())[n]
         right = float(np.sum(np.asarray(back) * direction[n])) if np.shape(back) == np.shape(direction[n]) else np.nan
-        floor = max(abs(left), abs(right), 1e-3 * float(abs(w) @ abs(slope)), 4e7 * float(loss.noise[0]))
+        floor = max(abs(left), abs(right), 1e-3 * float(abs(w) @ abs(slope)), ROUNDING / 1e-6 * float(loss.noise[0]))
         error = abs(left - right) / floor if np.isfinite(right) else np.inf
         found.append(
             {

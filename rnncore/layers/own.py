@@ -48,6 +48,8 @@ def output_shape(layer: Any, input_shape: Sequence[int | None]) -> tuple[int | N
                 f"{layer.name}: call fails for zeros of shape {given}, which would have told the shape of its output: "
                 f"{error}; mend it, or define compute_output_shape(input_shape)"
             ) from error
+    if () in shapes:
+        raise ValueError(f"{layer.name}: call returned a number; expected an array with a row for each of x")
     rest = (one if one == other else None for one, other in zip(*(shape[1:] for shape in shapes), strict=True))
     return (input_shape[0], *rest)
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -9,12 +10,12 @@ import pytest
 from examples import check_homework as student
 from rnncore import __main__ as program
 from rnncore import config, gradcheck
+from rnncore.cells import lstm as lstm_cell
 from rnncore.gradcheck import lines
 from rnncore.gradcheck.fixture import gradients  # noqa: F401 - a fixture
 from rnncore.gradcheck.witnesses import central
 from rnncore.layers import GRU, LSTM, Activation, SimpleRNN
-from tests.gradcheck_mistakes import changed, edited, of_cell, patching
-from tests.gradcheck_mistakes import lstm as lstm_module
+from tests.gradcheck_makers import changed, edited, of_cell, patching
 
 RNG = np.random.default_rng(0)
 X, W = RNG.standard_normal((4, 3)), RNG.standard_normal((3, 2))
@@ -90,7 +91,7 @@ def test_an_entry_outside_of_the_sample_is_found_by_the_dot_product():
 
     seen = set(range(6000))
     right = gradcheck.check(lambda x: x * x, sly, x)
-    assert right.ok and right.rows[0].checked == 1500
+    assert right.ok and right.rows[0].checked == 1000
     seen = set(np.flatnonzero(np.isfinite(right.errors["x"])).tolist())
     report = gradcheck.check(lambda x: x * x, sly, x)
     assert report.verdict == "wrong" and "dot product" in report.findings[0].words
@@ -194,16 +195,17 @@ def test_a_plain_recurrent_network_without_gates():
     ],
 )
 def test_the_line_and_its_mend(right, wrong, name, kind, mend):
-    cell = changed(LSTM.cell_class.equations, edited(lstm_module.step_backward, right, wrong))
+    cell = changed(LSTM.cell_class.equations, edited(lstm_cell.step_backward, right, wrong))
     (fault,) = lines.faults("lstm", cell, np.random.default_rng(0))
     assert (fault.name, fault.kind, fault.mend) == (name, kind, mend)
     assert fault.line and fault.text.partition(" ")[0] == wrong.partition(" ")[0]
 
 
 def test_a_line_in_the_report():
-    report = of_cell(LSTM, lstm_module, "df = dc * c_prev", "df = dc * c")()
+    report = of_cell(LSTM, lstm_cell, "df = dc * c_prev", "df = dc * c")()
     assert (report.where.step, report.where.gates, report.kind) == (3, ("f",), "step")
-    assert "line 9: df = dc * c" in str(report) and "write df = dc * c_prev" in str(report)
+    said = " ".join(str(report).split())
+    assert "line 9: df = dc * c" in said and "write df = dc * c_prev" in said
 
 
 def test_right_cells_have_no_faulty_line():
@@ -219,7 +221,7 @@ def test_the_step_is_that_of_x_where_steps_are_taken_backwards():
     layer = LSTM(3, return_sequences=True, go_backwards=True)
     x = RNG.standard_normal((2, 4, 2))
     report = patching(
-        numpy_loop, "backward", "@ recurrent[n].T", "@ recurrent[n]", make=lambda: gradcheck.check_layer(layer, x)
+        numpy_loop, "reverse", "@ recurrent[n].T", "@ recurrent[n]", make=lambda: gradcheck.check_layer(layer, x)
     )()
     assert report.where.step == 1  # taken last but one
 
@@ -267,7 +269,7 @@ def test_the_command(capsys, tmp_path, monkeypatch):
     for asked in ("wrong_homework:nothing", "wrong_homework:other", "wrong_homework", "no_such_module_here:task"):
         assert program.main(["check", asked]) == 2
         told = capsys.readouterr()
-        assert told.err.startswith("check: ") and told.err.count("\n") == 1 and not told.out
+        assert told.err.startswith("python -m rnncore check: ") and told.err.count("\n") == 1 and not told.out
     with pytest.raises(KeyError):
         program.main(["check", "wrong_homework:broken"])
 
@@ -283,6 +285,7 @@ def test_a_bar_where_somebody_looks(capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_a_large_layer_within_its_time():
+    begin = time.process_time()  # of this process: others may be at work
     report = gradcheck.check_layer(LSTM(64), RNG.standard_normal((4, 20, 32)))
     assert report.ok and sum(row.size for row in report.rows) == 27392
-    assert report.seconds < 20
+    assert time.process_time() - begin < 20

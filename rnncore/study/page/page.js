@@ -98,14 +98,12 @@ function draw() {
     button.lastChild.textContent = taken ? shown(part.at(button.dataset.name, step, unit)) : "";
   }
   picks.units = drawUnits(byId("units"), part, series, order, step, unit, words);
-  drawRamp(extent(part, series), series);
-  if (!byId("saliency").hidden) picks.saliency = drawBars(byId("saliency"), data.saliency, part, step, ["what it", "brings"]);
+  drawRamp(extent(part, series).tones, series);
+  if (!byId("saliency").hidden) picks.saliency = drawBars(byId("saliency"), data.saliency, part, step, "what each word brings to the answer");
   const norms = part.states.map((state) => line(`d${state}`, (t) => part.norm(`d${state}`, t), part.shown.indexOf(state)));
-  picks.gradient = drawLines(byId("gradient"), norms, part, step, 50, true);
-  byId("gradientkey").textContent = "length of the gradient that reaches each step: "
-    + `${part.states.map((state) => `d${state}`).join(", ")}; ${chosen.part.backwards ? "later" : "earlier"} words are further from the answer`;
+  picks.gradient = drawLines(byId("gradient"), norms, part, step, 50, "length of the gradient that reaches each word", true);
   const own = part.shown.map((name, n) => ({ ...line(name, (t) => part.at(name, t, unit), n), strong: name === series }));
-  const open = own.filter(({ name }) => extent(part, name)[0] === 0), signed = own.filter(({ name }) => extent(part, name)[0] < 0);
+  const open = own.filter(({ name }) => extent(part, name).gate), signed = own.filter(({ name }) => !extent(part, name).gate);
   byId("unittitle").replaceChildren(`Unit ${unit}`, element("small", "", "its gates and states over the words"));
   byId("gates").hidden = !open.length;
   byId("states").hidden = !signed.length;
@@ -125,7 +123,7 @@ function drawRamp([low, high], name) {
     pen.fillStyle = `rgb(${ramp(low + (high - low) * (x / width), low, high)})`;
     pen.fillRect(x, 0, 1.5, 10);
   }
-  byId("rampkey").textContent = `${shown(low)} to ${shown(high)}: ${(chosen.part.meanings[name] || name).split(",")[0]}`;
+  byId("rampkey").textContent = `${shown(low)} or less, to ${shown(high)} or more: ${(chosen.part.meanings[name] || name).split(",")[0]}`;
 }
 
 // ---- one step --------------------------------------------------------------------------------------------------
@@ -192,7 +190,7 @@ function symbolOf(source, part) {
 // Buttons to the units that are furthest from what they usually are.
 function unusual() {
   const { part, step, series } = chosen, off = (u) => Math.abs(part.at(series, step, u) - part.usual(series, u));
-  const found = Array.from({ length: part.H }, (_, u) => u).sort((a, b) => off(b) - off(a)).slice(0, 5);
+  const found = Array.from({ length: part.H }, (_, u) => u).sort((a, b) => off(b) - off(a)).slice(0, 4);
   return [element("span", "", "Most unusual here:"), ...found.map((u) => {
     const button = element("button", "", `unit ${u}: ${shown(part.at(series, step, u))}`);
     button.onclick = () => choose({ unit: u });
