@@ -169,12 +169,10 @@ function sentences() {
     }
   }
   if (chosen.way === "backward") {
-    const wouldBe = (name) => part.states.flatMap((state, n) => [n ? ", and if " : "", symbol(state + name, part), " were, by ",
-      bold(signed(values[`d${state}${name}`]))]);
-    const before = part.previous(step) === undefined ? [] : [" One step before: if ", ...wouldBe("_prev"), "."];
-    return [element("p", "", "If ", ...part.states.flatMap((state, n) => [n ? ", and if " : "", symbol(state, part),
-      n ? " were, by " : ` of unit ${unit} were 1 higher here, the answer would change by `, bold(signed(part.at(`d${state}`, step, unit)))]), "."),
-      element("p", "", ...before)];
+    const each = (ending, sums) => part.states.flatMap((state, n) => [n ? ", " : "", bold(signed(sums(state))), " for ", symbol(state + ending, part)]);
+    return [element("p", "", `For each 1 that a state of unit ${unit} rises here, the answer changes by `,
+      ...each("", (state) => part.at(`d${state}`, step, unit)), part.previous(step) === undefined ? "" : "; one step before, by ",
+      ...(part.previous(step) === undefined ? [] : each("_prev", (state) => values[`d${state}_prev`])), ".")];
   }
   const third = element("p", "note", "All units: ", called(), " is ", shown(part.mean(series, step)),
     ` on average here, ${shown(whole)} over the text.`);
@@ -191,7 +189,7 @@ function symbolOf(source, part) {
 function unusual() {
   const { part, step, series } = chosen, off = (u) => Math.abs(part.at(series, step, u) - part.usual(series, u));
   const found = Array.from({ length: part.H }, (_, u) => u).sort((a, b) => off(b) - off(a)).slice(0, 4);
-  return [element("span", "", "Most unusual here:"), ...found.map((u) => {
+  return [element("span", "", "Unusual here:"), ...found.map((u) => {
     const button = element("button", "", `unit ${u}: ${shown(part.at(series, step, u))}`);
     button.onclick = () => choose({ unit: u });
     return button;
@@ -211,7 +209,7 @@ function forwardLines() {
       const letter = (term) => (term.weight === "kernel" ? "W" : term.weight === "recurrent_kernel" ? "U" : "V");
       const label = (term) => element("span", "", symbol(term.source, part), "·", symbol(`${letter(term)}_${gate}`, part));
       const columns = feed.terms.map((term, n) => column(label(term), shown(sum(all[n])), () => [
-        top(all[n], (k) => entry(term.source, k, `${letter(term)}${gate}`), part)]));
+        top(all[n], (k) => entry(term.source, k, `${letter(term)}_${gate}`), part)]));
       const bias = part.bias(feed, unit);
       const line = element("div", "equation", column(symbol(feed.name, part), shown(values[feed.name]), () => [tally([
         ...feed.terms.map((term, n) => [label(term), sum(all[n])]), [symbol(`b_${gate}`, part), bias],
@@ -223,7 +221,7 @@ function forwardLines() {
       found.push(line);
       if (part.feeds.length < 3 || gate === chosen.series) found.push(strip(feed.terms.map((term, n) => ({
         title: `${term.source === "x" ? "the word" : term.source.replace("_prev", " before")}: ${all[n].length} products`,
-        products: all[n], name: (k) => entry(term.source, k, `${letter(term)}${gate}`),
+        products: all[n], name: (k) => entry(term.source, k, `${letter(term)}_${gate}`),
         go: term.source === "x" || part.previous(step) === undefined ? null : (k) => ({ step: part.previous(step), unit: k }),
       }))));
     }
@@ -240,17 +238,17 @@ function forwardLines() {
   return found;
 }
 
-// How an entry of a product is called: h of unit k before times U.
+// How an entry of a product is called: h of unit k before, times U.
 function entry(source, k, weight) {
   const { part, unit } = chosen;
-  return element("span", "", symbol(source, part), `[${k}] · ${weight}[${k}, ${unit}]`);
+  return element("span", "", symbol(source, part), `[${k}] · `, symbol(weight, part), `[${k}, ${unit}]`);
 }
 
 // The largest products of many, what the others make together, and the sum.
 function top(products, name, part) {
   const order = products.map((_, n) => n).sort((a, b) => Math.abs(products[b][0] * products[b][1]) - Math.abs(products[a][0] * products[a][1]));
   const shownOnes = order.slice(0, 6), rest = order.slice(6), total = sum(products);
-  const lines = shownOnes.map((n) => [name(n), products[n][0] * products[n][1]]);
+  const lines = shownOnes.map((n) => [[name(n), ` = ${products[n].map(shown).join(" · ")}`], products[n][0] * products[n][1]]);
   if (rest.length) lines.push([`${rest.length} others`, sum(rest.map((n) => products[n]))]);
   return tally(lines, total, "sum");
 }
@@ -333,7 +331,7 @@ function toSource(source) {
     [typeof text === "string" ? text : text.cloneNode(true), value]), total, "sum")], "left"), column("=", "=", null, "sign"));
   columns.forEach(([text, value, detail], n) => line.append(...(n ? [column(" + ", " + ", null, "sign")] : []), column(text, shown(value), detail)));
   line.dataset.name = name;
-  const back = (feed, term, k) => element("span", "", symbol(`d${feed.name}`, part), `[${k}] · ${letter(term)}${feed.name.slice(2)}[${unit}, ${k}]`);
+  const back = (feed, term, k) => element("span", "", symbol(`d${feed.name}`, part), `[${k}] · `, symbol(`${letter(term)}_${feed.name.slice(2)}`, part), `[${unit}, ${k}]`);
   return [group(source.endsWith("_prev") ? "back to the step before, through all units" : "back within the step"), line, strip(pairs.map(([feed, term, products]) => ({
     title: feed.name.slice(2), products, name: (k) => back(feed, term, k), go: (k) => ({ unit: k }),
   })))];
