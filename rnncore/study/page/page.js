@@ -17,13 +17,18 @@ async function start() {
   byId("parts").hidden = parts.length < 2;
   const { name, value, output, activation } = data.answer;
   byId("answer").append(`${name}: `, element("b", "", shown(output)),
-    activation === "linear" ? "" : ` = ${FUNCTIONS[activation] ?? activation}(${shown(value)})`);
+    activation === "linear" ? "" : activation.endsWith("softmax") ? `, by ${activation} from ${shown(value)}`
+      : ` = ${FUNCTIONS[activation] ?? activation}(${shown(value)})`);
   choosePart(0);
-  const strongest = chosen.part.taken.reduce((best, t) => (score(t) > score(best) ? t : best));
+  const score = scores(chosen.part).map(Math.abs);
+  const strongest = chosen.part.taken.reduce((best, t) => (score[t] > score[best] ? t : best));
   choose({ step: strongest, unit: leading(strongest), series: chosen.part.names.includes("f") ? "f" : chosen.part.shown[0] });
 }
 
-const score = (t) => Math.abs(data.saliency[t] ?? 0);
+// What each word brings to the answer, in the order of a layer's steps; of a layer with other steps nothing.
+function scores(part) {
+  return data.saliency.length !== part.T ? [] : part.turned ? [...data.saliency].reverse() : data.saliency;
+}
 
 // The unit whose states carry most to the answer at a step.
 function leading(t) {
@@ -59,7 +64,7 @@ function choose(change) {
 }
 
 function writeWords() {
-  const part = chosen.part, own = data.saliency.length === part.T ? data.saliency : [];
+  const part = chosen.part, own = scores(part);
   const most = Math.max(...own.map(Math.abs), 1e-300);
   byId("text").replaceChildren(...words.flatMap((word, t) => {
     const button = element("button", part.place.has(t) ? "" : "padding", word.trim() ? word : "·");
@@ -99,7 +104,7 @@ function draw() {
   }
   picks.units = drawUnits(byId("units"), part, series, order, step, unit, words);
   drawRamp(extent(part, series).tones, series);
-  if (!byId("saliency").hidden) picks.saliency = drawBars(byId("saliency"), data.saliency, part, step, "what each word brings to the answer");
+  if (!byId("saliency").hidden) picks.saliency = drawBars(byId("saliency"), scores(part), part, step, "what each word brings to the answer");
   const norms = part.states.map((state) => line(`d${state}`, (t) => part.norm(`d${state}`, t), part.shown.indexOf(state)));
   picks.gradient = drawLines(byId("gradient"), norms, part, step, 50, "length of the gradient that reaches each word", true);
   const own = part.shown.map((name, n) => ({ ...line(name, (t) => part.at(name, t, unit), n), strong: name === series }));
@@ -140,6 +145,8 @@ function writeStep() {
   for (const canvas of byId("lines").querySelectorAll("canvas")) canvas.paint();
 }
 
+// What a layer reads: the word, or what the layer below makes of it.
+const read = (part, word) => (part.above ? "the layer below" : word);
 const bold = (value) => element("b", "", typeof value === "number" ? shown(value) : value);
 const signed = (value) => `${value < 0 ? "" : "+"}${shown(value)}`;
 
@@ -153,10 +160,9 @@ function sentences() {
   const feed = part.feeds.find((each) => each.name === `z_${series}`);
   const second = element("p");
   if (feed) {
-    const names = { x: part.words ? "the input" : "this word" };
     second.append("Why: ", symbol(feed.name, part), " is ", bold(values[feed.name]));
     feed.terms.forEach((term, n) => second.append(n ? ", " : ": ",
-      term.source === "x" ? names.x : symbolOf(term.source, part), " brings ", bold(signed(sum(part.products(term, step, unit))))));
+      term.source === "x" ? read(part, "this word") : symbolOf(term.source, part), " brings ", bold(signed(sum(part.products(term, step, unit))))));
     second.append(", the bias ", bold(signed(part.bias(feed, unit))), ".");
   } else {
     const own = part.stages.flatMap((stage) => stage.forward).filter((each) => each.name === series).pop();
@@ -189,8 +195,8 @@ function symbolOf(source, part) {
 function unusual() {
   const { part, step, series } = chosen, off = (u) => Math.abs(part.at(series, step, u) - part.usual(series, u));
   const found = Array.from({ length: part.H }, (_, u) => u).sort((a, b) => off(b) - off(a)).slice(0, 4);
-  return [element("span", "", "Unusual here:"), ...found.map((u) => {
-    const button = element("button", "", `unit ${u}: ${shown(part.at(series, step, u))}`);
+  return [element("span", "", "Unusual units here:"), ...found.map((u) => {
+    const button = element("button", "", `${u}: ${shown(part.at(series, step, u))}`);
     button.onclick = () => choose({ unit: u });
     return button;
   })];
@@ -220,7 +226,7 @@ function forwardLines() {
       line.classList.add("feed");
       found.push(line);
       if (part.feeds.length < 3 || gate === chosen.series) found.push(strip(feed.terms.map((term, n) => ({
-        title: `${term.source === "x" ? "the word" : term.source.replace("_prev", " before")}: ${all[n].length} products`,
+        title: `${term.source === "x" ? read(part, "the word") : term.source.replace("_prev", " before")}: ${all[n].length} products`,
         products: all[n], name: (k) => entry(term.source, k, `${letter(term)}_${gate}`),
         go: term.source === "x" || part.previous(step) === undefined ? null : (k) => ({ step: part.previous(step), unit: k }),
       }))));
@@ -312,7 +318,7 @@ function backwardLines() {
   }
   const dx = part.feeds.flatMap((feed) => feed.terms.filter((term) => term.source === "x").map((term) => [feed, term]));
   const x = part.row("x", step), gradient = Array.from(x, (_, n) => dx.reduce((total, [feed, term]) => total + sum(part.productsBack(feed, term, step, n)), 0));
-  found.push(group("to the word itself, from all units"), element("div", "wide", "The gradient of the word’s vector has length ",
+  found.push(group(`to ${read(part, "the word itself")}, from all units`), element("div", "wide", "The gradient of its vector has length ",
     bold(Math.hypot(...gradient)), "; times the vector it makes ", bold(x.reduce((total, value, n) => total + value * gradient[n], 0)), "."));
   return found;
 }
@@ -384,7 +390,7 @@ for (const id of ["units", "saliency", "gradient", "gates", "states"]) {
     const head = element("div", "", `“${words[step].trim()}”, step ${step + 1}${id === "units" ? `, unit ${unit}` : ""}`);
     if (!part.place.has(step)) return showTip(event, [head, "padding"]);
     const names = { units: [chosen.series], gradient: part.states.map((state) => `d${state}`) }[id] ?? part.shown;
-    const lines = id === "saliency" ? [element("div", "", `brings ${signed(data.saliency[step])} to the answer`)]
+    const lines = id === "saliency" ? [element("div", "", `brings ${signed(scores(part)[step])} to the answer`)]
       : names.map((name) => element("div", "", ...(id === "gradient" ? ["length of ", symbol(name, part)] : [symbol(name, part)]), ` = ${shown(id === "gradient" ? part.norm(name, step) : part.at(name, step, unit))}`));
     showTip(event, [head, ...lines]);
   });
