@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .configured import custom_object_scope, described, look_up, revived
-from .layers.base import Layer, unique_name, weights_within
+from .layers.base import Layer
 from .layers.chain import Chain, InputLayer, check_behind
+from .layers.scopes import unique_name, weights_within
 from .saving import check_number_of_objects, load_model, load_weights, refusing, save_model, save_weights
 from .sparse import EmbeddedRows
 from .summary import in_short, summary
@@ -28,6 +29,13 @@ class _Described(type):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         return _of_chain(*args, **kwargs) if cls is Model else super().__call__(*args, **kwargs)
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        if cls is Model:
+            return inspect.signature(_of_chain)
+        own = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return own.replace(parameters=[*own.parameters.values()][1:])
 
 
 class Model(Trainer, metaclass=_Described):
@@ -108,7 +116,7 @@ class Sequential(Model):
             self.declared = layer
             return
         if not isinstance(layer, Layer) or layer is self:
-            raise TypeError(f"{self.name}: add got {layer!r}; expected a layer")
+            raise TypeError(f"{self.name}: add got {'itself' if layer is self else repr(layer)}; expected a layer")
         if any(layer is other for other in self.layers):
             raise ValueError(f"{self.name}: layer {layer.name!r} is in the model already")
         if any(layer.name == other.name for other in self.layers):
@@ -355,7 +363,7 @@ def _of_chain(inputs: Chain, outputs: Chain, name: str | None = None) -> Sequent
     return model
 
 
-Model.__signature__ = inspect.signature(_of_chain)  # type: ignore[attr-defined]
+_of_chain.__qualname__ = "Model"  # in what Python says of its arguments
 
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Sequential:

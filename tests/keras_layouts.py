@@ -155,7 +155,7 @@ def write(
     slots : list of (str, ndarray)
         What the optimizer keeps.
     """
-    shape = list(model.input.input_shape)
+    shape = list(model.declared.input_shape)
     if functional:
         names = ["the_input", *(row["config"]["name"] for row in rows)]
         entries = [{"class_name": "InputLayer", "config": {"batch_input_shape": shape, "name": names[0]}}, *rows]

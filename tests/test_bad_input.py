@@ -435,9 +435,9 @@ def dropping(first):
 @pytest.mark.parametrize("first", [0, 1, 2, 4])
 def test_a_generator_that_drops_y(first):
     model = small()
-    with pytest.raises(ValueError, match=r"^y is None in a batch that x gave; the loss needs targets: expected"):
+    with pytest.raises(ValueError, match=r"^y is None; the loss needs targets: expected .* in each batch"):
         model.fit(dropping(first), steps_per_epoch=3, epochs=2, verbose=0)
-    with pytest.raises(ValueError, match=r"^validation_data: y is None in a batch"):
+    with pytest.raises(ValueError, match=r"^validation_data: y is None; the loss needs"):
         model.fit(np.ones((2, 3), int), np.ones(2), validation_data=dropping(first), verbose=0)
     assert len(model.predict(dropping(first))) == 12
 

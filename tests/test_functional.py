@@ -84,7 +84,7 @@ def fronts(library):
     rng = np.random.default_rng(3)
     model.set_weights([rng.normal(0, 0.5, weight.shape) for weight in model.get_weights()])
     yield library.Model(inputs=model.inputs, outputs=model.layers[0].output), ids
-    yield library.Model(model.input, [model.layers[1].output]), ids
+    yield library.Model(model.inputs, [model.layers[1].output]), ids
     yield library.Model(model.get_layer(index=2).input, model.outputs), rng.normal(size=(6, 5, 3)).astype("float32")
 
     inputs = library.Input((4, 2))

@@ -27,7 +27,7 @@ def test_use_it_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rnncore.set_backend("numpy")
     rnncore.utils.clear_session()
-    first, of_a_file = re.findall(r"(?<!-->\n)```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    first, of_a_file = re.findall(r"(?<!\.py -->\n)```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
     namespace = {"__name__": "__main__"}
     with contextlib.redirect_stdout(io.StringIO()) as told:
         exec(compile(first, "README.md", "exec"), namespace)

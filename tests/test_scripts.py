@@ -6,6 +6,7 @@ The scripts, in the folder of that name, draw their data and initial weights wit
 import contextlib
 import io
 import re
+import sys
 import warnings
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def printed(path, library):
 
 @pytest.fixture
 def surroundings(monkeypatch, tmp_path):
+    text = pytest.importorskip("keras.src.legacy.preprocessing.text")
+    monkeypatch.setitem(sys.modules, "keras.preprocessing.text", text)  # where Keras 2 had it
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "letters.txt").write_text(TEXT)  # fetched before
     monkeypatch.setenv("LETTERS", str(tmp_path))
@@ -72,4 +75,5 @@ def test_there_are_scripts():
         "reviews",
         "stateful",
         "sums",
+        "tokens",
     ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from pathlib import Path
 
 import numpy as np
 
+from ..interop import onnx
 from ..models import load_model
 
 FORMS = {  # suffix -> what it is
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         raise FileExistsError(f"{path} is there already; --overwrite replaces it")
     model = load_model(options.input)
     if suffix == ".onnx":
-        importlib.import_module("rnncore.interop.onnx").export(model, path)
+        onnx.export(model, path)
     else:
         model.save(path)
         again = load_model(path)

@@ -17,11 +17,12 @@ from ..interop.keras.versions import KINDS
 from ..models import Sequential, load_model
 from .table import print_table
 
-SHOWN = (  # options, in the order in which they are shown
-    "filters kernel_size units activation recurrent_activation return_sequences go_backwards reset_after "
-    "dropout recurrent_dropout rate input_dim output_dim mask_zero mask_value merge_mode stateful "
-    "bptt_steps pool_size padding strides n target_shape "
-).split()
+SHOWN = [  # options, in the order in which they are shown
+    "filters", "kernel_size", "units", "activation", "recurrent_activation", "return_sequences",
+    "go_backwards", "reset_after", "dropout", "recurrent_dropout", "rate", "input_dim",
+    "output_dim", "mask_zero", "mask_value", "merge_mode", "stateful", "bptt_steps",
+    "pool_size", "padding", "strides", "n", "target_shape",
+]  # fmt: skip
 PLAIN = (None, False, 0, 0.0, 1, "linear", "tanh", "sigmoid", "concat", "valid")  # values not worth a place
 
 
@@ -66,13 +67,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _print_origin(contents: Contents) -> None:
     backend = f" on {contents.backend}" if contents.backend else ""
-    by = (
-        f"Keras {contents.version}{backend}"
-        if contents.version
-        else "no version said"
-        if contents.model is None
-        else "Keras 1"
-    )
+    oldest = "Keras 1" if contents.form in ("h5", "weights") else "Keras 3"
+    by = f"Keras {contents.version}{backend}" if contents.version else f"{oldest}, without its version"
     print(f"format:    {FORMS[contents.form]}; written by {by}")
 
 

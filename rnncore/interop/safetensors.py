@@ -20,7 +20,7 @@ import numpy as np
 from ..utils.archive import TEXT_LIMIT, parsed
 from ..utils.files import replaced
 
-DTYPES = {  # what the file calls them, but for BF16, the upper half of float32
+DTYPES = {  # what the file calls them, but for those of `_UNPACKED`
     "F64": "<f8",
     "F32": "<f4",
     "F16": "<f2",
@@ -28,9 +28,15 @@ DTYPES = {  # what the file calls them, but for BF16, the upper half of float32
     "I32": "<i4",
     "I16": "<i2",
     "I8": "|i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
     "U8": "|u1",
 }
-_HALVES = "BF16"
+_UNPACKED = {  # the dtype that they are read in, and what is made of it
+    "BF16": ("<u2", lambda array: (array.astype("<u4") << 16).view("<f4")),  # the upper half of a float32
+    "BOOL": ("|u1", lambda array: array != 0),
+}
 _OTHERS = {  # how files begin that somebody may take for one
     b"PK\x03\x04": "a zip, as torch.save writes it, with a pickle in it",
     b"\x80": "a pickle",
@@ -110,11 +116,11 @@ def _places(described: Mapping[str, Any], size: int) -> list[tuple[str, tuple[in
                 raise ValueError(f"{name!r:.100} has {entry!r:.100}; expected dtype, shape and data_offsets")
     places.sort(key=lambda place: place[1][:2])
     for name, (begin, end, dtype, shape) in places:
-        if dtype not in DTYPES and dtype != _HALVES:
-            raise ValueError(f"{name!r:.100} is of {dtype!r:.50}; expected one of {', '.join([*DTYPES, _HALVES])}")
+        if dtype not in DTYPES and dtype not in _UNPACKED:
+            raise ValueError(f"{name!r:.100} is of {dtype!r:.50}; expected one of {', '.join([*DTYPES, *_UNPACKED])}")
         if len(shape) > 32 or not all(type(n) is int and 0 <= n < 1 << 62 for n in shape):
             raise ValueError(f"{name!r:.100} has the shape {shape!r:.100}; expected whole numbers, at most 32")
-        needed = math.prod(shape) * np.dtype(DTYPES.get(dtype, "<u2")).itemsize
+        needed = math.prod(shape) * np.dtype(DTYPES.get(dtype) or _UNPACKED[dtype][0]).itemsize
         if begin != here or end - begin != needed:
             raise ValueError(f"{name!r:.100} is at {begin:,} to {end:,}; expected {needed:,} bytes from {here:,} on")
         here = end
@@ -124,6 +130,7 @@ def _places(described: Mapping[str, Any], size: int) -> list[tuple[str, tuple[in
 
 
 def _array(data: bytes, dtype: str, shape: list[int]) -> np.ndarray:
-    if dtype == _HALVES:
-        return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").reshape(shape)
+    if dtype in _UNPACKED:
+        stored, unpacked = _UNPACKED[dtype]
+        return unpacked(np.frombuffer(data, stored)).reshape(shape)
     return np.frombuffer(bytearray(data), DTYPES[dtype]).reshape(shape)

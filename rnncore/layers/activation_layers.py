@@ -160,8 +160,7 @@ class Softmax(_ActivationLayer):
             raise ValueError(f"{self.name}: axis is {axis!r}; expected a whole number or several")
         self._several = tuple(int(n) for n in several)
         self.axis = list(self._several) if isinstance(axis, (list, tuple)) else self._several[0]
-        if self._several == (-1,):  # a crossentropy may then read what goes in
-            self.activation = Activation("softmax", self.formula, self.derivative, elementwise=False, analytic=True)
+        self._along = self.activation, Activation("softmax", self.formula, self.derivative, elementwise=False)
 
     def check_shape(self, shape):
         super().check_shape(shape)
@@ -173,6 +172,7 @@ class Softmax(_ActivationLayer):
 
     def call(self, x, mask=None, training=False):
         places = [n % x.ndim for n in self._several]
+        self.activation = self._along[places == [x.ndim - 1]]  # along features a crossentropy may read what goes in
         if mask is None or min(places) >= mask.ndim:
             return self.activate(x)
         kept = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))

@@ -29,7 +29,7 @@ def taken(call: Callable) -> tuple[str, ...]:
 
 
 def output_shape(layer: Any, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-    """Return the shape of what a layer's `call` makes of zeros; an axis that follows one of any size is None.
+    """Return the shape of what a layer's `call` makes of zeros, few rows of them; an axis of any size gives one.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def output_shape(layer: Any, input_shape: Sequence[int | None]) -> tuple[int | N
     dtype, shapes = np.int64 if layer.input_kind == "integer" else layer.dtype, []
     layer.ensure_built(input_shape)
     for size in _SIZES:
-        given = tuple(size if n is None else n for n in input_shape)
+        given = (size, *(size if n is None else n for n in input_shape[1:]))
         try:
             with np.errstate(all="ignore"):
                 shapes.append(np.shape(layer.called(np.zeros(given, dtype), None, False)))
@@ -48,7 +48,10 @@ def output_shape(layer: Any, input_shape: Sequence[int | None]) -> tuple[int | N
                 f"{layer.name}: call fails for zeros of shape {given}, which would have told the shape of its output: "
                 f"{error}; mend it, or define compute_output_shape(input_shape)"
             ) from error
-    return tuple(one if one == other else None for one, other in zip(*shapes, strict=True))
+    if () in shapes:
+        raise ValueError(f"{layer.name}: call returned a number; expected an array with a row for each of x")
+    rest = (one if one == other else None for one, other in zip(*(shape[1:] for shape in shapes), strict=True))
+    return (input_shape[0], *rest)
 
 
 def lacks_backward(layer: Any) -> NotImplementedError:

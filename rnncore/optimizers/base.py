@@ -219,7 +219,8 @@ class Optimizer(Copied, Configured):
         var_list : sequence of ndarray
             The arrays themselves, as a built layer has them (``layer.bias``).
         var_names : sequence of str
-            Regular expressions that are searched for in the names of a model's weights: ``["bias"]``.
+            Regular expressions that are searched for in the names of a model's weights, with those of model and layer
+            before them: ``["bias", "dense/kernel"]``.
 
         Raises
         ------

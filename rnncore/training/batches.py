@@ -386,12 +386,12 @@ def source(
         parts = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
         if not 1 <= len(parts) <= 3:
             raise ValueError(f"{label}a batch has {len(parts)} parts; expected (x,), (x, y) or (x, y, sample_weight)")
-        if targets and (len(parts) < 2 or parts[1] is None):
+        table = checked(model, *parts, label=label)
+        if targets and table.columns[1] is None:
             raise ValueError(
-                f"{label}y is None in a batch that x gave; the loss needs targets: expected (x, y) or "
-                "(x, y, sample_weight) each time"
+                f"{label}y is None; the loss needs targets: expected (x, y) or (x, y, sample_weight) in each batch"
             )
-        return checked(model, *parts, label=label)
+        return table
 
     if not hasattr(x, "__getitem__"):
         return Stream(check, x)

@@ -120,7 +120,7 @@ def both_ways(seed, folder):
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize("seed", few_at_first(range(300), 4))
+@pytest.mark.parametrize("seed", few_at_first(range(300), 2))
 def test_models_go_both_ways(seed, tmp_path):
     config.set_backend("numpy")
     both_ways(seed, tmp_path)

@@ -244,6 +244,14 @@ def test_a_padded_batch_is_normalized_as_rows_without_padding():
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+def test_a_loss_reads_what_goes_into_a_softmax():
+    x, y = np.array([[0.0, 200.0, -300.0]]), np.array([2])
+    for last in (Softmax(), Softmax(axis=[1])):
+        model = Sequential([Identity(), last])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        assert model.evaluate(x, y, verbose=0) == pytest.approx(500)
+
+
 # --- padding ---------------------------------------------------------------------------------------------------------
 
 

@@ -488,7 +488,9 @@ def test_the_dtype_that_a_metric_looks_in_against_keras(keras, name, options):
     y, p = batch_of(name, options, (8, 3), 1)
     ours.update_state(y, p)
     theirs.update_state(y, p)
-    np.testing.assert_allclose(ours.result(), np.asarray(theirs.result()), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        ours.result(), np.asarray(theirs.result()), rtol=5e-6, atol=1e-9
+    )  # Keras sums in float32
 
 
 @pytest.mark.keras

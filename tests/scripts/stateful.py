@@ -44,7 +44,7 @@ value = seen[:, -1:]
 first = LSTM(7, return_state=True)
 first.build((1, None, 1))
 first.set_weights(model.layers[0].get_weights())
-output, *states = first(value, initial_state=[np.array(state) for state in model.layers[0].states])
+output, *states = first(value, initial_state=[np.asarray(state) for state in model.layers[0].states])
 print(np.asarray(output).tolist(), [np.asarray(state).tolist() for state in states])
 for step in range(CHUNK):
     forecaster.predict(x[:, step : step + 1], verbose=0)

@@ -21,7 +21,7 @@ FORMS = {
     "keras": "a .keras file, a model",
     "h5": "an HDF5 file of a whole model",
     "weights": "an HDF5 file of weights, by layer names",
-    "weights3": "an HDF5 file of weights, of Keras 3",
+    "weights3": "an HDF5 file of weights, by position",
 }
 CONFIG, METADATA, ARRAYS = "config.json", "metadata.json", "model.weights.h5"
 NOTE_LIMIT = 1 << 16  # bytes of metadata.json

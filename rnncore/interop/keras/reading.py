@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...layers import Layer
-from ...layers.base import expected_weights
+from ...layers.scopes import expected_weights
 from ...lock import locked
 from ...models import Sequential
 from . import compiled, versions, weights
@@ -74,16 +74,15 @@ def _built(contents: Contents, reader: Reader, before: str | None) -> Sequential
     assert contents.model is not None
     model, shape = reader.model(contents.model, before)
     found = _weights_of(contents, reader, model)
-    with expected_weights(array for arrays, _ in found for array in arrays):
+    with expected_weights(array for arrays in found for array in arrays):
         if shape is not None:
             model.build(shape)
-        elif any(arrays for arrays, _ in found):
+        elif any(found):
             raise ValueError("it does not say the shape of the model's input")
     pairs = []
-    for layer, (arrays, states) in zip(model.layers, found, strict=True):
+    for layer, arrays in zip(model.layers, found, strict=True):
         order = weights.legacy_order(layer) if contents.form != "keras" else _own_order(layer)
         pairs += weights.place(layer, order, arrays)
-        weights.set_states(layer, states)
     for mine, theirs in pairs:  # only when all are known to fit
         mine[...] = theirs
     return model
@@ -93,8 +92,8 @@ def _own_order(layer: Layer) -> list[tuple[Layer, str]]:
     return [(part, name) for part in layer.walk() for name in part.own_weights]
 
 
-def _weights_of(contents: Contents, reader: Reader, model: Sequential) -> list[tuple[Arrays, Arrays]]:
-    """Return the arrays of each layer, in an order of ours, and the states of stateful ones."""
+def _weights_of(contents: Contents, reader: Reader, model: Sequential) -> list[Arrays]:
+    """Return the arrays of each layer, in an order of ours."""
     if contents.form == "keras":
         by_part = weights.by_position(contents.arrays, model.layers, reader.kinds)
         return [_of_layer(layer, by_part) for layer in model.layers]
@@ -102,17 +101,13 @@ def _weights_of(contents: Contents, reader: Reader, model: Sequential) -> list[t
     by_name = dict(zip(stored.layers, stored.arrays, strict=True))
     flipped, found = weights.flips(contents.version, contents.backend), []
     for layer, name in zip(model.layers, reader.names[id(model)], strict=True):
-        arrays, states = weights.split_states(layer, by_name.get(name, []))
-        found.append((_cast(layer, weights.in_our_order(layer, arrays, flipped)), states))
+        arrays = weights.without_states(layer, by_name.get(name, []))
+        found.append(_cast(layer, weights.in_our_order(layer, arrays, flipped)))
     return found
 
 
-def _of_layer(layer: Layer, by_part: Mapping[int, list[np.ndarray]]) -> tuple[Arrays, Arrays]:
-    stateful = [part for part in layer.stateful_layers() if part.stateful]
-    states = [array for part in stateful for array in by_part.get(id(part), [])]
-    kept = {id(part) for part in stateful}
-    arrays = [array for part in layer.walk() if id(part) not in kept for array in by_part.get(id(part), [])]
-    return _cast(layer, arrays), states
+def _of_layer(layer: Layer, by_part: Mapping[int, Arrays]) -> Arrays:
+    return _cast(layer, [array for part in layer.walk() for array in by_part.get(id(part), [])])
 
 
 def _cast(layer: Layer, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -203,7 +198,7 @@ def load_weights(model: Sequential, path: str | os.PathLike) -> None:
         if contents.form in ("keras", "weights3"):
             by_part = weights.by_position(contents.arrays, model.layers, {})
             for layer in model.layers:
-                pairs += weights.place(layer, _own_order(layer), _of_layer(layer, by_part)[0])
+                pairs += weights.place(layer, _own_order(layer), _of_layer(layer, by_part))
         else:
             root = contents.arrays.root
             stored = weights.lists(
@@ -216,7 +211,7 @@ def load_weights(model: Sequential, path: str | os.PathLike) -> None:
                 )
             flipped = weights.flips(contents.version, contents.backend)
             for layer, arrays in zip(own, stored.arrays, strict=True):
-                arrays, _ = weights.split_states(layer, arrays)
+                arrays = weights.without_states(layer, arrays)
                 arrays = _cast(layer, weights.in_our_order(layer, arrays, flipped))
                 pairs += weights.place(layer, weights.legacy_order(layer), arrays)
         for mine, theirs in pairs:

@@ -75,8 +75,6 @@ def _parts(layer: Layer, kinds: Mapping[int, str], path: str) -> Iterator[tuple[
                 yield from parts
         else:
             yield layer.cell, f"{path}/cell"
-        if layer.stateful:
-            yield layer, path
     else:
         yield layer, path
 
@@ -204,28 +202,11 @@ def place(
     return list(zip(own, arrays, strict=True))
 
 
-def split_states(layer: Layer, arrays: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return the arrays of a layer without the states of stateful ones, which come last, and these."""
+def without_states(layer: Layer, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the arrays of a layer without the states of stateful ones, which TensorFlow's Keras 2 writes last."""
     count = sum(len(cell.state_size) for rnn in layer.stateful_layers() if rnn.stateful for cell in rnn.cells)
     cells = [part for part in layer.walk() if isinstance(part, RecurrentCell)]
-    weights = sum(2 + cell.use_bias for cell in cells)
-    if count and len(arrays) == weights + count and len(cells) == len(layer.leaves()):
-        return arrays[:-count], arrays[-count:]
-    return arrays, []
-
-
-def set_states(layer: Layer, states: Sequence[np.ndarray]) -> None:
-    """Let stateful layers start the next batch from these: an array (B, H) a state."""
-    ahead = list(states)
-    for rnn in layer.stateful_layers():
-        kept = []
-        for cell in rnn.cells if rnn.stateful else ():
-            own, ahead = ahead[: len(cell.state_size)], ahead[len(cell.state_size) :]
-            if any(state.shape[1:] != (cell.units,) or len(state) != len(own[0]) for state in own):
-                raise ValueError(f"the states of layer {layer.name!r} do not fit it")
-            kept.append(np.stack(own).astype(rnn.dtype))
-        if kept and any(array.any() for array in kept):
-            rnn.kept_states = kept
+    return arrays[:-count] if count and len(arrays) == sum(2 + cell.use_bias for cell in cells) + count else arrays
 
 
 def flips(file_version: str | None, backend: str | None) -> bool:

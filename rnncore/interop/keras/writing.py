@@ -66,7 +66,7 @@ def save_model(model: Sequential, path: str | os.PathLike) -> None:
     described, asked = _model(model), _compile_config(model)
     if str(path).endswith(".keras"):
         described |= {"build_config": {"input_shape": _shape(model)}, "compile_config": asked}
-        content = _bytes(lambda file: _write_by_position(file, model, asked))
+        content = _bytes(lambda file: _write_by_position(file, model, asked is not None))
         metadata = {"keras_version": VERSION, "date_saved": "1980-01-01@00:00:00"}
         with replaced(path) as file, zipfile.ZipFile(file, "w") as archive:
             members = {METADATA: json.dumps(metadata).encode(), CONFIG: json.dumps(described).encode(), ARRAYS: content}
@@ -80,9 +80,13 @@ def save_model(model: Sequential, path: str | os.PathLike) -> None:
 
 @locked
 def save_weights(model: Sequential, path: str | os.PathLike) -> None:
-    """Write the weights of a built model as ``save_weights`` of Keras 3 does; errors as those of `save_model`."""
+    """Write the weights of a built model, and its optimizer's slots, as ``save_weights`` of Keras 3 does.
+
+    Errors as those of `save_model`.
+    """
     _check_built(model, "save_weights")
-    content = _bytes(lambda file: _write_by_position(file, model, None))
+    optimized = model.optimizer is not None and model.optimizer.built  # as Keras has them, where there are slots
+    content = _bytes(lambda file: _write_by_position(file, model, optimized))
     with replaced(path) as file:
         file.write(content)
 
@@ -167,8 +171,9 @@ def _layer(layer: Layer, rows: int | None) -> dict[str, Any]:
     elif isinstance(layer, RNN) and "cell" in own:
         config["cell"] = _layer(layer.cell, rows)
     config["name"] = layer.name
-    if layer.trainable:
-        config.pop("trainable", None)  # some of Keras's do not take it
+    for option, usual in (("trainable", True), ("activity_regularizer", None)):  # not all of Keras's take them
+        if own.get(option) is usual:
+            config.pop(option, None)
     return _object("keras.layers", {"class_name": kind, "config": config})
 
 
@@ -239,25 +244,14 @@ def _of(module: str, room: Any, kind: str, given: Any, described: Any) -> dict[s
 # --- the arrays ------------------------------------------------------------------------------------------------------
 
 
-def _states(layer: RNN, rows: int | None) -> list[np.ndarray]:
-    """Return what a stateful layer keeps, an array (B, H) a state, for `rows` rows where it has seen no batch."""
-    if layer.kept_states is not None:
-        return [state for cell in layer.kept_states for state in cell]
-    return [np.zeros((rows or 1, cell.units), layer.dtype) for cell in layer.cells for _ in cell.state_size]
-
-
-def _write_by_position(file: Any, model: Sequential, asked: Mapping[str, Any] | None) -> None:
+def _write_by_position(file: Any, model: Sequential, optimized: bool) -> None:
     for _, parts in weights.places(model.layers, {}):
         for part, path in parts:
-            if isinstance(part, RNN):
-                arrays = _states(part, _rows(model))
-            else:
-                arrays = [getattr(part, name) for name in part.own_weights]
             group = file.require_group(f"{path}/vars")
             group.attrs["name"] = part.name
-            for number, array in enumerate(arrays):
-                group[str(number)] = array
-    if asked is not None:
+            for number, name in enumerate(part.own_weights):
+                group[str(number)] = getattr(part, name)
+    if optimized:
         for number, array in enumerate(_optimizer_state(model)):
             file[f"optimizer/vars/{number}"] = array
 
@@ -273,9 +267,6 @@ def _write_lists(file: Any, model: Sequential, described: Mapping[str, Any], ask
     for layer in model.layers:
         inside = group.create_group(layer.name)
         pairs = [(f"{part.name}/{name}", getattr(part, name)) for part, name in weights.legacy_order(layer)]
-        for rnn in layer.stateful_layers():
-            states = _states(rnn, _rows(model)) if rnn.stateful else []
-            pairs += [(f"{rnn.name}/rnn_state_{number}", state) for number, state in enumerate(states)]
         names = [f"{number}/{name}" for number, (name, _) in enumerate(pairs)]  # two parts may have one name
         write_names(inside, "weight_names", names)
         for name, (_, array) in zip(names, pairs, strict=True):
@@ -304,11 +295,6 @@ def _older(config: Mapping[str, Any]) -> dict[str, Any]:
         **config,
         "layers": [row | ({"config": _older(row["config"])} if "layers" in row["config"] else {}) for row in rows],
     }
-
-
-def _rows(model: Sequential) -> int | None:
-    """Return the size of the batches that a model is for; None: any."""
-    return model.declared.input_shape[0] if model.declared is not None else None
 
 
 def _optimizer_state(model: Sequential) -> list[np.ndarray]:

@@ -14,19 +14,15 @@ function ramp(value, low, high) {
   return from.map((v, n) => Math.round(v + (to[n] - v) * share));
 }
 
-// From where to where a series goes in pictures.
+// From where to where a series goes, and without its rarest values: the ends of the colours.
 function extent(part, name) {
   part.extents ??= {};
   if (!part.extents[name]) {
-    let low = 0, high = 0;
-    for (const t of part.taken) {
-      for (const value of part.row(name, t)) {
-        low = Math.min(low, value);
-        high = Math.max(high, value);
-      }
-    }
-    const most = Math.max(-low, high) || 1;
-    part.extents[name] = low >= 0 && high <= 1 ? [0, 1] : [-most, most];
+    const all = Float32Array.from(part.taken.flatMap((t) => [...part.row(name, t)])).sort();
+    const least = all[0], most = all[all.length - 1], at = (share) => all[Math.round(share * (all.length - 1))];
+    const size = all.map(Math.abs).sort()[Math.round(0.995 * (all.length - 1))] || Math.max(-least, most) || 1;
+    const gate = least >= 0 && most <= 1;
+    part.extents[name] = { gate, tones: gate && at(0.99) > at(0.01) ? [at(0.01), at(0.99)] : gate ? [0, 1] : [-size, size] };
   }
   return part.extents[name];
 }
@@ -75,9 +71,9 @@ function paddingBehind(pen, part, scale, top, bottom) {
 
 // All units of one series over the words; `order` says from top to bottom which unit.
 function drawUnits(canvas, part, name, order, step, unit, words) {
-  const height = 170, [low, high] = extent(part, name), scale = columns(canvas.clientWidth, part.T, step);
-  const upright = scale.pitch >= 8.5;
-  const [pen, width] = surface(canvas, height + (upright ? 64 : 6));
+  const height = 160, [low, high] = extent(part, name).tones, scale = columns(canvas.clientWidth, part.T, step);
+  const upright = scale.pitch >= 7;
+  const [pen, width] = surface(canvas, height + (upright ? 60 : 6));
   const count = scale.last - scale.first, image = new ImageData(count, part.H);
   order.forEach((u, row) => {
     for (let n = 0; n < count; n++) {
@@ -99,7 +95,7 @@ function drawUnits(canvas, part, name, order, step, unit, words) {
   label(pen, "unit", LEFT - 6, 8);
   label(pen, String(unit), LEFT - 6, Math.max(22, y), "right", INK);
   if (upright) {
-    pen.font = "10px system-ui, sans-serif";
+    pen.font = `${Math.min(10, scale.pitch + 1.5)}px system-ui, sans-serif`;
     for (let t = scale.first; t < scale.last; t++) {
       pen.save();
       pen.translate(scale.x(t), height + 7);
@@ -112,9 +108,21 @@ function drawUnits(canvas, part, name, order, step, unit, words) {
   return { scale, pick: (px, py) => [scale.at(px), order[Math.max(0, Math.min(part.H - 1, Math.floor((py - 2) / tall)))]] };
 }
 
+// What a chart shows, in its corner.
+function caption(pen, text) {
+  pen.save();
+  pen.font = "10px system-ui, sans-serif";
+  pen.lineWidth = 3;
+  pen.strokeStyle = "#fffd";
+  pen.textAlign = "left";
+  pen.strokeText(text, LEFT + 3, 7);
+  label(pen, text, LEFT + 3, 7, "left");
+  pen.restore();
+}
+
 // A value a word, as bars above and below 0.
 function drawBars(canvas, values, part, step, title) {
-  const height = 40, [pen, width] = surface(canvas, height), scale = columns(width, part.T, step);
+  const height = 44, [pen, width] = surface(canvas, height), scale = columns(width, part.T, step);
   const most = Math.max(...values.map(Math.abs)) || 1, middle = height / 2;
   paddingBehind(pen, part, scale, 1, height - 1);
   pen.fillStyle = GRID;
@@ -125,12 +133,13 @@ function drawBars(canvas, values, part, step, title) {
     pen.fillRect(scale.x(t) - scale.pitch * 0.4, size > 0 ? middle - size : middle, scale.pitch * 0.8, Math.abs(size));
   }
   cursor(pen, scale, step, 1, height - 1);
-  title.forEach((line, n) => label(pen, line, LEFT - 6, middle + (n - (title.length - 1) / 2) * 12));
+  [most, 0, -most].forEach((tick, n) => label(pen, shown(tick), LEFT - 6, 6 + n * (middle - 6)));
+  caption(pen, title);
   return { scale };
 }
 
 // Lines over the words. `lines`: name, values by step, colour, dash. Logarithmic where `log`.
-function drawLines(canvas, lines, part, step, height, log = false) {
+function drawLines(canvas, lines, part, step, height, title = "", log = false) {
   const [pen, width] = surface(canvas, height), scale = columns(width, part.T, step);
   const all = lines.flatMap((line) => part.taken.map((t) => line.values[t])).filter(Number.isFinite);
   const top = 6, bottom = height - 6;
@@ -192,6 +201,7 @@ function drawLines(canvas, lines, part, step, height, log = false) {
   });
   const over = ends.length ? Math.max(0, ends[ends.length - 1][1] - (height - 6)) : 0;
   for (const [name, at, colour] of ends) label(pen, name, width - RIGHT + 5, at - over, "left", colour);
+  caption(pen, title);
   return { scale };
 }
 

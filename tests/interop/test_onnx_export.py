@@ -1,6 +1,11 @@
-"""Models in ONNX files, run by onnxruntime: what they compute is what they predict here."""
+"""Models in ONNX files, run by onnxruntime: what they compute is what they predict here.
 
+``RNNCORE_MODELS`` names a folder of Keras's files with references, as in test_keras_files.py.
+"""
+
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +17,7 @@ from rnncore.activations import ACTIVATIONS, Activation
 from rnncore.interop import onnx_graph
 from rnncore.interop.onnx import export
 from rnncore.layers import GRU, LSTM, RNN, Bidirectional, Dense, Embedding, Masking, SimpleRNN, TimeDistributed
+from rnncore.models import load_model
 
 SEQUENCES = {"return_sequences": True}
 CELLS = {
@@ -349,6 +355,23 @@ def test_many_random_models(run):
     for number in range(1000):
         model, x = drawn(np.random.default_rng([RUN_SEED, 1, number]))
         assert_near(run(model, {"x": x})["y"], model(x), repr(model))
+
+
+MODELS = Path(os.environ.get("RNNCORE_MODELS") or "/nowhere")
+REAL = [path.with_suffix(".npz") for path in sorted(MODELS.glob("*.*")) if path.suffix in (".h5", ".keras")]
+REAL = [path for path in REAL if path.exists()]
+
+
+@pytest.mark.skipif(not REAL, reason="RNNCORE_MODELS names no folder of model files")
+@pytest.mark.parametrize("path", REAL, ids=[path.stem for path in REAL])
+def test_a_file_of_keras_becomes_one_of_onnx(run, path):
+    source = next(path.with_suffix(suffix) for suffix in (".h5", ".keras") if path.with_suffix(suffix).exists())
+    with np.load(path) as reference:
+        x, y = reference["x"], reference["y_original" if "y_original" in reference else "y"]
+    model = load_model(source, compile=False)
+    x = x.astype("int64" if model.input_kind == "integer" else "float32")
+    theirs = run(model, {"x": x})["y"]
+    assert np.abs(theirs - y).max() <= 1e-5 * np.ptp(y)
 
 
 # --- what has no counterpart -----------------------------------------------------------------------------------------

@@ -282,11 +282,13 @@ def entry(dtype="F32", shape=(1,), begin=0, end=4):
     return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
 
 
-def test_bfloat16(tmp_path):
+def test_bfloat16_and_bool(tmp_path):
     numbers = np.array([1.5, -3.0, 0.0], "float32")
-    data = (numbers.view("<u4") >> 16).astype("<u2").tobytes()
-    (tmp_path / "a").write_bytes(packed({"x": entry("BF16", (3,), 0, 6)}, data))
-    np.testing.assert_array_equal(safetensors.read(tmp_path / "a")["x"], numbers)
+    data = (numbers.view("<u4") >> 16).astype("<u2").tobytes() + bytes([0, 1, 7])
+    (tmp_path / "a").write_bytes(packed({"x": entry("BF16", (3,), 0, 6), "kept": entry("BOOL", (3,), 6, 9)}, data))
+    found = safetensors.read(tmp_path / "a")
+    np.testing.assert_array_equal(found["x"], numbers)
+    np.testing.assert_array_equal(found["kept"], [False, True, True])
 
 
 BAD = {
@@ -343,7 +345,8 @@ def test_damaged_files(tmp_path):
     for number in range(200):
         data = good[: rng.integers(len(good))] if number % 4 == 0 else good.copy()
         if number % 4:
-            places = rng.integers(0, 8 if number % 4 == 1 else head, 3)
+            begin, end = ((0, 8), (0, head), (head, len(good)))[number % 4 - 1]
+            places = rng.integers(begin, end, 3)
             data[places] = rng.choice(np.frombuffer(b'0123456789"[]{},:-\x00\xff', np.uint8), 3)
         (tmp_path / "a").write_bytes(data.tobytes())
         try:
