@@ -241,7 +241,7 @@ class AddingLayer(Layer):
     """A layer of one's own that never forgets its gradients."""
 
     def build(self, input_shape):
-        self.add_weight("scale", (input_shape[-1],), lambda shape, dtype, rng: np.full(shape, 1.5, dtype))
+        self.add_weight((input_shape[-1],), lambda shape, dtype, rng: np.full(shape, 1.5, dtype), name="scale")
         self._sum = 0
 
     def call(self, x, mask=None, training=False):
