@@ -104,12 +104,12 @@ def walk(
         found = saliency(model, batch.x, target=target, step=chain.step, mask=batch.mask)
         value = chain.values(chain.vectors, chain.mask)[at]
         chain.gradient()  # leaves that of each step in the layers
-        pack, turned = _Pack(), _turned(chain.layers)
+        pack, places = _Pack(), _places(chain.layers)
         data = {
             "words": words,
             "saliency": [round(float(score), 9) for score in np.nan_to_num(found.scores[at])],
             "answer": _answer(chain, at, value),
-            "parts": [_part(layer, cell, at, words, turned[layer.name], pack) for layer, cell in cells],
+            "parts": [_part(layer, cell, at, words, places[layer.name], pack) for layer, cell in cells],
         }
     with replaced(path) as file:
         file.write(_page(f"A walk through {model.name}", data, pack).encode())
@@ -143,18 +143,22 @@ def _answer(chain: Chain, at: int, value: float) -> dict[str, Any]:
     return {"name": name, "value": float(value), "output": float(output[chain.place][at]), "activation": activation}
 
 
-def _turned(layers: list[Any]) -> dict[str, bool]:
-    """Return for each layer by name whether its steps come in the reverse order of the words."""
-    found: dict[str, bool] = {}
-    turned = False
+def _places(layers: list[Any]) -> dict[str, dict[str, bool]]:
+    """Return for each layer by name whether its steps come in the reverse order of the words, and whether it reads
+    what another recurrent layer puts out."""
+    found: dict[str, dict[str, bool]] = {}
+    turned = above = False
     for layer in layers:
-        found |= dict.fromkeys((part.name for part in layer.walk()), turned)
+        found |= {part.name: {"turned": turned, "above": above} for part in layer.walk()}
         if isinstance(layer, RNN) and layer.go_backwards and layer.return_sequences:
             turned = not turned
+        above |= any(isinstance(part, RNN) for part in layer.walk())
     return found
 
 
-def _part(layer: RNN, cell: RecurrentCell, at: int, words: list[str], turned: bool, pack: _Pack) -> dict[str, Any]:
+def _part(
+    layer: RNN, cell: RecurrentCell, at: int, words: list[str], place: dict[str, bool], pack: _Pack
+) -> dict[str, Any]:
     """Return what the page knows of a cell of a layer, and pack its arrays."""
     run = cell.last_run
     plan = run.plan
@@ -186,8 +190,9 @@ def _part(layer: RNN, cell: RecurrentCell, at: int, words: list[str], turned: bo
         "backwards": layer.go_backwards,
         "cut": layer.bptt_steps,
         "mask": "".join("1" if each else "0" for each in valid),
-        "words": own[::-1] if turned else None if own is words else own,
-        "turned": turned,
+        "words": own[::-1] if place["turned"] else None if own is words else own,
+        "turned": place["turned"],
+        "above": place["above"] or cell is not layer.cells[0],
         "meanings": {name: meaning(plan, name) for name in names(plan, False)},
         "notes": notes(plan),
         "equations": lines,

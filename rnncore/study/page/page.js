@@ -17,13 +17,18 @@ async function start() {
   byId("parts").hidden = parts.length < 2;
   const { name, value, output, activation } = data.answer;
   byId("answer").append(`${name}: `, element("b", "", shown(output)),
-    activation === "linear" ? "" : ` = ${FUNCTIONS[activation] ?? activation}(${shown(value)})`);
+    activation === "linear" ? "" : activation.endsWith("softmax") ? `, by ${activation} from ${shown(value)}`
+      : ` = ${FUNCTIONS[activation] ?? activation}(${shown(value)})`);
   choosePart(0);
-  const strongest = chosen.part.taken.reduce((best, t) => (score(t) > score(best) ? t : best));
+  const score = scores(chosen.part).map(Math.abs);
+  const strongest = chosen.part.taken.reduce((best, t) => (score[t] > score[best] ? t : best));
   choose({ step: strongest, unit: leading(strongest), series: chosen.part.names.includes("f") ? "f" : chosen.part.shown[0] });
 }
 
-const score = (t) => Math.abs(data.saliency[t] ?? 0);
+// What each word brings to the answer, in the order of a layer's steps; of a layer with other steps nothing.
+function scores(part) {
+  return data.saliency.length !== part.T ? [] : part.turned ? [...data.saliency].reverse() : data.saliency;
+}
 
 // The unit whose states carry most to the answer at a step.
 function leading(t) {
@@ -59,7 +64,7 @@ function choose(change) {
 }
 
 function writeWords() {
-  const part = chosen.part, own = data.saliency.length === part.T ? data.saliency : [];
+  const part = chosen.part, own = scores(part);
   const most = Math.max(...own.map(Math.abs), 1e-300);
   byId("text").replaceChildren(...words.flatMap((word, t) => {
     const button = element("button", part.place.has(t) ? "" : "padding", word.trim() ? word : "·");
@@ -99,7 +104,7 @@ function draw() {
   }
   picks.units = drawUnits(byId("units"), part, series, order, step, unit, words);
   drawRamp(extent(part, series).tones, series);
-  if (!byId("saliency").hidden) picks.saliency = drawBars(byId("saliency"), data.saliency, part, step, "what each word brings to the answer");
+  if (!byId("saliency").hidden) picks.saliency = drawBars(byId("saliency"), scores(part), part, step, "what each word brings to the answer");
   const norms = part.states.map((state) => line(`d${state}`, (t) => part.norm(`d${state}`, t), part.shown.indexOf(state)));
   picks.gradient = drawLines(byId("gradient"), norms, part, step, 50, "length of the gradient that reaches each word", true);
   const own = part.shown.map((name, n) => ({ ...line(name, (t) => part.at(name, t, unit), n), strong: name === series }));
@@ -140,6 +145,8 @@ function writeStep() {
   for (const canvas of byId("lines").querySelectorAll("canvas")) canvas.paint();
 }
 
+// What a layer reads: the word, or what the layer below makes of it.
+const read = (part, word) => (part.above ? "the layer below" : word);
 const bold = (value) => element("b", "", typeof value === "number" ? shown(value) : value);
 const signed = (value) => `${value < 0 ? "" : "+"}${shown(value)}`;
 
@@ -153,10 +160,9 @@ function sentences() {
   const feed = part.feeds.find((each) => each.name === `z_${series}`);
   const second = element("p");
   if (feed) {
-    const names = { x: part.words ? "the input" : "this word" };
     second.append("Why: ", symbol(feed.name, part), " is ", bold(values[feed.name]));
     feed.terms.forEach((term, n) => second.append(n ? ", " : ": ",
-      term.source === "x" ? names.x : symbolOf(term.source, part), " brings ", bold(signed(sum(part.products(term, step, unit))))));
+      term.source === "x" ? read(part, "this word") : symbolOf(term.source, part), " brings ", bold(signed(sum(part.products(term, step, unit))))));
     second.append(", the bias ", bold(signed(part.bias(feed, unit))), ".");
   } else {
     const own = part.stages.flatMap((stage) => stage.forward).filter((each) => each.name === series).pop();
@@ -169,12 +175,10 @@ function sentences() {
     }
   }
   if (chosen.way === "backward") {
-    const wouldBe = (name) => part.states.flatMap((state, n) => [n ? ", and if " : "", symbol(state + name, part), " were, by ",
-      bold(signed(values[`d${state}${name}`]))]);
-    const before = part.previous(step) === undefined ? [] : [" One step before: if ", ...wouldBe("_prev"), "."];
-    return [element("p", "", "If ", ...part.states.flatMap((state, n) => [n ? ", and if " : "", symbol(state, part),
-      n ? " were, by " : ` of unit ${unit} were 1 higher here, the answer would change by `, bold(signed(part.at(`d${state}`, step, unit)))]), "."),
-      element("p", "", ...before)];
+    const each = (ending, sums) => part.states.flatMap((state, n) => [n ? ", " : "", bold(signed(sums(state))), " for ", symbol(state + ending, part)]);
+    return [element("p", "", `For each 1 that a state of unit ${unit} rises here, the answer changes by `,
+      ...each("", (state) => part.at(`d${state}`, step, unit)), part.previous(step) === undefined ? "" : "; one step before, by ",
+      ...(part.previous(step) === undefined ? [] : each("_prev", (state) => values[`d${state}_prev`])), ".")];
   }
   const third = element("p", "note", "All units: ", called(), " is ", shown(part.mean(series, step)),
     ` on average here, ${shown(whole)} over the text.`);
@@ -191,8 +195,8 @@ function symbolOf(source, part) {
 function unusual() {
   const { part, step, series } = chosen, off = (u) => Math.abs(part.at(series, step, u) - part.usual(series, u));
   const found = Array.from({ length: part.H }, (_, u) => u).sort((a, b) => off(b) - off(a)).slice(0, 4);
-  return [element("span", "", "Most unusual here:"), ...found.map((u) => {
-    const button = element("button", "", `unit ${u}: ${shown(part.at(series, step, u))}`);
+  return [element("span", "", "Unusual units here:"), ...found.map((u) => {
+    const button = element("button", "", `${u}: ${shown(part.at(series, step, u))}`);
     button.onclick = () => choose({ unit: u });
     return button;
   })];
@@ -211,7 +215,7 @@ function forwardLines() {
       const letter = (term) => (term.weight === "kernel" ? "W" : term.weight === "recurrent_kernel" ? "U" : "V");
       const label = (term) => element("span", "", symbol(term.source, part), "·", symbol(`${letter(term)}_${gate}`, part));
       const columns = feed.terms.map((term, n) => column(label(term), shown(sum(all[n])), () => [
-        top(all[n], (k) => entry(term.source, k, `${letter(term)}${gate}`), part)]));
+        top(all[n], (k) => entry(term.source, k, `${letter(term)}_${gate}`), part)]));
       const bias = part.bias(feed, unit);
       const line = element("div", "equation", column(symbol(feed.name, part), shown(values[feed.name]), () => [tally([
         ...feed.terms.map((term, n) => [label(term), sum(all[n])]), [symbol(`b_${gate}`, part), bias],
@@ -222,8 +226,8 @@ function forwardLines() {
       line.classList.add("feed");
       found.push(line);
       if (part.feeds.length < 3 || gate === chosen.series) found.push(strip(feed.terms.map((term, n) => ({
-        title: `${term.source === "x" ? "the word" : term.source.replace("_prev", " before")}: ${all[n].length} products`,
-        products: all[n], name: (k) => entry(term.source, k, `${letter(term)}${gate}`),
+        title: `${term.source === "x" ? read(part, "the word") : term.source.replace("_prev", " before")}: ${all[n].length} products`,
+        products: all[n], name: (k) => entry(term.source, k, `${letter(term)}_${gate}`),
         go: term.source === "x" || part.previous(step) === undefined ? null : (k) => ({ step: part.previous(step), unit: k }),
       }))));
     }
@@ -240,17 +244,17 @@ function forwardLines() {
   return found;
 }
 
-// How an entry of a product is called: h of unit k before times U.
+// How an entry of a product is called: h of unit k before, times U.
 function entry(source, k, weight) {
   const { part, unit } = chosen;
-  return element("span", "", symbol(source, part), `[${k}] · ${weight}[${k}, ${unit}]`);
+  return element("span", "", symbol(source, part), `[${k}] · `, symbol(weight, part), `[${k}, ${unit}]`);
 }
 
 // The largest products of many, what the others make together, and the sum.
 function top(products, name, part) {
   const order = products.map((_, n) => n).sort((a, b) => Math.abs(products[b][0] * products[b][1]) - Math.abs(products[a][0] * products[a][1]));
   const shownOnes = order.slice(0, 6), rest = order.slice(6), total = sum(products);
-  const lines = shownOnes.map((n) => [name(n), products[n][0] * products[n][1]]);
+  const lines = shownOnes.map((n) => [[name(n), ` = ${products[n].map(shown).join(" · ")}`], products[n][0] * products[n][1]]);
   if (rest.length) lines.push([`${rest.length} others`, sum(rest.map((n) => products[n]))]);
   return tally(lines, total, "sum");
 }
@@ -314,7 +318,7 @@ function backwardLines() {
   }
   const dx = part.feeds.flatMap((feed) => feed.terms.filter((term) => term.source === "x").map((term) => [feed, term]));
   const x = part.row("x", step), gradient = Array.from(x, (_, n) => dx.reduce((total, [feed, term]) => total + sum(part.productsBack(feed, term, step, n)), 0));
-  found.push(group("to the word itself, from all units"), element("div", "wide", "The gradient of the word’s vector has length ",
+  found.push(group(`to ${read(part, "the word itself")}, from all units`), element("div", "wide", "The gradient of its vector has length ",
     bold(Math.hypot(...gradient)), "; times the vector it makes ", bold(x.reduce((total, value, n) => total + value * gradient[n], 0)), "."));
   return found;
 }
@@ -333,7 +337,7 @@ function toSource(source) {
     [typeof text === "string" ? text : text.cloneNode(true), value]), total, "sum")], "left"), column("=", "=", null, "sign"));
   columns.forEach(([text, value, detail], n) => line.append(...(n ? [column(" + ", " + ", null, "sign")] : []), column(text, shown(value), detail)));
   line.dataset.name = name;
-  const back = (feed, term, k) => element("span", "", symbol(`d${feed.name}`, part), `[${k}] · ${letter(term)}${feed.name.slice(2)}[${unit}, ${k}]`);
+  const back = (feed, term, k) => element("span", "", symbol(`d${feed.name}`, part), `[${k}] · `, symbol(`${letter(term)}_${feed.name.slice(2)}`, part), `[${unit}, ${k}]`);
   return [group(source.endsWith("_prev") ? "back to the step before, through all units" : "back within the step"), line, strip(pairs.map(([feed, term, products]) => ({
     title: feed.name.slice(2), products, name: (k) => back(feed, term, k), go: (k) => ({ unit: k }),
   })))];
@@ -386,7 +390,7 @@ for (const id of ["units", "saliency", "gradient", "gates", "states"]) {
     const head = element("div", "", `“${words[step].trim()}”, step ${step + 1}${id === "units" ? `, unit ${unit}` : ""}`);
     if (!part.place.has(step)) return showTip(event, [head, "padding"]);
     const names = { units: [chosen.series], gradient: part.states.map((state) => `d${state}`) }[id] ?? part.shown;
-    const lines = id === "saliency" ? [element("div", "", `brings ${signed(data.saliency[step])} to the answer`)]
+    const lines = id === "saliency" ? [element("div", "", `brings ${signed(scores(part)[step])} to the answer`)]
       : names.map((name) => element("div", "", ...(id === "gradient" ? ["length of ", symbol(name, part)] : [symbol(name, part)]), ` = ${shown(id === "gradient" ? part.norm(name, step) : part.at(name, step, unit))}`));
     showTip(event, [head, ...lines]);
   });
