@@ -34,7 +34,7 @@ from .trace import of_run
 from .words import aligned
 
 PAGE = files(__package__) / "page"
-SCRIPTS = ("numbers.js", "formulas.js", "charts.js", "page.js")
+SCRIPTS = ("numbers.js", "formulas.js", "charts.js", "step.js", "page.js")
 
 
 @locked
@@ -185,12 +185,12 @@ def _part(
         "name": layer.name if len(layer.cells) == 1 else f"{layer.name}.{cell.name}",
         "kind": type(cell).equations.name,
         "H": cell.units,
-        "blocks": len(plan.cell.gates),
         "names": names(plan, False),
         "shown": [*gates(plan), *(state for state in reversed(plan.cell.states) if state not in plan.cell.gates)],
         "states": list(plan.cell.states),
         "between": plan.between,
         "backwards": layer.go_backwards,
+        "sequences": layer.return_sequences or cell is not layer.cells[-1],
         "cut": layer.bptt_steps,
         "mask": "".join("1" if each else "0" for each in valid),
         "words": own[::-1] if place["turned"] else None if own is words else own,
