@@ -1,4 +1,4 @@
-"""rnncore: recurrent networks in NumPy, with backpropagation through time written out by hand.
+"""Recurrent networks in NumPy, with backpropagation through time written out by hand.
 
 Keras's names and Keras's numbers, for sequences; every gate and every gradient can be looked at and checked.
 

@@ -201,6 +201,14 @@ def d_hard_sigmoid(dy, y, z):
     return dy / 6 * ((y > 0) & (y < 1))
 
 
+def hard_sigmoid_keras2(z):
+    return np.minimum(np.maximum(0.2 * z + 0.5, 0), 1)  # what Keras 1 and 2 call hard_sigmoid
+
+
+def d_hard_sigmoid_keras2(dy, y, z):
+    return 0.2 * dy * ((y > 0) & (y < 1))
+
+
 def hard_silu(z):
     return z * hard_sigmoid(z)
 
@@ -334,6 +342,7 @@ _PAIRS = (
     (hard_shrink, d_hard_shrink),
     (hard_tanh, d_hard_tanh),
     (hard_sigmoid, d_hard_sigmoid),
+    (hard_sigmoid_keras2, d_hard_sigmoid_keras2),
     (hard_silu, d_hard_silu),
     (sparse_sigmoid, d_sparse_sigmoid),
     (sparse_plus, d_sparse_plus),

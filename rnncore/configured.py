@@ -7,15 +7,18 @@ of the same name. That one rule gives ``get_config``, ``from_config`` and the lo
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
 from . import config
 
+right_names: dict[str, str] = {}  # what others call an argument -> what it is here: unsupported.py says it
+_ANY = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 PACKAGE = __name__.partition(".")[0]
 _custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default={})  # noqa: B039, only read
 
@@ -38,15 +41,27 @@ class Configured:
     def parameters(cls) -> dict[str, inspect.Parameter]:
         """Return the parameters of the constructor, by name, that an object keeps."""
         parameters = inspect.signature(cls).parameters.values()
-        return {p.name: p for p in parameters if p.kind != p.VAR_KEYWORD and p.name not in cls.unkept}
+        return {p.name: p for p in parameters if p.kind not in _ANY and p.name not in cls.unkept}
 
     def argument(self, name: str) -> Any:
         """Return what the object was made with, as it is kept."""
         return getattr(self, name)
 
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = telling_arguments(cls.__init__)  # type: ignore[method-assign]
+
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values (nested objects as name and config)."""
-        return {name: described(self.argument(name)) for name in self.parameters()}
+        names = self.parameters()
+        missing = [name for name in names if not hasattr(self, name)]
+        if missing:
+            raise TypeError(
+                f"{type(self).__name__} does not keep {', '.join(missing)}, an argument of its constructor, in an "
+                "attribute of that name: do so, or define get_config"
+            )
+        return {name: described(self.argument(name)) for name in names}
 
     def describe(self) -> dict[str, Any]:
         """Return the object in plain values: its class and its config."""
@@ -98,6 +113,37 @@ class Configured:
 
 
 _NONE = {"activation": "linear", "data_format": "channels_last"}  # what None stands for, where it is not kept as such
+
+
+def telling_arguments(constructor: Callable) -> Callable:
+    """Return a constructor that says of an argument which it has not what its right name is."""
+    parameters = inspect.signature(constructor).parameters
+    if any(p.kind == p.VAR_KEYWORD for p in parameters.values()) or hasattr(constructor, "takes_more"):
+        return constructor  # another one is handed them
+
+    @functools.wraps(constructor)
+    def telling(self, *args, **kwargs):
+        if not kwargs.keys() <= parameters.keys():
+            check_arguments(type(self), kwargs, parameters)
+        constructor(self, *args, **kwargs)
+
+    return telling
+
+
+def check_arguments(cls: type, given: Iterable[str], allowed: Iterable[str]) -> None:
+    """Raise TypeError if the constructor of a class has no argument of a given name: it says the right one."""
+    further = () if hasattr(cls, "__signature__") else cls.__mro__  # whose constructors are handed the rest
+    allowed = [*allowed, *(name for base in further for name in _arguments(base))]
+    allowed = list(dict.fromkeys(name for name in allowed if name not in ("self", "args", "kwargs")))
+    for name in given:
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            right = right_names.get(name) or (near and f"did you mean {near[0]}?") or f"it has {', '.join(allowed)}"
+            raise TypeError(f"{cls.__name__} has no argument {name!r}: {right}")
+
+
+def _arguments(cls: type) -> Iterable[str]:
+    return inspect.signature(vars(cls)["__init__"]).parameters if "__init__" in vars(cls) else ()
 
 
 def _cloned(value: Any) -> Any:
@@ -183,8 +229,8 @@ def takes(function: Callable, *arguments: Any) -> bool:
 
 
 def snake_case(name: str) -> str:
-    """``BinaryCrossentropy`` -> ``binary_crossentropy``, ``LSTM`` -> ``lstm``, ``SimpleRNN`` -> ``simple_rnn``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    """``BinaryCrossentropy`` -> ``binary_crossentropy``, ``SimpleRNN`` -> ``simple_rnn``, ``Conv1D`` -> ``conv1d``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def look_up(identifier: Any, table: Mapping[str, Any], kind: str, argument: str | None = None) -> Any:

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .config import checked_dtype, new_generator
-from .configured import Configured, look_up, resolve, snake_case, subclasses
+from .configured import Configured, look_up, resolve, snake_case, subclasses, takes
 
 Seed = int | np.random.Generator | None
 Axes = Sequence[int] | None
@@ -313,15 +313,45 @@ class Orthogonal(RandomInitializer):
         return self.gain * (q if rows >= columns else q.T).reshape(shape)
 
 
+class FromFunction(Initializer):
+    """What a function gives for a shape and a dtype.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the shape, the dtype and a `numpy.random.Generator`, or the first of them, and returns an array of that
+        shape.
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+
+    def __call__(self, shape, dtype=None, rng=None):
+        shape, dtype = tuple(shape), checked_dtype(dtype)
+        given = next((given for n in (3, 2, 1) if takes(self.function, *(given := (shape, dtype.name, rng)[:n]))), ())
+        values = np.asarray(self.function(*given))
+        if values.shape != shape:
+            raise ValueError(f"{self.function!r} gave an array of shape {values.shape}; expected {shape}")
+        return values.astype(dtype, copy=False)
+
+
 def get(identifier: str | Mapping[str, Any] | type | Initializer | None) -> Initializer | None:
     """Return an initializer from itself, its class, a Keras name or a ``{"class_name", "config"}``; None for None.
+
+    A function of shape and dtype (and perhaps a generator) becomes a `FromFunction`, an array a `Constant`.
 
     Raises
     ------
     ValueError, TypeError
         There is none of that name; `identifier` is none of these.
     """
-    return None if identifier is None else resolve(identifier, _NAMES, Initializer, "initializer")
+    if identifier is None:
+        return None
+    if isinstance(identifier, np.ndarray):
+        return Constant(identifier)
+    if callable(identifier) and not isinstance(identifier, (type, Initializer)):
+        return FromFunction(identifier)
+    return resolve(identifier, _NAMES, Initializer, "initializer")
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -354,7 +384,7 @@ def _number(name: str, value: float, least: float = -math.inf) -> float:
     return float(value)
 
 
-_CLASSES: list[Any] = [cls for cls in subclasses(Initializer) if cls is not RandomInitializer]
+_CLASSES: list[Any] = [cls for cls in subclasses(Initializer) if cls not in (RandomInitializer, FromFunction)]
 _NAMES = {name: cls for cls in _CLASSES for name in cls.names()}
 IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 globals().update({snake_case(cls.__name__): cls for cls in _CLASSES})  # as Keras has them, too

@@ -2,23 +2,72 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .configured import custom_object_scope, described, look_up, revived
-from .layers.base import Layer, unique_name
-from .layers.chain import Chain, InputLayer
-from .saving import load_model, load_weights, save_model, save_weights
+from .layers.base import Layer, unique_name, weights_within
+from .layers.chain import Chain, InputLayer, check_behind
+from .saving import check_number_of_objects, load_model, load_weights, refusing, save_model, save_weights
 from .sparse import EmbeddedRows
 from .summary import in_short, summary
 from .training import Trainer
+from .utils import archive
 
-__all__ = ["Model", "Sequential", "load_model"]
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json"]
+
+JSON_BYTES = 1 << 28  # of the weights of a model from a text
 
 
-class Sequential(Trainer):
+class _Described(type):
+    """Makes `Model(inputs, outputs)` a call of `_of_chain`."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return _of_chain(*args, **kwargs) if cls is Model else super().__call__(*args, **kwargs)
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        if cls is Model:
+            return inspect.signature(_of_chain)
+        own = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return own.replace(parameters=[*own.parameters.values()][1:])
+
+
+class Model(Trainer, metaclass=_Described):
+    """The model of a chain described in the functional style, a `Sequential`: ``Model(inputs, outputs)``.
+
+    It shares its layers, and their weights, with other models that they are in: the front part of a model, whose
+    output is a layer's, is ``Model(model.inputs, layer.output)``.
+
+    Parameters
+    ----------
+    inputs : Chain, or a list of one
+        What `Input` returned; or ``layer.output``, from which on the layers are taken.
+    outputs : Chain, or a list of one
+        The last of the layers called on it, one on the other.
+    name : str, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        Several inputs or outputs, or outputs that do not come from `inputs`: rnncore has models of one chain only.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if Model in cls.__bases__ and cls.__module__ != __name__:
+            raise TypeError(
+                f"{cls.__name__} is a subclass of Model, whose call rnncore could not go back through, as it "
+                "differentiates nothing by itself: stack the layers in a Sequential; or subclass Layer, with call and "
+                "call_backward, and let that be a layer of one"
+            )
+
+
+class Sequential(Model):
     """A row of layers, each taking what the one before gives, masks included.
 
     Parameters
@@ -52,7 +101,8 @@ class Sequential(Trainer):
         if isinstance(layers, (str, Layer)) or not isinstance(layers, Iterable | None):
             raise TypeError(f"{self.name}: layers is {layers!r}; expected a list of layers")
         self.layers: list[Layer] = []
-        self.input: InputLayer | None = None
+        self.declared: InputLayer | None = None
+        self._head: InputLayer | None = None  # that, or what was made of the shape that the model was built for
         self._fits: tuple[int | None, ...] | None = None  # the shape of x that was last found to fit all layers
         for layer in layers or ():
             self.add(layer)
@@ -60,31 +110,31 @@ class Sequential(Trainer):
     def add(self, layer: Layer | InputLayer) -> None:
         """Put a layer at the end; an `Input` comes first, and lets the model build at once."""
         if isinstance(layer, InputLayer):
-            if self.layers or self.input:
+            if self.layers or self.declared:
                 raise ValueError(f"{self.name}: Input must come first, and once")
-            self.input = layer
+            self.declared = layer
             return
         if not isinstance(layer, Layer) or layer is self:
-            raise TypeError(f"{self.name}: add got {layer!r}; expected a layer")
+            raise TypeError(f"{self.name}: add got {'itself' if layer is self else repr(layer)}; expected a layer")
         if any(layer is other for other in self.layers):
             raise ValueError(f"{self.name}: layer {layer.name!r} is in the model already")
         if any(layer.name == other.name for other in self.layers):
             raise ValueError(f"{self.name}: there is a layer named {layer.name!r} already; names are unique in a model")
-        before = self.input
-        if layer.declared_shape and not self.layers and self.input is None:
-            self.input = InputLayer(layer.declared_shape)
+        before = self.declared
+        if layer.declared_shape and not self.layers and self.declared is None:
+            self.declared = InputLayer(layer.declared_shape)
         self.layers.append(layer)
         self.built, self.dtype, self.output_layer, self._fits = False, layer.dtype, layer, None
         try:
             self._build_from_input()
         except ValueError:
             self.pop()
-            self.input = before
+            self.declared = before
             raise
 
     def _build_from_input(self):
-        if self.input is not None and self.layers:
-            self.build(self.input.input_shape)
+        if self.declared is not None and self.layers:
+            self.build(self.declared.input_shape)
 
     def pop(self) -> Layer:
         """Take the last layer away and return it."""
@@ -123,9 +173,9 @@ class Sequential(Trainer):
         return self.input_layer.mask_axes
 
     @property
-    def padding(self) -> float | None:  # type: ignore[override]
+    def padding_value(self) -> float | None:  # type: ignore[override]
         """That of the first layer."""
-        return self.input_layer.padding
+        return self.input_layer.padding_value
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make all weights, for inputs of `input_shape` (batch first, None: any size)."""
@@ -135,15 +185,59 @@ class Sequential(Trainer):
         for layer in self.layers:
             layer.ensure_built(shape)
             shape = layer.compute_output_shape(shape)
+        self._describe(input_shape)
+
+    def _describe(self, input_shape: Sequence[int | None]) -> None:
+        """Let the layers have an `input` and an `output`, as in the functional style."""
+        if self.declared is not None:
+            self._head = self.declared
+        elif self._head is None or self._head.input_shape[1:] != tuple(input_shape[1:]):
+            for layer in self.layers:  # not of a shape that is no more
+                if layer.described is not None and layer.described.head is self._head:
+                    layer.described = None
+            self._head = InputLayer(list(input_shape[1:]))
+        chain: Chain = self._head
+        for layer in self.layers:
+            chain = chain.extended(layer)
+
+    @property
+    def input(self) -> Chain:
+        """What stands for the model's input: see `Model`."""
+        if not self.built or self._head is None:
+            raise AttributeError(f"{self.name}: there is no input yet: the model is not built")
+        return self._head
+
+    @property
+    def output(self) -> Chain:
+        """What stands for its output."""
+        chain = self.input
+        for layer in self.layers:
+            chain = chain.extended(layer)
+        return chain
+
+    @property
+    def inputs(self) -> list[Chain]:
+        """`input`, in a list as Keras has it."""
+        return [self.input]
+
+    @property
+    def outputs(self) -> list[Chain]:
+        """`output`, in a list as Keras has it."""
+        return [self.output]
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if self.built:
+            self._describe(self._head.input_shape)
 
     def check_shape(self, shape):
-        kind = self.input_layer.input_kind
+        kind, before = self.input_layer.input_kind, None
         for layer in self.layers:
             if layer.input_kind not in (kind, "float"):
                 raise ValueError(f"{self.name}: {layer.name} takes {layer.input_kind}s; it must be the first layer")
             kind = layer.output_kind
-            layer.check_shape(shape)
-            shape = layer.compute_output_shape(shape)
+            check_behind(before, layer, shape)
+            before, shape = layer, layer.compute_output_shape(shape)
             if isinstance(shape, list):
                 raise ValueError(f"{self.name}: {layer.name} returns its states too; in a Sequential it must not")
 
@@ -198,7 +292,7 @@ class Sequential(Trainer):
         return self.layers[index]
 
     def get_config(self):
-        first = [] if self.input is None else [self.input]
+        first = [] if self.declared is None else [self.declared]
         return {"layers": described([*first, *self.layers]), "name": self.name}
 
     @classmethod
@@ -212,9 +306,16 @@ class Sequential(Trainer):
         inputs = rows[:1] if isinstance(rows[0] if rows else None, InputLayer) else []
         model = cls(rows[len(inputs) :], config["name"])
         if inputs:  # last, so that the model builds once
-            model.input = inputs[0]
+            model.declared = inputs[0]
             model._build_from_input()
         return model
+
+    def to_json(self, **options: Any) -> str:
+        """Return the configuration, without weights and what is compiled, as a text: see `model_from_json`.
+
+        `options` are those of `json.dumps`. What has no plain values, as a function, raises TypeError.
+        """
+        return json.dumps({"class_name": "Sequential", "config": self.get_config()}, **options)
 
     # --- saving ------------------------------------------------------------------------------------------------
 
@@ -236,31 +337,61 @@ class Sequential(Trainer):
         return in_short(self)
 
 
-def Model(inputs: InputLayer, outputs: Chain, name: str | None = None) -> Sequential:
-    """Return the model of a chain described in the functional style.
+def _of_chain(inputs: Chain, outputs: Chain, name: str | None = None) -> Sequential:
+    given = {"inputs": inputs, "outputs": outputs}
+    for argument, value in given.items():
+        chains = list(value) if isinstance(value, (list, tuple)) else [value]
+        if not chains or not all(isinstance(chain, Chain) for chain in chains):
+            raise TypeError(
+                f"Model: {argument} is {value!r:.200}; expected one Input, and what the layers called on it return: "
+                "rnncore has models of one chain, and Sequential"
+            )
+        if len(chains) > 1:
+            each = "; [Model(inputs, output) for output in outputs] makes one for each" * (argument == "outputs")
+            raise TypeError(f"Model: {argument} are {len(chains)}; rnncore has models of one chain only{each}")
+        given[argument] = chains[0]
+    start, end = given.values()
+    layers = end.since(start)
+    if layers is None:
+        raise ValueError("Model: outputs does not begin at inputs")
+    if not layers:
+        raise ValueError("Model: there is no layer between inputs and outputs")
+    model = Sequential(name=name or unique_name("functional"))
+    for layer in (start if isinstance(start, InputLayer) else InputLayer(start.shape[1:]), *layers):
+        model.add(layer)
+    return model
+
+
+_of_chain.__qualname__ = "Model"  # in what Python says of its arguments
+
+
+def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Sequential:
+    """Return the model, not compiled and with new weights, that `Sequential.to_json` described.
 
     Parameters
     ----------
-    inputs : InputLayer
-        What `Input` returned.
-    outputs : Chain
-        The last of the layers called on it, one on the other.
-    name : str, optional
+    json_string : str
+        It may come from anyone: nothing in it is run, and no more is built than weights of `JSON_BYTES`.
+    custom_objects : dict of str to class or Activation, optional
+        What is not the package's own, by name.
 
     Raises
     ------
-    TypeError, ValueError
-        Several inputs or outputs, or outputs that do not come from `inputs`: rnncore has models of one chain only.
+    ValueError
+        It describes no model, or one that is too large; ``Sequential.from_config`` builds any.
     """
-    for argument, given in (("inputs", inputs), ("outputs", outputs)):
-        if not isinstance(given, Chain):
-            raise TypeError(
-                f"Model: {argument} is {given!r}; expected one Input, and what the layers called on it return: "
-                "rnncore has models of one chain, and Sequential"
-            )
-    if outputs.head is not inputs:
-        raise ValueError("Model: outputs does not begin at inputs")
-    model = Sequential(name=name or unique_name("functional"))
-    for layer in (inputs, *outputs.layers):
-        model.add(layer)
-    return model
+    content = archive.parsed(json_string.encode(), "json_string")
+    with refusing("json_string"):
+        check_number_of_objects(content)
+    if content.get("class_name") != "Sequential" or not isinstance(content.get("config"), dict):
+        raise ValueError(f"json_string describes a {content.get('class_name')!r:.100}; expected 'Sequential'")
+    with refusing("json_string"), weights_within(JSON_BYTES):
+        return Sequential.from_config(content["config"], custom_objects)
+
+
+def clone_model(model: Sequential) -> Sequential:
+    """Return a model of the same configuration, not compiled and with new weights."""
+    made = Sequential.from_config(model.get_config())
+    if model.input_shape is not None and not made.built:
+        made.build(model.input_shape)
+    return made

@@ -164,4 +164,4 @@ def _factor(name: str, value: float) -> float:
 l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
 
 _CLASSES = (L1, L1L2, L2, OrthogonalRegularizer)
-_NAMES = {name: cls for cls in _CLASSES for name in (cls.__name__, snake_case(cls.__name__))} | {"l1l2": L1L2}
+_NAMES = {name: cls for cls in _CLASSES for name in (cls.__name__, snake_case(cls.__name__))} | {"l1_l2": L1L2}

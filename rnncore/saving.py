@@ -9,6 +9,7 @@ Sizes of the generators' array: one row a generator, of six 64-bit numbers.
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .configured import custom_object_scope, revived
+from .configured import PACKAGE, custom_object_scope, revived
 from .layers.base import Layer, expected_weights, unbuilt_if_refused
 from .layers.checks import check_finite
 from .lock import locked
@@ -26,6 +27,15 @@ from .utils import archive
 
 VERSION = 1
 OBJECT_LIMIT = 2000  # classes, and metrics by name, in a file
+KERAS_MODELS, KERAS_WEIGHTS = (".keras", ".h5", ".hdf5"), (".h5", ".hdf5")  # names of files that are written as Keras's
+NO_MODELS = {  # how files begin that are no models, though they are called so
+    b"version https://git-lfs": "a Git LFS pointer, a text in the model's place: `git lfs pull` fetches the file",
+    b"<!doctype": "an HTML page: what was downloaded is the page about the model; take its link to the raw file",
+    b"<html": "an HTML page: what was downloaded is the page about the model; take its link to the raw file",
+    b"<?xml": "an XML document, not a model",
+    b"\x80": "a pickle, which could run anything and is not opened; have it saved by model.save",
+    b"{": "a text of JSON, a configuration at most: the weights are not there",
+}
 
 _WORD = (1 << 64) - 1
 
@@ -40,7 +50,8 @@ def save_model(
     ----------
     model : Sequential
     path : path
-        Any name will do. A file there is replaced in one go: a cut run leaves the old or the new one.
+        ``.keras``, ``.h5`` and ``.hdf5`` are written as Keras does, see `rnncore.interop.keras`; under any other name
+        it is rnncore's own form. A file there is replaced in one go: a cut run leaves the old or the new one.
     overwrite : bool
         Whether it may be replaced.
     notes : dict of str to plain values or arrays, optional
@@ -52,13 +63,21 @@ def save_model(
         There is such a file, and `overwrite` is False.
     TypeError
         The configuration, or a note, holds something that cannot be written in plain values, as a function.
+    ValueError, ImportError
+        Keras 3.15 cannot express the model, and its files hold no notes; h5py, which they need, is not there.
 
     Notes
     -----
     Weights that are not finite are written as they are, for a look at a model that diverged; see `load_model`.
     """
-    content = {**described_model(model), "state": model_state(model), **({} if notes is None else {"notes": notes})}
-    _write(path, overwrite, "model", content)
+    if str(path).endswith(KERAS_MODELS):
+        if notes is not None:
+            raise ValueError(f"notes are given, and {path} is Keras's form, which has no place for them: name it .npz")
+        _refuse_to_overwrite(path, overwrite)
+        _keras().save_model(model, path)
+    else:
+        kept = {} if notes is None else {"notes": notes}
+        _write(path, overwrite, "model", {**described_model(model), "state": model_state(model), **kept})
 
 
 def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Any:
@@ -67,7 +86,8 @@ def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None
     Parameters
     ----------
     path : path
-        The file may come from anyone: nothing in it is run, and what does not fit together is refused.
+        rnncore's own file or one of Keras's, of version 1 to 3.15; which, the file says, not its name. It may come from
+        anyone: nothing in it is run, and what does not fit together is refused.
     custom_objects : dict of str to class or Activation, optional
         What is not the package's own, by name. Classes given here are called with what the file says.
     compile : bool
@@ -81,9 +101,11 @@ def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None
         ``numpy.load(path)`` shows the arrays of such a file.
     FileNotFoundError
     """
+    if is_keras(path):
+        return _keras().load_model(path, custom_objects, compile)
     content = _read(path, "model")
-    with _refusing(path), custom_object_scope(custom_objects):
-        _check_number_of_objects([content["model"], content["compile"]])
+    with refusing(path), custom_object_scope(custom_objects):
+        check_number_of_objects([content["model"], content["compile"]])
         state = content["state"]
         with expected_weights(_arrays(state["weights"])):
             model = revived(content["model"], Layer)
@@ -114,16 +136,24 @@ def load_notes(path: str | os.PathLike) -> dict[str, Any]:
 
 @locked
 def save_weights(model: Any, path: str | os.PathLike, overwrite: bool = True) -> None:
-    """Write the weights of a built model into one file; arguments and errors as those of `save_model`."""
+    """Write the weights of a built model into one file; arguments and errors as those of `save_model`.
+
+    Keras's form has the suffix ``.h5`` (``.weights.h5`` in Keras), ``.hdf5``.
+    """
     if not model.built:
         raise ValueError(f"{model.name}: save_weights: there are no weights yet; call or build the model first")
+    if str(path).endswith(KERAS_WEIGHTS):
+        _refuse_to_overwrite(path, overwrite)
+        return _keras().save_weights(model, path)
     content = {"input_shape": model.input_shape, "names": weight_names(model), "weights": model.weights}
     _write(path, overwrite, "weights", content)
 
 
 @locked
 def load_weights(model: Any, path: str | os.PathLike) -> None:
-    """Take the weights from a file that `save_weights` or `save_model` wrote, into a model of the same shapes.
+    """Take the weights from a file that `save_weights` or `save_model` wrote, here or in Keras, into a model that fits.
+
+    Of one of Keras's the model must be built.
 
     Raises
     ------
@@ -131,14 +161,16 @@ def load_weights(model: Any, path: str | os.PathLike) -> None:
         The file is damaged, or its weights do not fit, or are not finite; the model has not changed then.
     FileNotFoundError
     """
+    if is_keras(path):
+        return _keras().load_weights(model, path)
     content = _read(path, "weights", "model")
-    with _refusing(path):
+    with refusing(path):
         weights = _arrays(content["weights"] if content["kind"] == "weights" else content["state"]["weights"])
         with unbuilt_if_refused(model):  # no model of zeros is left behind
             if not model.built:
                 with expected_weights(weights):
                     model.build(tuple(content["input_shape"]))
-            _check_fit(weight_names(model), model.weights, weights)
+            check_fit(weight_names(model), model.weights, weights)
         for mine, theirs in zip(model.weights, weights, strict=True):
             mine[...] = theirs
 
@@ -168,7 +200,7 @@ def read_checkpoint(path: str | os.PathLike, training: Mapping[str, Any]) -> dic
     """
     content = _read(path, "checkpoint")
     if "training" in content:
-        with _refusing(path):
+        with refusing(path):
             refuse_another(content["training"], training)
     else:
         warnings.warn(f"{path}: of an older rnncore; it is taken to be of this model and data", stacklevel=5)
@@ -184,7 +216,7 @@ def resume(model: Any, path: str | os.PathLike, content: Mapping[str, Any]) -> N
     ValueError
         The content is damaged, or does not fit. The weights have not changed then, all else may: see `as_it_was`.
     """
-    with _refusing(path):
+    with refusing(path):
         state = content["state"]
         model.fit_state.set_state(content["place"])
         if "trainable" in state:
@@ -256,7 +288,7 @@ def set_model_state(model: Any, state: Mapping[str, Any]) -> None:
     for layer, states in zip(layers, state["states"], strict=True):
         _check_states(layer, states)
     weights = _arrays(state["weights"])
-    _check_fit(weight_names(model), model.weights, weights)
+    check_fit(weight_names(model), model.weights, weights)
     if state["optimizer"] is not None and model.optimizer is not None:
         model.build_optimizer(_at(model, state.get("optimized")))
         model.optimizer.set_state(state["optimizer"])
@@ -320,7 +352,7 @@ def _check_states(layer: Any, states: Any) -> None:
         check_finite(array, f"a state of layer {layer.name!r}")
 
 
-def _check_fit(names: Sequence[str], own: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> None:
+def check_fit(names: Sequence[str], own: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> None:
     """Raise ValueError if the weights `given` are not finite ones of the same shapes as the model's `own`."""
     if len(given) != len(own):
         raise ValueError(f"it has {len(given)} weights; the model has {len(own)}")
@@ -342,9 +374,40 @@ def _arrays(values: Any) -> list[np.ndarray]:
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
-def _write(path: str | os.PathLike, overwrite: bool, kind: str, content: Mapping[str, Any]) -> None:
+def _keras() -> Any:
+    """Return what reads and writes Keras's files: the one hook, by name, so that the engine imports none of it."""
+    return importlib.import_module(f"{PACKAGE}.interop.keras")
+
+
+def is_keras(path: str | os.PathLike) -> bool:
+    """Return whether a file is for `_keras`, by its first bytes: HDF5, or a zip that does not begin as one of ours.
+
+    Raises
+    ------
+    ValueError
+        It is what downloads give in the place of a model: the message says what.
+    """
+    if not os.path.isfile(path):
+        return False  # for the reader's own message
+    with open(path, "rb") as file:
+        begin = file.read(512)
+    for start, sentence in NO_MODELS.items():
+        if begin.lstrip()[: len(start)].lower() == start:
+            raise ValueError(f"{path}: it is {sentence}")
+    if begin[:4] == b"PK\x03\x04":
+        return begin[30:].startswith(
+            (b"config.json", b"metadata.json", b"model.weights.h5", b"variables.h5", b"assets/")
+        )
+    return begin[:8] == b"\x89HDF\r\n\x1a\n"
+
+
+def _refuse_to_overwrite(path: str | os.PathLike, overwrite: bool) -> None:
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"{path} is there already, and overwrite is False")
+
+
+def _write(path: str | os.PathLike, overwrite: bool, kind: str, content: Mapping[str, Any]) -> None:
+    _refuse_to_overwrite(path, overwrite)
     archive.write(path, {"format": "rnncore", "version": VERSION, "kind": kind, **content})
 
 
@@ -362,7 +425,7 @@ def _read(path: str | os.PathLike, *kinds: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _refusing(path: str | os.PathLike) -> Iterator[None]:
+def refusing(path: str | os.PathLike) -> Iterator[None]:
     """Turn what goes wrong in the block into a ValueError that names the file."""
     try:
         yield
@@ -371,7 +434,8 @@ def _refusing(path: str | os.PathLike) -> Iterator[None]:
         raise ValueError(f"{path}: {what:.500}") from error
 
 
-def _check_number_of_objects(content: Any) -> None:
+def check_number_of_objects(content: Any) -> None:
+    """Raise ValueError if plain values describe more than `OBJECT_LIMIT` objects."""
     count, ahead = 0, [content]
     while ahead:
         value = ahead.pop()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Set
 from fnmatch import fnmatchcase
 from functools import partial
 from opcode import opmap
 from typing import Any, NoReturn
+
+from .configured import right_names
 
 _IMAGES = "nothing for images; its layers are for sequences, (batch, steps, features)"
 _CONFIG = "get_config() and from_config(config) of the class"
@@ -34,14 +37,14 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
     },
     "rnncore.layers": {
         "Global*2D Global*3D *Conv*2D* *Conv*3D* *Convolution2D* *Convolution3D*": _IMAGES,
-        "*Conv*": "a recurrent layer over the steps: LSTM, GRU, SimpleRNN",
-        "*Pool1D *Pooling1D": "GlobalAveragePooling1D and GlobalMaxPooling1D",
+        "*Conv*": "Conv1D, and a recurrent layer over the steps: LSTM, GRU, SimpleRNN",
+        "Adaptive*1D": "AveragePooling1D, MaxPooling1D, GlobalAveragePooling1D and GlobalMaxPooling1D",
         "*2D *3D": _IMAGES,
         "Add Average Concatenate Dot Maximum Minimum Multiply Subtract": _MERGES,
         "add average concatenate dot maximum minimum multiply subtract": _MERGES,
         "*Attention": "a recurrent layer with return_sequences=True, and GlobalAveragePooling1D over its steps",
-        "*Normalization": "LayerNormalization",
-        "ReLU Softmax ELU LeakyReLU PReLU": 'Activation("relu"), Activation("softmax"), … by the names in activations',
+        "*Normalization": "LayerNormalization, BatchNormalization",
+        "PReLU": "LeakyReLU, whose slope is given",
         "AlphaDropout": "Dropout, GaussianDropout",
         "EinsumDense": "Dense, which goes over the last axis of any array",
         "ReversibleEmbedding": "Embedding",
@@ -90,17 +93,16 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
         "sparsemax": "softmax",
         "threshold": "relu, hard_shrink",
     },
-    "rnncore.models": {
-        "clone_model": "Sequential.from_config(model.get_config())",
-        "model_from_json": "load_model, and Sequential.from_config",
-    },
+    "rnncore.models": {},
     "rnncore.utils": {
         "*img* *image* save_img bounding_boxes": _IMAGES,
-        "*_dataset_from_* FeatureSpace split_dataset": "arrays, utils.pad_sequences, and validation_split of fit",
+        "image_dataset* audio_dataset* text_dataset*": "arrays, utils.pad_sequences and generators",
+        "FeatureSpace split_dataset": "arrays, and validation_split of fit",
         "plot_model model_to_dot get_source_inputs": "model.summary()",
         "*custom_objects *register*": "custom_object_scope, and custom_objects of models.load_model",
         "*serialize_keras_object": _CONFIG,
         "Config": "a dict",
+        "np_utils": "utils.to_categorical",
         "Progbar *interactive_logging*": "verbose of fit, evaluate and predict",
         "*_x_y_sample_weight": "a tuple",
         "is_keras_tensor normalize standardize_dtype": _NUMPY,
@@ -111,8 +113,51 @@ UNSUPPORTED = {  # module -> names, as patterns -> the nearest thing
     },
     "rnncore.preprocessing": {
         "image*": _IMAGES,
-        "timeseries*": "NumPy: numpy.lib.stride_tricks.sliding_window_view",
+        "text_dataset*": "lists of texts, and layers.TextVectorization",
     },
+    "rnncore.preprocessing.sequence": {
+        "TimeseriesGenerator": "utils.timeseries_dataset_from_array",
+        "skipgrams make_sampling_table": "NumPy, on lists of ids",
+    },
+}
+
+_FROM_INPUT = "none is needed, the first input tells it"
+RIGHT_NAMES = {  # what older Keras, or PyTorch, calls an argument -> what it is here
+    "lr": "it is learning_rate",
+    "decay": "learning_rate takes a schedule of optimizers.schedules",
+    "betas": "they are beta_1 and beta_2",
+    "eps": "it is epsilon",
+    "batch_input_shape": "an Input(batch_shape=…) before the layer says it",
+    "batch_first": "none is needed, x is (batch, steps, features)",
+    "time_major": "none is needed, x is (batch, steps, features)",
+    "hidden_size": "it is units",
+    "num_units": "it is units",
+    "out_features": "it is units",
+    "nb_units": "it is units",
+    "input_size": _FROM_INPUT,
+    "in_features": _FROM_INPUT,
+    "num_layers": "layers stand one on the other, with return_sequences=True, or cells in RNN([…])",
+    "bidirectional": "the wrapper Bidirectional makes it",
+    "proj_size": "a Dense behind the layer makes it",
+    "bias": "it is use_bias",
+    "nonlinearity": "it is activation",
+    "inner_activation": "it is recurrent_activation",
+    "init": "it is kernel_initializer",
+    "inner_init": "it is recurrent_initializer",
+    "forget_bias_init": "it is unit_forget_bias",
+    "W_regularizer": "it is kernel_regularizer",
+    "U_regularizer": "it is recurrent_regularizer",
+    "b_regularizer": "it is bias_regularizer",
+    "dropout_W": "it is dropout",
+    "dropout_U": "it is recurrent_dropout",
+    "p": "it is rate",
+    "consume_less": "none is needed, there is one implementation",
+    "num_embeddings": "it is input_dim",
+    "embedding_dim": "it is output_dim",
+    "padding_idx": "mask_zero=True makes 0 padding",
+    "weights": "set_weights sets them, once the layer is built",
+    "epoch": "it is epochs",
+    "nb_epoch": "it is epochs",
 }
 
 _SET = "set_weights sets them, once the layer is built"
@@ -144,14 +189,17 @@ ARGUMENTS: dict[str, dict[str, tuple[tuple[Any, ...], str]]] = {
         "idf_weights": ((None,), "it is for the output modes that count words"),
         "sparse": ((False,), _DENSE),
         "ragged": ((False,), _DENSE),
+        "dtype": ((None, "string"), "texts come in, and numbers of int64 go out"),
     },
     "Optimizer": {"loss_scale_factor": ((None,), "there is no half precision to scale for")},
 }
 ARGUMENTS["Embedding"] = ARGUMENTS["Dense"]
 
 
-def without_effect(cls: type, given: dict[str, Any]) -> None:
+def without_effect(cls: type, given: dict[str, Any], but: Set[str] = frozenset()) -> None:
     """Take out of a constructor's arguments those of Keras that change nothing, and refuse those that would.
+
+    Those in `but` are the constructor's own: it looks at them itself.
 
     Raises
     ------
@@ -159,7 +207,7 @@ def without_effect(cls: type, given: dict[str, Any]) -> None:
         The value of one is another than those in `ARGUMENTS`.
     """
     for base in cls.__mro__ if given else ():
-        for name in ARGUMENTS.get(base.__name__, {}).keys() & given.keys():
+        for name in (ARGUMENTS.get(base.__name__, {}).keys() & given.keys()) - but:
             taken, why = ARGUMENTS[base.__name__][name]
             value = given.pop(name)
             if not any(value is one or (isinstance(one, str) and value == one) for one in taken):
@@ -174,6 +222,8 @@ def announce() -> None:
         inside.setdefault("__getattr__", partial(refuse, module))
         if "__all__" in inside:
             inside.setdefault("__dir__", partial(_shown, module))
+    right_names.update(RIGHT_NAMES)
+    sys.meta_path.append(_AbsentModules)  # asked last, for what no other has found
 
 
 def _shown(module: str) -> list[str]:
@@ -191,13 +241,28 @@ def refuse(module: str, name: str, depth: int = 1) -> NoReturn:
     AttributeError
         Anywhere else.
     """
-    table = {**UNSUPPORTED[module], **EVERYWHERE}
-    nearest = None if name.startswith("_") else next((table[n] for n in table if _among(name, n)), None)
+    nearest = _nearest(module, name)
     sentence = f"{module} has no {name}" + ("" if nearest is None else f"; the nearest thing: {nearest}")
     caller = sys._getframe(depth)
     if nearest is not None and caller.f_code.co_code[caller.f_lasti] == opmap["IMPORT_FROM"]:
         raise ImportError(sentence)
     raise AttributeError(sentence, name=name, obj=sys.modules[module])
+
+
+class _AbsentModules:
+    """Says the same of a module: in ``from rnncore.preprocessing.image import …``, where no `__getattr__` is asked."""
+
+    @staticmethod
+    def find_spec(fullname: str, path: Any = None, target: Any = None) -> None:
+        module, _, name = fullname.rpartition(".")
+        nearest = _nearest(module, name) if module in UNSUPPORTED else None
+        if nearest is not None:
+            raise ModuleNotFoundError(f"{module} has no {name}; the nearest thing: {nearest}", name=fullname)
+
+
+def _nearest(module: str, name: str) -> str | None:
+    table = {**UNSUPPORTED[module], **EVERYWHERE}
+    return None if name.startswith("_") else next((table[n] for n in table if _among(name, n)), None)
 
 
 def _among(name: str, patterns: str) -> bool:

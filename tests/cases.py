@@ -6,7 +6,23 @@ import secrets
 import numpy as np
 import pytest
 
-from rnncore.layers import LSTM, Activation, Dense, Dropout, Embedding, Masking, SimpleRNN
+from rnncore.layers import (
+    ELU,
+    LSTM,
+    Activation,
+    AveragePooling1D,
+    BatchNormalization,
+    Conv1D,
+    Dense,
+    Dropout,
+    Embedding,
+    LeakyReLU,
+    Masking,
+    MaxPooling1D,
+    ReLU,
+    SimpleRNN,
+    Softmax,
+)
 
 SEED = 20  # of tests that draw the same each time
 # Of those that draw anew: printed, and in the environment for processes that run tests side by side.
@@ -68,6 +84,16 @@ LAYERS = {  # how to make it, an input, the shape of the output(s)
     "dense on sequences": (lambda **o: Dense(5, "softmax", use_bias=False, **o), X, (3, 4, 5)),
     "activation": (lambda **o: Activation("relu", **o), X, (3, 4, 2)),
     "dropout": (lambda **o: Dropout(0.4, (None, 1, None), seed=1, **o), X, (3, 4, 2)),
+    "convolution": (lambda **o: Conv1D(5, [2], padding="causal", dilation_rate=2, **o), X, (3, 4, 5)),
+    "strided convolution": (lambda **o: Conv1D(2, 3, 2, "same", activation="tanh", use_bias=False, **o), X, (3, 2, 2)),
+    "maximum": (lambda **o: MaxPooling1D(3, 1, **o), X, (3, 2, 2)),
+    "average": (lambda **o: AveragePooling1D((3,), padding="same", **o), X, (3, 2, 2)),
+    "batch": (lambda **o: BatchNormalization(momentum=0.5, **o), X, (3, 4, 2)),
+    "batch, bare": (lambda **o: BatchNormalization([1], center=False, scale=False, **o), X, (3, 4, 2)),
+    "rectified": (lambda **o: ReLU(1.0, 0.1, 0.2, **o), X, (3, 4, 2)),
+    "leaky": (lambda **o: LeakyReLU(0.1, **o), X, (3, 4, 2)),
+    "bent": (lambda **o: ELU(0.7, **o), X, (3, 4, 2)),
+    "shares": (lambda **o: Softmax([1, 2], **o), X, (3, 4, 2)),
     "rnn": (lambda **o: SimpleRNN(5, **o), X, (3, 5)),
     "lstm": (lambda **o: LSTM(5, **o), X, (3, 5)),
     "rnn, sequences": (lambda **o: SimpleRNN(5, use_bias=False, **SEQUENCES, **o), X, (3, 4, 5)),

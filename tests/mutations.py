@@ -355,6 +355,49 @@ MUTATIONS = [
         'kept["gradient_accumulator"]',
         OPTIMIZERS,
     ),
+    # --- in layers of windows, in averages, in what goes elsewhere ---------------------------------------------
+    Mutation(
+        "off by one",
+        "layers/windows.py",
+        "return max(beyond, 0) // 2",
+        "return -(-max(beyond, 0) // 2)",
+        f"{SMALL_LAYERS} -k convolution",
+    ),
+    Mutation(
+        "mask ignored",
+        "layers/normalization.py",
+        "kept = np.ones(x.shape[:1], bool) if mask is None else mask",
+        "kept = np.ones(x.shape[:1], bool)",
+        f"{SMALL_LAYERS} -k averages",
+    ),
+    Mutation(
+        "wrong reduction",
+        "layers/normalization.py",
+        "dn = dn - shares * (dn.sum(axis=others, keepdims=True) + along)",
+        "dn = dn - shares * dn.sum(axis=others, keepdims=True) - along / len(dn)",
+        "layers/test_gradients.py::test_layers_that_read_masks",
+    ),
+    Mutation(
+        "gate swapped",
+        "interop/onnx_recurrent.py",
+        '"LSTM", [0, 3, 1, 2]',
+        '"LSTM", [0, 1, 3, 2]',
+        "interop/test_onnx_export.py::test_any_mask",
+    ),
+    Mutation(
+        "mask ignored",
+        "interop/onnx_recurrent.py",
+        "source, shown = valid.before, valid.left",
+        "source, shown = valid.before, valid.mask",
+        "interop/test_onnx_export.py::test_any_mask",
+    ),
+    Mutation(
+        "transposed",
+        "interop/torch.py",
+        '_Entry("weight", "kernel", (2, 1, 0))',
+        '_Entry("weight", "kernel", (2, 0, 1))',
+        "interop/test_torch_models.py",
+    ),
 ]
 
 

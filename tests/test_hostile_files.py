@@ -21,7 +21,22 @@ import rnncore
 from rnncore import config
 from rnncore.callbacks import BackupAndRestore, Callback, EarlyStopping
 from rnncore.datasets import imdb
-from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Dropout, Embedding, Reshape
+from rnncore.layers import (
+    GRU,
+    LSTM,
+    BatchNormalization,
+    Bidirectional,
+    Conv1D,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    MaxPooling1D,
+    ReLU,
+    RepeatVector,
+    Reshape,
+    Softmax,
+)
 from rnncore.layers.base import reset_names
 from rnncore.metrics import AUC, Precision
 from rnncore.models import Sequential, load_model
@@ -37,8 +52,16 @@ def new_model():
     layers = [
         Embedding(11, 4, mask_zero=True),
         Bidirectional(LSTM(3, return_sequences=True, dropout=0.1)),
+        BatchNormalization(),
+        Softmax(),
         GRU(2, stateful=True),
-        Reshape((2,)),
+        RepeatVector(4),
+        Conv1D(2, 2, padding="causal"),
+        MaxPooling1D(3, 1),
+        ReLU(6.0),
+        Flatten(),
+        Reshape((2, 2)),
+        Flatten(),
         Dropout(0.1),
         Dense(1, "sigmoid"),
     ]

@@ -159,6 +159,8 @@ def test_get():
         "mode": "fan_out",
         "distribution": "truncated_normal",
         "seed": 5,
+        "input_axes": None,
+        "output_axes": None,
     }
 
 

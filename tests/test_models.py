@@ -90,6 +90,9 @@ class Seen(Layer):
         super().__init__()
         self.batches = []
 
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
     def call(self, x, mask=None, training=False):
         if training:
             self.batches.append(x.copy())
@@ -641,13 +644,13 @@ def test_interrupt_in_the_validation():
     model.compile("sgd", "mse")
 
     def call(x, mask=None, training=False):
-        if len(x) == 3 and not training:
+        if len(x) == 4 and not training:
             signal.raise_signal(signal.SIGINT)
         return x
 
     seen.call = call
     with pytest.raises(KeyboardInterrupt, match="stopped in the validation of epoch 1"):
-        model.fit(x, y, batch_size=7, validation_data=(x[:3], y[:3]), epochs=2, verbose=0)
+        model.fit(x, y, batch_size=7, validation_data=(x[:4], y[:4]), epochs=2, verbose=0)
     assert model.optimizer.iterations == 2
     assert model.history.epoch == []
 

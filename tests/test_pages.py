@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import rnncore
+
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"(<!-- not run -->\n)?^```(python|text)\n(.*?)^```$", re.M | re.S)
 PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if "```python" in page.read_text())
@@ -37,4 +39,5 @@ def run_page(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
 def test_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    rnncore.utils.clear_session()  # names of layers are numbered from the start
     run_page(page)

@@ -47,6 +47,8 @@ NEEDED = {
 OTHER = NEEDED | {
     "name": "mine",
     "dtype": "float64",
+    "RNN.dtype": "float32",  # its cell's
+    "StackedRNNCells.dtype": "float32",
     "seed": 3,
     "activation": "relu",
     "recurrent_activation": "hard_sigmoid",
@@ -68,6 +70,7 @@ OTHER = NEEDED | {
     "mode": "max",
     "OrthogonalRegularizer.mode": "columns",
     "distribution": "uniform",
+    "minval": -1.0,
     "input_axes": [0],
     "output_axes": [1],
     "VarianceScaling.mode": "fan_out",
@@ -127,7 +130,8 @@ def own(cls):
     """Return the parameters of a constructor, those that it hands on among them."""
     found = dict(inspect.signature(cls).parameters)
     if issubclass(cls, rnncore.Optimizer):
-        found = {**inspect.signature(rnncore.Optimizer).parameters, **found}
+        common = inspect.signature(rnncore.Optimizer).parameters
+        found |= {name: common[name] for name in common if name not in found}
     if cls is rnncore.callbacks.LambdaCallback:  # its parameters are the hooks
         hook = inspect.Parameter("hook", inspect.Parameter.KEYWORD_ONLY, default=None)
         found |= {name: hook for name in dir(Callback) if name.startswith("on_")}
@@ -160,8 +164,8 @@ def made(cls, **given):
         needs = {"shape": (3,)} | needs
     if cls is rnncore.layers.TimeDistributed:
         needs["layer"] = Dense(2)
-    if cls.__name__ in ("LossFunctionWrapper", "Callback"):
-        return cls()
+    if cls is rnncore.Metric:  # what it counts, a subclass says
+        cls = type("Mine", (cls,), {"reset_state": lambda self: None})
     return cls(**needs | given)
 
 
@@ -190,7 +194,7 @@ def test_every_parameter_is_taken_or_refused_in_a_sentence(path):
         if written != keras_parameters.REQUIRED and name not in DIFFERENT:
             assert repr(default) == written or eval(written, {}) == default, f"{path}: {name}"
         thing = made(cls, **{name: other_than(cls, name, default)})
-        if default is not inspect.Parameter.empty and written != keras_parameters.REQUIRED:
+        if default is not inspect.Parameter.empty and written != keras_parameters.REQUIRED and "shape" not in name:
             made(cls, **{name: eval(written, {})})
         if isinstance(thing, Configured) and name not in (*cls.unkept, *DIFFERENT):
             assert name in thing.get_config(), f"{path} forgets {name}"
@@ -199,8 +203,10 @@ def test_every_parameter_is_taken_or_refused_in_a_sentence(path):
 def test_positions():
     """What Keras's constructors take without a name stands in the same order."""
     for path, listed in LISTED.items():
-        _, parameters, _ = known(path)
-        named = {"name", "dtype", "trainable", "activity_regularizer"}  # by name in most of Keras's
+        if path == "callbacks.LambdaCallback":  # hooks come by name
+            continue
+        _, parameters, why = known(path)
+        named = {"name", "dtype", "trainable", "activity_regularizer", *why}  # by name in most of Keras's
         common = [name for name in listed if name in parameters and name not in named]
         assert common == [name for name in parameters if name in common], path
 

@@ -23,13 +23,19 @@ def test_forward_backward_and_the_reverse_loop_are_shown():
     assert [lines.split("(")[0] for _, lines in SHOWN] == ["def step", "def step_backward", "def lstm_backward"]
 
 
-def test_use_it_runs_as_it_stands():
-    (block,) = re.findall(r"(?<!-->\n)```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+def test_use_it_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     rnncore.set_backend("numpy")
+    rnncore.utils.clear_session()
+    first, of_a_file = re.findall(r"(?<!\.py -->\n)```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    namespace = {"__name__": "__main__"}
     with contextlib.redirect_stdout(io.StringIO()) as told:
-        exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+        exec(compile(first, "README.md", "exec"), namespace)
+        namespace["model"].save("lstm_model.h5")
+        exec(compile(of_a_file, "README.md", "exec"), namespace)
     assert "Epoch 2/2" in told.getvalue()
     assert "recurrent_kernel" in told.getvalue()
+    assert (tmp_path / "lstm_model.keras").exists()
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/options.md"])

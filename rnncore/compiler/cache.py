@@ -1,8 +1,9 @@
 """Compiled kernels on disk: compiling takes tens of seconds, and a stale or planted kernel must never be loaded.
 
-Kernels are cached in a folder named by a digest of every source file of the package and of the versions of numba, NumPy
-and Python. A change anywhere is another folder, so a stale kernel cannot be loaded: numba itself would look at the one
-file a function stands in, not at the functions that it calls. Who may have written a file: see trusted_files.py.
+Kernels are cached in a folder named by a digest of every source file that code is compiled from and of the versions of
+numba, NumPy and Python. A change in one of them is another folder, so a stale kernel cannot be loaded: numba itself
+would look at the one file a function stands in, not at the functions that it calls. Who may have written a file: see
+trusted_files.py.
 """
 
 from __future__ import annotations
@@ -28,6 +29,15 @@ from .. import config
 from . import trusted_files
 
 PACKAGE = Path(__file__).parents[1]
+# Where functions stand that are compiled, and all that is imported there: tests/test_house.py holds the list to it.
+COMPILED = ("activations", "bptt", "cells", "compiler", "config", "configured", "kernels", "lock", "optimizers/rules")
+
+
+@cache
+def compiled_sources() -> list[Path]:
+    """Return the files that code is compiled from."""
+    found = [[*(PACKAGE / name).rglob("*.py"), (PACKAGE / name).with_suffix(".py")] for name in COMPILED]
+    return sorted(path for paths in found for path in paths if path.is_file())
 
 
 @cache
@@ -37,7 +47,7 @@ def cache_folder() -> Path:
     OSError if there is neither.
     """
     digest = hashlib.sha256(repr((numba.__version__, np.__version__, platform.python_version())).encode())
-    for source in sorted(PACKAGE.rglob("*.py")):
+    for source in compiled_sources():
         digest.update(source.relative_to(PACKAGE).as_posix().encode() + b"\0" + source.read_bytes())
     try:
         user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -108,15 +118,15 @@ def called_functions(function: Callable) -> list[Callable]:
 def fingerprint(functions: Sequence[Callable], sources: list[str]) -> str | None:
     """Return a digest of functions, of those they call, and of generated code.
 
-    None if one of the functions stands outside the package, where a change of what it calls goes unseen: such a
+    None if one of the functions stands outside of these files, where a change of what it calls goes unseen: such a
     kernel must not be kept on disk.
     """
-    digest = hashlib.sha256(repr(sources).encode())
+    digest, covered = hashlib.sha256(repr(sources).encode()), set(map(str, compiled_sources()))
     waiting = list(functions)
     while waiting:
         function = waiting.pop()
         code = function.__code__
-        if not code.co_filename.startswith(f"{PACKAGE}{os.sep}"):
+        if code.co_filename not in covered:
             return None
         digest.update(repr((code.co_code, code.co_names, code.co_varnames)).encode())
         waiting += called_functions(function)

@@ -40,7 +40,7 @@ def kernel(function: Callable, name: str | None = None, flags: dict = FLAGS) -> 
     function : function
     name : str, optional
         What the compiled code is filed under on disk, unique in the package; None keeps it in memory only (code
-        that stands outside the package, which the digest does not cover).
+        that stands where the digest does not look).
     flags : dict
         `FLAGS` or `EXACT`; of what is inlined too.
     """

@@ -1,5 +1,6 @@
-"""Weights in and out of other libraries, which are not imported."""
+"""Weights and models in and out of other libraries, which are not imported."""
 
-from .torch import weights_from_torch, weights_to_torch
+from . import onnx, torch
+from .torch_recurrent import weights_from_torch, weights_to_torch
 
-__all__ = ["weights_from_torch", "weights_to_torch"]
+__all__ = ["onnx", "torch", "weights_from_torch", "weights_to_torch"]

@@ -1,158 +1,408 @@
-"""Weights from and to PyTorch's RNN, LSTM and GRU, as NumPy arrays: PyTorch itself is not imported.
+"""A model's weights from and to the modules of a PyTorch model, by name; torch_recurrent.py has the recurrent ones.
 
-================  =========================  ==============================================
-\\                 torch.nn                   here
-================  =========================  ==============================================
-weights           (G*H, D) and (G*H, H)      ``kernel`` (D, G*H), ``recurrent_kernel`` (H, G*H)
-gates of LSTM     i, f, g, o                 i, f, k, o
-gates of GRU      r, z, n                    z, r, k; torch has the form of ``reset_after=True``
-biases            two, (G*H,) each           ``bias`` (G*H,), their sum; of GRU both, (2, G*H)
-both directions   names with ``_reverse``    `Bidirectional`: the forward weights, then the backward ones
-several layers    ``_l0``, ``_l1`` …         a layer each, with ``return_sequences``
-================  =========================  ==============================================
-
-Sizes: D inputs, H units, G gates. Source: the equations in the documentation of torch.nn.RNN, LSTM and GRU.
+=====================  ========================================  ===============================================
+here                   torch.nn                                  the module's arrays
+=====================  ========================================  ===============================================
+Dense                  Linear                                    ``weight`` (H, D), ``bias``
+Embedding              Embedding                                 ``weight`` (V, D)
+Conv1D                 Conv1d, of (B, D, T)                      ``weight`` (F, D, K), ``bias``
+LayerNormalization     LayerNorm                                 ``weight``, ``bias``
+BatchNormalization     BatchNorm1d                               ``weight``, ``bias``, ``running_mean``, ``running_var``
+SimpleRNN, LSTM, GRU   RNN, LSTM, GRU; a layer here for each of  ``weight_ih_l0`` …
+                       the module's layers
+=====================  ========================================  ===============================================
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-_ORDER = {1: [0], 3: [1, 0, 2], 4: [0, 1, 2, 3]}  # by number of gates: the other side's places; each its own inverse
-_PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-_NAME = re.compile(r"(weight|bias)_(ih|hh)_l\d+(_reverse)?")
+from .. import layers
+from ..layers import Layer
+from ..lock import locked
+from ..saving import weight_names
+from . import safetensors
+from .torch_recurrent import weights_from_torch, weights_to_torch
+
+__all__ = ["Moved", "load_state", "save_state", "weights_from_torch", "weights_to_torch"]
+
+EPSILON = 1e-5  # torch's default in both normalizations; a state does not say it
 
 
-def weights_from_torch(state: Mapping[str, Any], prefix: str = "") -> list[list[np.ndarray]]:
-    """Return the weights of a torch.nn.RNN, LSTM or GRU, for `set_weights` of the layers here.
+class _Entry(NamedTuple):
+    """An array of a module and the weight that it is, transposed by `axes`; of no weight, what stands for it."""
+
+    leaf: str
+    weight: str | None
+    axes: tuple[int, ...] | None = None
+
+
+_PLAIN: dict[type, tuple[_Entry, ...]] = {
+    layers.Dense: (_Entry("weight", "kernel", (1, 0)), _Entry("bias", "bias")),
+    layers.Embedding: (_Entry("weight", "embeddings"),),
+    layers.Conv1D: (_Entry("weight", "kernel", (2, 1, 0)), _Entry("bias", "bias")),
+    layers.LayerNormalization: (_Entry("weight", "gamma"), _Entry("bias", "beta")),
+    layers.BatchNormalization: (
+        _Entry("weight", "gamma"),
+        _Entry("bias", "beta"),
+        _Entry("running_mean", "moving_mean"),
+        _Entry("running_var", "moving_variance"),
+        _Entry("num_batches_tracked", None),
+    ),
+}
+_ACTIVATIONS: dict[type, list[tuple[str, ...]]] = {
+    layers.SimpleRNNCell: [("tanh",), ("relu",)],
+    layers.LSTMCell: [("tanh", "sigmoid")],
+    layers.GRUCell: [("tanh", "sigmoid")],
+}
+_PARTS = {"kernel": ("weight_ih",), "recurrent_kernel": ("weight_hh",), "bias": ("bias_ih", "bias_hh")}
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What went where; print it for a table.
+
+    Attributes
+    ----------
+    rows : list of (str, str)
+        The arrays of the PyTorch model, and the weight here, each with its shape.
+    left : list of str
+        Arrays of the PyTorch model that belong to no weight here.
+    """
+
+    rows: list[tuple[str, str]]
+    left: list[str]
+
+    def __str__(self) -> str:
+        width = max([len("PyTorch"), *(len(theirs) for theirs, _ in self.rows)])
+        lines = [f"{theirs:{width}}  {ours}" for theirs, ours in [("PyTorch", "rnncore"), *self.rows]]
+        return "\n".join([*lines, *(f"{name:{width}}  (left aside)" for name in self.left)])
+
+
+class _Unit(NamedTuple):
+    """What one layer of a module stands for: a layer here, or a cell of several."""
+
+    label: str
+    layer: Any
+
+    @property
+    def recurrent(self) -> bool:
+        return isinstance(self.layer, (layers.RNN, layers.Bidirectional, layers.RecurrentCell))
+
+
+def load_state(
+    model: Layer,
+    state: Mapping[str, Any] | str | os.PathLike,
+    modules: Mapping[str, str] | None = None,
+    print_fn: Callable[[str], Any] | None = print,
+) -> Moved:
+    """Give a built model the weights of a PyTorch model, and print what went where.
 
     Parameters
     ----------
-    state : mapping of str to array_like
-        ``module.state_dict()``, of the recurrent module or of a model that holds it.
-    prefix : str
-        What the module's names begin with in a model: ``"lstm."``. Other names are passed over.
+    model : Layer
+        A `Sequential`, most often, of layers that compute what the modules do: the state does not say it.
+    state : mapping of str to array_like, or path
+        ``module.state_dict()``, or a ``.safetensors`` file of it, for which PyTorch need not be there.
+    modules : mapping of str to str, optional
+        The names of modules by the names of layers here. Needed only where the shapes fit several; layers in a row with
+        one name are the layers of one recurrent module.
+    print_fn : callable or None
+        Takes the table.
 
     Returns
     -------
-    list of list of ndarray
-        One list a layer, copies in their own dtype, in the order of `get_weights` of SimpleRNN, LSTM, GRU (with
-        ``reset_after=True``) or, for both directions, of `Bidirectional` around one.
+    Moved
+        The table.
 
     Raises
     ------
-    TypeError
-        If `state` is no mapping.
     ValueError
-        If names are missing or unknown (``weight_hr_l0`` of ``proj_size``: there is no such option here), or a
-        shape is not one of these modules.
+        The file is damaged or no ``.safetensors``; a layer fits no module, or several; an option of a layer is none of
+        PyTorch's. The model has not changed then.
+
+    Warns
+    -----
+    UserWarning
+        A normalization has another `epsilon` than PyTorch's default.
 
     Examples
     --------
-    With ``module = torch.nn.LSTM(8, 16, num_layers=2, bidirectional=True, batch_first=True)``::
-
-        layers = [Bidirectional(LSTM(16, return_sequences=True)) for _ in range(2)]
-        model = Sequential([Input((None, 8)), *layers])
-        for layer, weights in zip(layers, weights_from_torch(module.state_dict())):
-            layer.set_weights(weights)
+    ``load_state(model, "model.safetensors")``, or where modules have names of their own
+    ``load_state(model, "model.safetensors", {"dense": "head.fc1", "dense_1": "head.fc2"})``.
     """
-    if not isinstance(state, Mapping):
-        raise TypeError(f"state is a {type(state).__name__}; expected a mapping, module.state_dict()")
-    state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    unknown = [name for name in state if not _NAME.fullmatch(name)]
-    if unknown or "weight_ih_l0" not in state:
-        raise ValueError(
-            f"state has the names {unknown or sorted(state)}; expected weight_ih_l0, weight_hh_l0, bias_ih_l0, "
-            f"bias_hh_l0 … only, after the prefix {prefix!r}"
-        )
-    state, layers = dict(state), list[list[np.ndarray]]()
-    while state:
-        layer = []
-        for suffix in (f"_l{len(layers)}", f"_l{len(layers)}_reverse"):
-            found = {part: np.asarray(state.pop(part + suffix)) for part in _PARTS if part + suffix in state}
-            if found or not suffix.endswith("_reverse"):
-                layer += _from_torch(suffix, **found)
-        layers.append(layer)
-    return layers
+    if not model.built:
+        raise ValueError(f"{model.name}: the model is not built; call it, or build it for an input shape, first")
+    state = safetensors.read(state) if isinstance(state, (str, os.PathLike)) else _checked(state)
+    units = list(_units(model))
+    modules = _checked_modules(modules, units)
+    for unit in units:
+        _check_options(unit)
+    groups = _Groups(state)
+    weights, rows, used = [], [], set[str]()
+    for unit, (prefix, place) in zip(units, _matched(units, groups, modules), strict=True):
+        weights += groups.pieces(prefix, unit)[place]
+        leaves = _leaves(unit, place)
+        used |= {_joined(prefix, leaf) for each in leaves for leaf in each}
+        rows += _rows(unit, prefix, leaves, state)
+    tracked = {_joined(prefix, "num_batches_tracked") for prefix in groups.names}
+    model.set_weights(weights)
+    moved = Moved(rows, [name for name in state if name not in used | tracked])
+    if print_fn is not None:
+        print_fn(str(moved))
+    return moved
 
 
-def weights_to_torch(layers: Sequence[Sequence[np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the state of a torch.nn.RNN, LSTM or GRU that computes what layers here do.
+@locked
+def save_state(
+    model: Layer,
+    path: str | os.PathLike,
+    modules: Mapping[str, str] | None = None,
+    print_fn: Callable[[str], Any] | None = print,
+) -> Moved:
+    """Write a model's weights into a ``.safetensors`` file for a PyTorch model, and print what went where.
+
+    ``module.load_state_dict(safetensors.torch.load_file(path))`` takes them there.
 
     Parameters
     ----------
-    layers : sequence of sequence of ndarray
-        ``get_weights()`` of each layer: SimpleRNN, LSTM, GRU with ``reset_after=True``, or `Bidirectional` around
-        one.
+    model : Layer
+    path : path
+    modules : mapping of str to str, optional
+        The names of modules by the names of layers here; default: the same. Recurrent layers in a row with one name
+        become the layers of one module.
+    print_fn : callable or None
 
     Returns
     -------
-    dict of str to ndarray
-        For ``module.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})``.
+    Moved
 
     Raises
     ------
     ValueError
-        If the shapes are not those of such layers.
-
-    Notes
-    -----
-    torch adds two biases where SimpleRNN and LSTM have one: it is put into the first, and the second is 0. Both
-    are trained there, each with the gradient that our one has.
+        A layer with weights has no counterpart in PyTorch, or two have one name.
     """
+    if not model.built:
+        raise ValueError(f"{model.name}: the model is not built; call it, or build it for an input shape, first")
+    units = list(_units(model))
+    modules = _checked_modules(modules, units)
     state: dict[str, np.ndarray] = {}
-    for n, weights in enumerate(layers):
-        weights = [np.asarray(weight) for weight in weights]
-        if len(weights) not in (2, 3, 4, 6):
-            raise ValueError(f"layers[{n}] has {len(weights)} weights; expected 2 or 3, or twice that (Bidirectional)")
-        size = 2 if len(weights) in (2, 4) else 3
-        for start, direction in zip(range(0, len(weights), size), ("", "_reverse"), strict=False):
-            parts = _to_torch(f"layers[{n}]", *weights[start : start + size])
-            state |= {f"{part}_l{n}{direction}": array for part, array in zip(_PARTS, parts, strict=False)}
-    return state
+    placed: list[tuple[_Unit, str, int]] = []
+    stacks: dict[str, list[Any]] = {}
+    for n, unit in enumerate(units):
+        _check_options(unit)
+        prefix = modules.get(unit.label, unit.label)
+        own = stacks.setdefault(prefix, [])
+        if own and not (unit.recurrent and modules.get(units[n - 1].label, units[n - 1].label) == prefix):
+            raise ValueError(
+                f"modules: {prefix!r} is the name of several; only recurrent layers in a row may share one"
+            )
+        placed.append((unit, prefix, len(own)))
+        own.append(unit.layer.get_weights())
+        arrays = weights_to_torch(own) if unit.recurrent else _plain_arrays(unit.layer)
+        state |= {_joined(prefix, leaf): array for leaf, array in arrays.items()}
+    safetensors.write(path, state)
+    rows = [row for unit, prefix, place in placed for row in _rows(unit, prefix, _leaves(unit, place), state)]
+    moved = Moved(rows, [])
+    if print_fn is not None:
+        print_fn(str(moved))
+    return moved
 
 
-def _from_torch(suffix, weight_ih=None, weight_hh=None, bias_ih=None, bias_hh=None):
-    if weight_ih is None or weight_hh is None or (bias_ih is None) != (bias_hh is None):
-        raise ValueError(f"state has not all of {', '.join(part + suffix for part in _PARTS)} (biases both or none)")
-    gates = _gates(f"weight_hh{suffix}", weight_hh.T)
-    biases = [] if bias_ih is None else [bias_ih, bias_hh]
-    for part, array, axes in zip(_PARTS, (weight_ih, weight_hh, *biases), (2, 2, 1, 1), strict=False):
-        if array.ndim != axes or len(array) != len(weight_hh):
-            raise ValueError(f"{part}{suffix} has shape {array.shape}; expected {axes} axes and {len(weight_hh)} rows")
-    kernels = [_reordered(array, gates).T for array in (weight_ih, weight_hh)]
-    biases = [_reordered(array, gates) for array in biases]
-    if not biases:
-        return kernels
-    return [*kernels, np.stack(biases) if gates == 3 else sum(biases)]
+# --- what there is ---------------------------------------------------------------------------------------------------
 
 
-def _to_torch(label, kernel, recurrent, bias=None):
-    gates = _gates(f"{label}: recurrent_kernel", recurrent)
-    columns = recurrent.shape[1]
-    if kernel.shape[1:] != (columns,):
-        raise ValueError(f"{label}: kernel has shape {kernel.shape}; expected two axes and {columns} columns")
-    parts = [kernel.T, recurrent.T]
-    if bias is not None:
-        shape = (2, columns) if gates == 3 else (columns,)
-        if bias.shape != shape:
-            raise ValueError(f"{label}: bias has shape {bias.shape}; expected {shape} (of GRU: reset_after=True)")
-        parts += list(bias) if gates == 3 else [bias, np.zeros_like(bias)]
-    return [_reordered(array, gates) for array in parts]
+def _units(layer: Any, label: str = "") -> Iterator[_Unit]:
+    """Yield what has weights, in their order."""
+    if isinstance(layer, layers.TimeDistributed):
+        yield from _units(layer.layer, label or layer.name)
+    elif hasattr(layer, "layers"):
+        for child in layer.layers:
+            yield from _units(child, _joined(label, child.name))
+    elif isinstance(layer, layers.RNN) and len(layer.cells) > 1:
+        yield from (_Unit(_joined(label or layer.name, cell.name), cell) for cell in layer.cells)
+    elif layer.weights:
+        yield _Unit(label or layer.name, layer)
 
 
-def _gates(label, recurrent):
-    """Return the number of gates, from a recurrent weight (H, G*H)."""
-    for gates in _ORDER:
-        if recurrent.ndim == 2 and recurrent.shape[1] == gates * recurrent.shape[0] > 0:
-            return gates
-    raise ValueError(f"{label} has shape {recurrent.shape}: not the H units and 1, 3 or 4 gates of an RNN, GRU or LSTM")
+def _entries(layer: Layer) -> list[_Entry]:
+    """Return what a module for a layer holds, in the order of the layer's weights."""
+    return [entry for entry in _PLAIN[type(layer)] if entry.weight is None or entry.weight in layer.weight_names]
 
 
-def _reordered(array, gates):
-    """Return a copy with the gates, the blocks of the first axis, in the other side's order."""
-    return array.reshape(gates, -1)[_ORDER[gates]].reshape(array.shape)
+def _plain_arrays(layer: Layer) -> dict[str, np.ndarray]:
+    arrays = {}
+    for leaf, weight, axes in _entries(layer):
+        array = np.zeros((), np.int64) if weight is None else np.asarray(getattr(layer, weight))
+        arrays[leaf] = array if axes is None else np.ascontiguousarray(array.transpose(axes))
+    return arrays
+
+
+def _leaves(unit: _Unit, place: int) -> list[tuple[str, ...]]:
+    """Return for each weight of a unit the names in its module of what it is made of."""
+    if not unit.recurrent:
+        return [(entry.leaf,) for entry in _entries(unit.layer) if entry.weight]
+    directions = unit.layer.children() if isinstance(unit.layer, layers.Bidirectional) else [unit.layer]
+    return [
+        tuple(f"{part}_l{place}{suffix}" for part in _PARTS[name])
+        for suffix, part in zip(("", "_reverse"), directions, strict=False)
+        for leaf in part.walk()
+        for name in leaf.own_weights
+    ]
+
+
+def _rows(unit: _Unit, prefix: str, leaves: list[tuple[str, ...]], state: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for parts, name, weight in zip(leaves, weight_names(unit.layer), unit.layer.weights, strict=True):
+        names, own = [_joined(prefix, part) for part in parts], name.removeprefix(f"{unit.layer.name}/")
+        rows.append((f"{' + '.join(names)} {state[names[0]].shape}", f"{unit.label}: {own} {weight.shape}"))
+    return rows
+
+
+def _joined(prefix: str, leaf: str) -> str:
+    return f"{prefix}.{leaf}" if prefix else leaf
+
+
+# --- what fits -------------------------------------------------------------------------------------------------------
+
+
+class _Groups:
+    """The arrays of a state by their modules."""
+
+    def __init__(self, state: Mapping[str, Any]):
+        self.names: dict[str, dict[str, Any]] = {}
+        for name, array in state.items():
+            prefix, _, leaf = name.rpartition(".")
+            self.names.setdefault(prefix, {})[leaf] = array
+        self._recurrent: dict[str, Any] = {}
+
+    def pieces(self, prefix: str, unit: _Unit) -> list[list[np.ndarray]]:
+        """Return the weights that each layer of a module would give to one of a unit's kind; none if it is another."""
+        group = self.names[prefix]
+        if unit.recurrent:
+            if not any(leaf.startswith("weight_ih_l") for leaf in group):
+                return []
+            if prefix not in self._recurrent:
+                try:
+                    self._recurrent[prefix] = weights_from_torch(group)
+                except ValueError:  # such as of LSTMs with projections
+                    self._recurrent[prefix] = []
+            return self._recurrent[prefix]
+        entries = _entries(unit.layer)
+        if {entry.leaf for entry in entries} - {"num_batches_tracked"} != group.keys() - {"num_batches_tracked"}:
+            return []
+        arrays = [(np.asarray(group[leaf]), axes) for leaf, weight, axes in entries if weight]
+        if any(axes is not None and array.ndim != len(axes) for array, axes in arrays):
+            return []
+        return [[array if axes is None else array.transpose(axes) for array, axes in arrays]]
+
+
+def _matched(units: list[_Unit], groups: _Groups, modules: Mapping[str, str]) -> list[tuple[str, int]]:
+    """Return for each unit the module that is its own, and the place of its layer there."""
+    found: dict[int, tuple[str, int]] = {}
+    free = set(groups.names)
+    while len(found) < len(units):
+        options = {n: _options(n, units, found, free, groups, modules) for n in range(len(units)) if n not in found}
+        for n, each in options.items():
+            if not each:
+                raise ValueError(_no_module(units[n], groups, free, modules))
+        sure = next((each[0] for each in options.values() if len(each) == 1), None)
+        if sure is None:
+            n, each = next(iter(options.items()))
+            raise ValueError(
+                f"{units[n].label} fits the modules {', '.join(sorted({prefix for prefix, _ in each})[:9])} alike; "
+                f"say which it is, as modules={{{units[n].label!r}: {each[0][0]!r}}}"
+            )
+        prefix, start = sure
+        count = len(groups.pieces(prefix, units[start]))
+        found |= {start + place: (prefix, place) for place in range(count)}
+        free.discard(prefix)
+    return [found[n] for n in range(len(units))]
+
+
+def _options(n, units, found, free, groups, modules):
+    """Return the modules, and the units that they would begin at, that may cover unit n."""
+    wanted, named = modules.get(units[n].label), set(modules.values())
+    options = []
+    for prefix in sorted(free):
+        if prefix != wanted and (wanted is not None or prefix in named):
+            continue
+        pieces = groups.pieces(prefix, units[n])
+        for start in range(max(0, n - len(pieces) + 1), n + 1) if pieces else ():
+            covered = range(start, start + len(pieces))
+            if covered.stop > len(units) or any(m in found for m in covered):
+                continue
+            if all(
+                modules.get(units[m].label) == wanted
+                and units[m].recurrent == units[n].recurrent
+                and [piece.shape for piece in pieces[m - start]] == [weight.shape for weight in units[m].layer.weights]
+                for m in covered
+            ):
+                options.append((prefix, start))
+    return options
+
+
+def _no_module(unit: _Unit, groups: _Groups, free: set[str], modules: Mapping[str, str]) -> str:
+    own = _listed(dict(zip(weight_names(unit.layer), unit.layer.weights, strict=True)))
+    wanted = [modules[unit.label]] if unit.label in modules else sorted(free)
+    there = {prefix or "(the module itself)": groups.names[prefix] for prefix in wanted[:20] if prefix in groups.names}
+    told = "; ".join(f"{prefix}: {_listed(group)}" for prefix, group in there.items())
+    return f"no module fits the layer {unit.label} ({own}); the state has {told or 'none of that name':.2000}"
+
+
+def _listed(arrays: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def _checked(state: Any) -> Mapping[str, Any]:
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state is a {type(state).__name__}; expected a mapping, module.state_dict(), or a path")
+    return {name: np.asarray(array) for name, array in state.items()}
+
+
+def _checked_modules(modules: Mapping[str, str] | None, units: list[_Unit]) -> Mapping[str, str]:
+    labels = [unit.label for unit in units]
+    unknown = [label for label in modules or {} if label not in labels]
+    if unknown:
+        raise ValueError(f"modules names the layers {unknown}; those with weights are {labels}")
+    return modules or {}
+
+
+def _check_options(unit: _Unit) -> None:
+    """Raise ValueError for what PyTorch's modules cannot compute, and warn of what a state does not say."""
+    layer = unit.layer
+    if isinstance(layer, layers.Bidirectional) and layer.merge_mode != "concat":
+        raise ValueError(f"{unit.label}: merge_mode is {layer.merge_mode!r}; PyTorch has 'concat' only")
+    if unit.recurrent:
+        for cell in (part for part in layer.walk() if isinstance(part, layers.RecurrentCell)):
+            inside = tuple(
+                getattr(cell, name).name for name in ("activation", "recurrent_activation") if hasattr(cell, name)
+            )
+            before = not getattr(cell, "reset_after", True)
+            if inside not in _ACTIVATIONS.get(type(cell), []) or before:
+                inside += ("reset_after=False",) * before
+                raise ValueError(
+                    f"{unit.label}: {type(cell).__name__} with {', '.join(inside)} is none of PyTorch's: "
+                    "RNN with tanh or relu, LSTM and GRU (reset_after=True) with tanh and sigmoid"
+                )
+    elif type(layer) not in _PLAIN:
+        known = ", ".join(each.__name__ for each in _PLAIN)
+        raise ValueError(
+            f"{unit.label}: {type(layer).__name__} has no counterpart in PyTorch here; these layers have: {known}, and "
+            "recurrent ones"
+        )
+    elif getattr(layer, "epsilon", EPSILON) != EPSILON:
+        warnings.warn(
+            f"{unit.label}: epsilon is {layer.epsilon}, PyTorch's default {EPSILON}, and a state does not say it: "
+            "the same weights compute the same with the same one only",
+            stacklevel=3,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import threading
 import warnings
 from collections import ChainMap, Counter
@@ -14,17 +15,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import config, regularizers
-from ..configured import PACKAGE, Configured, snake_case
+from .. import config, constraints, initializers, regularizers
+from ..configured import PACKAGE, Configured, snake_case, telling_arguments
 from ..copies import Copied
 from ..lock import engine_lock, locked
 from ..sparse import EmbeddedRows
 from ..unsupported import without_effect
+from . import own
 from .chain import Chain
 from .checks import checked_array, checked_mask, checked_shape, flag, inspected, not_finite
 
 _names: Counter[str] = Counter()
 _expected: ContextVar[Counter | None] = ContextVar("expected", default=None)  # see expected_weights
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)  # bytes: see weights_within
 _keeps: ContextVar[bool] = ContextVar("keeps", default=True)  # see nothing_kept
 
 
@@ -54,6 +57,19 @@ def expected_weights(arrays: Iterable[np.ndarray]) -> Iterator[None]:
 
 
 @contextmanager
+def weights_within(size: int) -> Iterator[None]:
+    """Let layers make, within the block, weights of no more bytes than `size` in all: ValueError before the first one.
+
+    For a model whose description comes from anyone, and whose weights are drawn.
+    """
+    before = _left.set([size])
+    try:
+        yield
+    finally:
+        _left.reset(before)
+
+
+@contextmanager
 def unbuilt_if_refused(layer: Layer) -> Iterator[None]:
     """Let what the block builds of a layer be unbuilt again if the block fails: what was refused chose no shapes."""
     unbuilt = [part for part in layer.walk() if not part.built]
@@ -61,7 +77,7 @@ def unbuilt_if_refused(layer: Layer) -> Iterator[None]:
         yield
     except BaseException:
         for part in unbuilt:
-            part.built, part.own_weights = False, []
+            part.built, part.own_weights = False, list(part._first)
         raise
 
 
@@ -91,11 +107,12 @@ def _recorded(build: Callable) -> Callable:
         if type(self).build is not recorded:  # called as super().build by the one that does the noting
             return build(self, input_shape)
         shape = None if input_shape is None else checked_shape(input_shape, f"{self.name}: input_shape")
-        self.built, self.own_weights, self.gradients = False, [], {}
+        self.built, self.own_weights, self.gradients = False, list(self._first), {}
         try:
             build(self, shape)
+            self._name_weights()
         except BaseException:
-            self.own_weights = []
+            self.own_weights = list(self._first)
             raise
         self.built, self.input_shape, self._parts = True, shape and (None, *shape[1:]), self.walk()
 
@@ -113,15 +130,15 @@ _EVERY = ("trainable", "activity_regularizer")  # what every layer takes, listed
 def _placed(constructor: Callable) -> Callable:
     """Return a layer's constructor that takes the arguments of `_EVERY` and `_OLDER`, too, and warns of the latter."""
     own, ours = inspect.signature(constructor), constructor.__module__.partition(".")[0] == PACKAGE
-    hands_on = any(p.kind == p.VAR_KEYWORD for p in own.parameters.values())
+    listed, hands_on = own.parameters.keys(), any(p.kind == p.VAR_KEYWORD for p in own.parameters.values())
     every = () if hands_on else tuple(name for name in _EVERY if name not in own.parameters)
 
     @functools.wraps(constructor)
     def placed(self, *args, **kwargs):
         older = {name: kwargs.pop(name) for name in _OLDER if name in kwargs and not _takes(type(self), name)}
+        if ours and not kwargs.keys() <= listed:
+            without_effect(type(self), kwargs, but=listed)
         further = {name: kwargs.pop(name) for name in every if name in kwargs}
-        if ours:
-            without_effect(type(self), kwargs)
         constructor(self, *args, **kwargs)
         for name, value in further.items():
             setattr(self, name, regularizers.get(value) if name == "activity_regularizer" else value)
@@ -130,7 +147,11 @@ def _placed(constructor: Callable) -> Callable:
             if shape is not None:
                 self.declared_shape = checked_shape(shape, label)
             warnings.warn(f"{label} is of older Keras; an Input(shape) before the layer says it now", stacklevel=2)
+        if self.own_weights:
+            self._name_weights()
+            self._first = tuple(self.own_weights)
 
+    placed.takes_more = True  # type: ignore[attr-defined]  # than the constructor's signature says
     if every:
         defaults = {"trainable": True, "activity_regularizer": None}
         more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name]) for name in every]
@@ -147,10 +168,12 @@ def _takes(cls: type, name: str) -> bool:
 class Layer(Copied, Configured):
     """Base of all layers, and of your own.
 
-    A layer of your own defines ``build(input_shape)`` (its weights, by `add_weight`), ``call(x, mask, training)``
-    and ``call_backward(dy)``, which puts the gradient of each weight into ``self.gradients`` and returns the
-    gradient of x; and where it changes shapes, ``compute_output_shape(input_shape)``. `gradcheck.check_layer`
-    then says whether the two ways belong together.
+    A layer of your own defines ``build(input_shape)`` (its weights, by `add_weight`) and ``call(x)``, or
+    ``call(x, mask, training)``, which is given what it takes. To be trained it needs ``call_backward(dy)``, too, which
+    puts the gradient of each weight into ``self.gradients`` and returns the gradient of x; `gradcheck.check_layer` then
+    says whether the two ways belong together. The shape of its output is found out by a call with zeros where there is
+    no ``compute_output_shape(input_shape)``. Layers among its attributes are part of it; what they are called with,
+    mask and `training` included, and the way back through them, is its own affair.
 
     Parameters
     ----------
@@ -168,6 +191,8 @@ class Layer(Copied, Configured):
     ----------
     last_output : ndarray or list of ndarray
         What the last call returned; None before.
+    input, output : Chain
+        What stands for both in the model that the layer is in.
     declared_shape : tuple of int or None, optional
         What ``input_shape=…`` said, an argument that every layer takes as in older Keras scripts, batch not included:
         a `Sequential` that begins with the layer has such an `Input`.
@@ -179,19 +204,30 @@ class Layer(Copied, Configured):
     mask_axes = 2  # most number of axes of a mask
     casts = True  # whether `call` gets floats in the layer's dtype, and not as they come
     takes_embedded_rows = False  # whether `call` takes `EmbeddedRows` too, from an embedding before the layer
-    left_out: ClassVar[tuple[str, ...]] = ("last_output", "_caller", "_parts")
+    left_out: ClassVar[tuple[str, ...]] = ("last_output", "_caller", "_parts", "described")
     last_output: Any = None
+    described: Chain | None = None  # the first chain that the layer was put at the end of
     _caller: int | None = None  # the thread of the last call
-    padding: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
+    padding_value: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
+    moving: frozenset[str] = frozenset()  # names of weights that calls may change, and no optimizer does
     declared_shape: tuple[int | None, ...] | None = None
+    _context: tuple[str, ...] = own.CONTEXT  # what `call` takes beside x
+    _own = False  # whether `call` is a user's
+    _goes_back = False  # whether there is a `call_backward`
+    _first: tuple[str, ...] = ()  # names of weights that the constructor made
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         for name, wrapped in (("build", _recorded), ("__init__", _placed)):
             if name in cls.__dict__:
                 setattr(cls, name, wrapped(cls.__dict__[name]))
+        if "call" in cls.__dict__:
+            cls._context, cls._own = own.taken(cls.call), own.is_own(cls.call)
+        if "call_backward" in cls.__dict__:
+            cls._goes_back = True
 
     @_placed
+    @telling_arguments
     def __init__(
         self,
         name: str | None = None,
@@ -227,7 +263,7 @@ class Layer(Copied, Configured):
 
     def call_backward(self, dy):
         """Return the gradient of x for a checked gradient of the last call's output, and fill `gradients`."""
-        raise NotImplementedError
+        raise own.lacks_backward(self)
 
     def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray | None:
         """Return the mask that goes with the output: here the one that came."""
@@ -235,7 +271,15 @@ class Layer(Copied, Configured):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Return the shape of the output for an input of `input_shape`."""
-        return tuple(input_shape)
+        return own.output_shape(self, input_shape) if self._own else tuple(input_shape)
+
+    @classmethod
+    def parameters(cls):
+        found, own_ones = super().parameters(), inspect.signature(cls).parameters.values()
+        if any(p.kind == p.VAR_KEYWORD for p in own_ones):  # handed on to us
+            common = inspect.signature(Layer).parameters
+            found |= {name: common[name] for name in ("name", "dtype", "trainable") if name not in found}
+        return found
 
     # --- calling -----------------------------------------------------------------------------------------------
 
@@ -275,8 +319,19 @@ class Layer(Copied, Configured):
         self._caller = threading.get_ident()
         if self.casts and self.input_kind == "float" and not (self.takes_embedded_rows and isinstance(x, EmbeddedRows)):
             x = np.asarray(x, self.dtype)
-        self.last_output = self.call(x, mask=mask, training=training, **inputs)
+        self.last_output = self.called(x, mask, training, **inputs)
         return self.last_output
+
+    def called(self, x: Any, mask: Any, training: bool, **inputs: Any) -> Any:
+        """Return what `call` makes of x, given what it takes; of a user's floats an array in the layer's dtype."""
+        given = {"mask": mask, "training": training}
+        if len(self._context) < len(given):
+            given = {name: given[name] for name in self._context}
+        y = self.call(x, **given, **inputs)
+        if self._own and not isinstance(y, (list, tuple)):
+            y = np.asarray(y)
+            return y.astype(self.dtype, copy=False) if y.dtype.kind in "fc" else y
+        return y
 
     @locked
     def backward(self, dy: Any) -> np.ndarray | None:
@@ -325,6 +380,8 @@ class Layer(Copied, Configured):
     def add_penalty_gradients(self) -> None:
         """Add to the gradients of the weights what their regularizers contribute."""
         for name, regularizer in self.regularizers.items() if self.trainable else ():
+            if name in self.moving:
+                continue
             self.gradients[name] = np.asarray(self.gradients[name]) + regularizer.gradient(getattr(self, name))
 
     def _with_activity_gradient(self, y, dy):
@@ -337,7 +394,7 @@ class Layer(Copied, Configured):
         """Return what the regularizers of the layer and its parts add to the loss, given the last output."""
         total, parts = 0.0, self._parts
         if [part for part in parts if part.regularizers]:
-            for part, name in self._trainable():
+            for part, name in self.trainable_parts():
                 if name in part.regularizers:
                     total += part.regularizers[name](getattr(part, name))
         for part in parts:
@@ -347,10 +404,28 @@ class Layer(Copied, Configured):
 
     def constrain(self) -> None:
         """Bring every weight that has a constraint back into what it allows."""
-        for part, name in self._trainable() if [part for part in self._parts if part.constraints] else ():
+        for part, name in self.trainable_parts() if [part for part in self._parts if part.constraints] else ():
             if name in part.constraints:
                 weight = getattr(part, name)
                 weight[...] = part.constraints[name](weight)
+
+    @property
+    def output(self) -> Chain:
+        """What stands for the output where the layer was called on an `Input`, or is in a built model, the first time.
+
+        ``Model(model.input, layer.output)`` is the front part of a model.
+        """
+        if self.described is None:
+            raise AttributeError(
+                f"{self.name}: there is no output: the layer was not called on an Input, and is in no model that is "
+                "built; what its last call returned is last_output"
+            )
+        return self.described
+
+    @property
+    def input(self) -> Chain:
+        """What stands for the input there."""
+        return self.output.before
 
     @property
     def trainable(self) -> bool:
@@ -400,7 +475,7 @@ class Layer(Copied, Configured):
         ]
 
     def __getstate__(self):
-        return {**super().__getstate__(), "gradients": {}}
+        return {**super().__getstate__(), "own_gradients": {}}
 
     def __setstate__(self, state):
         super().__setstate__(state)
@@ -409,25 +484,95 @@ class Layer(Copied, Configured):
     # --- weights -----------------------------------------------------------------------------------------------
 
     def add_weight(
-        self, name: str, shape: Sequence[int], initializer: Any, regularizer: Any = None, constraint: Any = None
+        self,
+        shape: Sequence[int] | None = None,
+        initializer: Any = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        aggregation: str | None = "none",
+        overwrite_with_gradient: bool = False,
+        name: str | None = None,
     ) -> np.ndarray:
-        """Make a weight, keep it as an attribute of its name, and return it."""
-        if regularizer is not None:
-            self.regularizers[name] = regularizer
-        if constraint is not None:
-            self.constraints[name] = constraint
-        expected, kind = _expected.get(), (tuple(shape), self.dtype)
+        """Make a weight, keep it as an attribute of its name, and return it.
+
+        Parameters
+        ----------
+        shape : sequence of int, optional
+            Default: ``()``, a number.
+        initializer : str, Initializer or callable, optional
+            Default: "glorot_uniform".
+        dtype : {"float32", "float64"}, optional
+            Default: the layer's.
+        trainable : bool
+            False: it has no gradient, and only you change it.
+        regularizer, constraint : str or object, optional
+        name : str, optional
+            What it is called in ``gradients`` and files. Default: as the attribute in which `build` puts it, else
+            ``variable``.
+        autocast, aggregation, overwrite_with_gradient
+            Accepted, and without effect.
+
+        Raises
+        ------
+        ValueError
+            The layer has something else of that name.
+        """
+        if isinstance(shape, str):
+            raise TypeError(
+                f"{self.name}: add_weight: shape is {shape!r}; the name of a weight is said as name={shape!r}"
+            )
+        shape, dtype = tuple(shape or ()), self.dtype if dtype is None else config.checked_dtype(dtype).name
+        name = f"{own.NAMELESS}_{len(self.own_weights)}" if name is None else name
+        if name in self.own_weights or hasattr(Layer, name) or not _is_free(vars(self).get(name)):
+            raise ValueError(f"{self.name}: add_weight: name is {name!r}; the layer has that already")
+        given: tuple[tuple[dict[str, Any], Any], ...] = (
+            (self.regularizers, regularizers.get(regularizer)),
+            (self.constraints, constraints.get(constraint)),
+        )
+        for kept, value in given:
+            if value is not None:
+                kept[name] = value
+        expected, kind = _expected.get(), (shape, dtype)
         if expected is not None:
             if not expected[kind]:
-                raise ValueError(f"{self.name}: no array of {self.dtype} {tuple(shape)} is there for the weight {name}")
+                raise ValueError(f"{self.name}: no array of {dtype} {shape} is there for the weight {name}")
             expected[kind] -= 1
-            array = np.zeros(shape, self.dtype)
+            array = np.zeros(shape, dtype)
         else:
+            left = _left.get()
+            if left is not None:
+                left[0] -= math.prod(shape) * np.dtype(dtype).itemsize
+                if left[0] < 0:
+                    raise ValueError(f"{self.name}: {name}, of shape {shape}, and the weights before it are too large")
             rng = config.new_generator(self.weight_seed())
-            array = np.asarray(initializer(tuple(shape), dtype=self.dtype, rng=rng), order="C")
+            initializer = initializers.get("glorot_uniform" if initializer is None else initializer)
+            array = np.asarray(initializer(shape, dtype=dtype, rng=rng), order="C")
         setattr(self, name, array)
-        self.own_weights.append(name)
+        self.moving = self.moving if trainable else self.moving | {name}
+        trained = [each for each in self.own_weights if each not in self.moving]
+        place = len(self.own_weights) if name in self.moving else len(trained)
+        self.own_weights.insert(place, name)  # as Keras orders them
         return array
+
+    def add_by_options(self, name: str, shape: Sequence[int], role: str | None = None) -> None:
+        """Make a weight by the layer's options for its role, by default its name: ``bias_initializer`` …"""
+        kinds = ("initializer", "regularizer", "constraint")
+        self.add_weight(shape, name=name, **{kind: getattr(self, f"{role or name}_{kind}") for kind in kinds})
+
+    def _name_weights(self) -> None:
+        """Give the weights that were made without a name those of the attributes that they were put into."""
+        for n, name in enumerate(self.own_weights):
+            if name.startswith(own.NAMELESS):
+                array = vars(self)[name]
+                others = (each for each, value in vars(self).items() if value is array and each != name)
+                self.own_weights[n] = given = next(others, name)
+                for kept in (self.regularizers, self.constraints):
+                    if name in kept:
+                        kept[given] = kept.pop(name)
+                self.moving = frozenset(given if each == name else each for each in self.moving)
 
     def weight_seed(self) -> np.random.SeedSequence:
         """Return the seed of the next weight's initial values: fixed when the layer is made, not when it is built."""
@@ -438,8 +583,8 @@ class Layer(Copied, Configured):
     @property
     def weights(self) -> list[np.ndarray]:
         """The weights themselves, in Keras's order; an optimizer changes them in place."""
-        own = [getattr(self, name) for name in self.own_weights]
-        return own + [weight for child in self.children() for weight in child.weights]
+        mine = [getattr(self, name) for name in self.own_weights]
+        return mine + [weight for child in self.children() for weight in child.weights]
 
     @property
     def weight_names(self) -> list[str]:
@@ -463,12 +608,18 @@ class Layer(Copied, Configured):
     @property
     def trainable_weights(self) -> list[np.ndarray]:
         """The weights that have gradients."""
-        return [getattr(layer, name) for layer, name in self._trainable()]
+        return [getattr(layer, name) for layer, name in self.trainable_parts()]
 
-    def _trainable(self) -> list[tuple[Layer, str]]:
-        """Return the layer and the name of each of them."""
-        own = [(self, name) for name in self.own_weights]
-        return own + [pair for child in self.children() for pair in child._trainable()] if self.trainable else []
+    def trainable_parts(self) -> list[tuple[Layer, str]]:
+        """Return the layer and the name of each of the `trainable_weights`."""
+        mine = [(self, name) for name in self.own_weights if name not in self.moving]
+        return mine + [pair for child in self.children() for pair in child.trainable_parts()] if self.trainable else []
+
+    @property
+    def moving_weights(self) -> list[np.ndarray]:
+        """The weights that calls in training change, of the layer and all that it is made of."""
+        parts = [part for part in self._parts if part.moving]
+        return [getattr(part, name) for part in parts for name in part.own_weights if name in part.moving]
 
     def stored(self, name: str) -> np.ndarray:
         """Return a weight as it lies in memory, whatever an optimizer has left for later."""
@@ -488,27 +639,28 @@ class Layer(Copied, Configured):
         ValueError
             Another number of arrays, another shape, or values that are not finite.
         """
-        own = self.weights
+        kept = self.weights
+        count = len(kept)
         if not isinstance(weights, (list, tuple)):
-            raise TypeError(f"{self.name}: weights is a {type(weights).__name__}; expected a list of {len(own)} arrays")
-        if len(weights) != len(own):
+            raise TypeError(f"{self.name}: weights is a {type(weights).__name__}; expected a list of {count} arrays")
+        if len(weights) != count:
             built = "" if self.built else " (it is not built yet: call it, or build it for an input shape, first)"
-            raise ValueError(f"{self.name}: weights has {len(weights)} arrays; expected {len(own)}{built}")
+            raise ValueError(f"{self.name}: weights has {len(weights)} arrays; expected {count}{built}")
         checked = [
             checked_array(given, f"{self.name}: weights[{n}]", "float", mine.dtype, mine.shape)
-            for n, (given, mine) in enumerate(zip(weights, own, strict=True))
+            for n, (given, mine) in enumerate(zip(weights, kept, strict=True))
         ]
-        for mine, given in zip(own, checked, strict=True):
+        for mine, given in zip(kept, checked, strict=True):
             mine[...] = given
 
     def bad_weight(self) -> str | None:
         """Say which weight is NaN or infinite somewhere; None if none is."""
-        for leaf in self.leaves():
-            for name in leaf.own_weights:
-                weight = leaf.stored(name)
+        for part in self.walk():
+            for name in part.own_weights:
+                weight = part.stored(name)
                 where = not_finite(weight)
                 if where is not None:
-                    return f"the weight {name} of layer {leaf.name!r} is not finite: {weight[where]} at {where}"
+                    return f"the weight {name} of layer {part.name!r} is not finite: {weight[where]} at {where}"
         return None
 
     def check_weights(self) -> None:
@@ -520,7 +672,7 @@ class Layer(Copied, Configured):
     def get_gradients(self) -> list[Any]:
         """Return the gradients of the trainable weights from the last `backward`, in `get_weights` order."""
         self.check_caller("get_gradients")
-        return [layer.gradient(name) for layer, name in self._trainable()]
+        return [layer.gradient(name) for layer, name in self.trainable_parts()]
 
     def gradient(self, name: str) -> Any:
         """Return the gradient of a weight of the layer's own."""
@@ -533,7 +685,7 @@ class Layer(Copied, Configured):
 
         The arrays are for `apply_gradients` only; what was left is made up for when a weight is next asked for.
         """
-        return [layer.gradient_and_weight(name) for layer, name in self._trainable()]
+        return [layer.gradient_and_weight(name) for layer, name in self.trainable_parts()]
 
     def gradient_and_weight(self, name: str) -> tuple[Any, np.ndarray]:
         """Return such a pair of the layer's own."""
@@ -545,7 +697,7 @@ class Layer(Copied, Configured):
 
     def children(self) -> list[Layer]:
         """Return the layers that this one is made of."""
-        return []
+        return own.sublayers(self, Layer) if self._own else []
 
     def leaves(self) -> list[Layer]:
         """Return the layers at the bottom: this one, or those of its children."""
@@ -562,6 +714,11 @@ class Layer(Copied, Configured):
     def stateful_layers(self) -> list[Any]:
         """Return the layers that may keep their states from one batch to the next, as ``kept_states``."""
         return [part for part in self.walk() if "kept_states" in vars(part)]
+
+
+def _is_free(value: Any) -> bool:
+    """Return whether a weight may take the place of an attribute's value: another weight's, from an earlier build."""
+    return value is None or isinstance(value, np.ndarray)
 
 
 def _flat(output: Any) -> Iterator[np.ndarray]:

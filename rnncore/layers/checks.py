@@ -31,7 +31,7 @@ def inspected(
     label : str
         What it is, for the message.
     kind : {"float", "integer"}
-        "float" takes all finite numbers; "integer" integers, or floats that stand for integers.
+        "float" takes all finite numbers; "integer" integers, or floats and bools that stand for integers.
     dtype : dtype_like
         What the numbers are going to be: they must fit.
     shape : tuple of int, optional
@@ -45,8 +45,9 @@ def inspected(
         raise ValueError(
             f"{label} is ragged, its rows have different lengths; pad them first (pad_sequences)"
         ) from error
-    if kind == "integer" and array.dtype.kind == "f" and np.all((abs(array) < 2**53) & (array == np.floor(array))):
-        array = array.astype(np.int64)
+    if kind == "integer" and array.dtype.kind in "bf":
+        wide = array.astype(float)  # 2**53 is no half
+        array = array.astype(np.int64) if np.all((abs(wide) < 2**53) & (wide == np.floor(wide))) else array
     complex_too = "c" if np.dtype(dtype).kind == "c" else ""
     if array.dtype.kind not in ("iu" if kind == "integer" else "biuf" + complex_too):
         wanted = "integers" if kind == "integer" else "numbers"

@@ -93,10 +93,10 @@ class Dense(Activated):
 
     def build(self, input_shape):
         shape = (input_shape[-1], self.units)
-        self.add_weight("kernel", shape, self.kernel_initializer, self.kernel_regularizer, self.kernel_constraint)
+        self.add_by_options("kernel", shape)
         if self.use_bias:
             shape = (self.units,)
-            self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
+            self.add_by_options("bias", shape)
         else:
             self.bias = None
 
@@ -121,12 +121,12 @@ class Dense(Activated):
             with np.errstate(invalid="ignore"):
                 gradients = {"kernel": x.T @ flat, "bias": flat.sum(axis=0)}
                 dx = flat @ self.kernel.T
-            self.gradients = {name: gradients[name] for name in self.weight_names}
+            self.gradients = {name: gradients[name] for name in self.own_weights}
             return dx.reshape(*dz.shape[:-1], -1)
         from ..bptt import compiled_products as products
 
         (transposed,) = run(products.transposed(self.kernel, 1))
-        self.gradients = {name: np.empty_like(getattr(self, name)) for name in self.weight_names}
+        self.gradients = {name: np.empty_like(getattr(self, name)) for name in self.own_weights}
         dx, _ = run(
             products.input_gradients(flat[None], transposed, None, None, None, np.empty_like(x)),
             products.weight_gradients(Inputs(x), flat[None], None, *self.gradients.values()),
@@ -232,6 +232,8 @@ class ActivityRegularization(Identity):
     name, dtype
         See `Layer`.
     """
+
+    unkept = ("activity_regularizer",)  # l1 and l2 say it
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, name: str | None = None, dtype: str | None = None):
         penalty = regularizers.L1L2(l1, l2)

@@ -90,12 +90,11 @@ class Embedding(Layer):
         return super().__getstate__()
 
     @property
-    def padding(self):
+    def padding_value(self):
         return 0 if self.mask_zero else None
 
     def build(self, input_shape=None):
-        shape, kind = (self.input_dim, self.output_dim), self.embeddings_initializer
-        self.add_weight("embeddings", shape, kind, self.embeddings_regularizer, self.embeddings_constraint)
+        self.add_by_options("embeddings", (self.input_dim, self.output_dim))
 
     @property
     @locked

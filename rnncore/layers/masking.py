@@ -26,7 +26,7 @@ class Masking(Layer):
         self.mask_value = finite(mask_value, f"{self.name}: mask_value")
 
     @property
-    def padding(self):
+    def padding_value(self):
         return self.mask_value
 
     def compute_mask(self, x, mask=None):

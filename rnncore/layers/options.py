@@ -10,6 +10,7 @@ import numpy as np
 from .. import activations, constraints, initializers, regularizers
 from ..activations import Activation
 from ..cells import Cell
+from ..configured import check_arguments
 from ..constraints import Constraint
 from ..initializers import Initializer
 from ..regularizers import Regularizer
@@ -115,11 +116,13 @@ def signature_of(cls: type, cell: Cell, *owners: str) -> inspect.Signature:
 
 
 def bound(cls: type, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the constructor's arguments by name, defaults filled in, or raise TypeError that lists them."""
+    """Return the constructor's arguments by name, defaults filled in, or raise TypeError that says what is wrong."""
+    signature = inspect.signature(cls)
+    check_arguments(cls, kwargs, signature.parameters)
     try:
-        given = inspect.signature(cls).bind(*args, **kwargs)
+        given = signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise TypeError(f"{cls.__name__}: {error}; its arguments are {inspect.signature(cls)}") from None
+        raise TypeError(f"{cls.__name__}: {error}; its arguments are {', '.join(signature.parameters)}") from None
     given.apply_defaults()
     return given.arguments
 

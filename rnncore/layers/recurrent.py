@@ -282,13 +282,14 @@ class RNN(Layer):
         return kept
 
     def _checked_initial(self, given, rows, label):
+        labels = [f"{self.name}: {label}"]
         if len(self.cells) == 1:
             given = [given]
         elif not isinstance(given, (list, tuple)) or len(given) != len(self.cells):
             raise ValueError(f"{self.name}: {label} must be a list of {len(self.cells)}, a list of states a cell")
-        return [
-            cell.checked_states(own, rows, f"{self.name}: {label}") for cell, own in zip(self.cells, given, strict=True)
-        ]
+        else:
+            labels = [f"{labels[0]}[{n}]" for n in range(len(given))]
+        return [cell.checked_states(own, rows, name) for cell, own, name in zip(self.cells, given, labels, strict=True)]
 
     def _by_cell(self, states: list[Any]) -> list[Any]:
         """Return a list of states a cell as a user sees it: of a single cell without the outer list."""

@@ -116,20 +116,13 @@ class RecurrentCell(Layer):
 
     def build(self, input_shape):
         H, columns, spec = self.units, len(self._cell.gates) * self.units, self._cell
-        role = {"regularizer": self.recurrent_regularizer, "constraint": self.recurrent_constraint}
-        self.add_weight(
-            "kernel",
-            (input_shape[-1], columns),
-            self.kernel_initializer,
-            self.kernel_regularizer,
-            self.kernel_constraint,
-        )
-        self.add_weight("recurrent_kernel", (H, columns), self.recurrent_initializer, **role)
+        self.add_by_options("kernel", (input_shape[-1], columns))
+        self.add_by_options("recurrent_kernel", (H, columns), "recurrent")
         for name in spec.extra:
-            self.add_weight(name, (H, H), self.recurrent_initializer, **role)
+            self.add_by_options(name, (H, H), "recurrent")
         if self.use_bias:
             shape = (2, columns) if spec.split_bias else (columns,)
-            self.add_weight("bias", shape, self.bias_initializer, self.bias_regularizer, self.bias_constraint)
+            self.add_by_options("bias", shape)
             start = getattr(self, "unit_forget_bias", False)
             if start is not False:
                 forget = spec.gates.index("f") * H
@@ -180,7 +173,7 @@ class RecurrentCell(Layer):
         return y, states
 
     def call(self, x, mask=None, training=False, states=None):
-        initial = self.checked_states(states, len(x), "states")
+        initial = self.checked_states(states, len(x), f"{self.name}: states")
         after, _ = self.run(Sequence(Inputs(np.ascontiguousarray(x)), initial, 1), training)
         return [after[0].copy(), *after]
 
@@ -216,13 +209,11 @@ class RecurrentCell(Layer):
             return np.zeros((len(names), rows, self.units), self.dtype)
         given = list(given) if isinstance(given, (list, tuple)) else [given]
         if len(given) != len(names):
-            raise ValueError(f"{self.name}: {label} has {len(given)} arrays; expected {len(names)}: {', '.join(names)}")
+            count = "1 array" if len(given) == 1 else f"{len(given)} arrays"
+            raise ValueError(f"{label} has {count}; expected {len(names)}: {', '.join(names)}")
         shape = (rows, self.units)
         return np.stack(
-            [
-                checked_array(state, f"{self.name}: {label}[{n}]", "float", self.dtype, shape)
-                for n, state in enumerate(given)
-            ]
+            [checked_array(state, f"{label}[{n}]", "float", self.dtype, shape) for n, state in enumerate(given)]
         )
 
     # --- a sequence --------------------------------------------------------------------------------------------

@@ -114,8 +114,7 @@ class TextVectorization(Layer):
         if self.max_tokens == 1:
             raise ValueError(f"{self.name}: max_tokens is 1; expected at least 2: padding, and unknown words")
         self.standardize, self.split, self.output_mode, self.encoding = standardize, split, output_mode, encoding
-        self._standardized = _chosen(standardize, _STANDARDS, "standardize")
-        self._split_up = _chosen(split, _SPLITS, "split")
+        self._ways()
         self.ngrams = _widths(ngrams, f"{self.name}: ngrams")
         length = output_sequence_length
         self.output_sequence_length = length and positive(length, f"{self.name}: output_sequence_length")
@@ -137,10 +136,13 @@ class TextVectorization(Layer):
         steps : int, optional
             Batches to take of an iterable.
 
-        Notes
-        -----
-        As in Keras, a vocabulary that was given to the constructor stays.
+        Raises
+        ------
+        ValueError
+            The constructor was given a vocabulary.
         """
+        if self._given:
+            raise ValueError(f"{self.name}: adapt came, but vocabulary was given: set_vocabulary takes another one")
         counts: Counter[str] = Counter()
         whole = isinstance(data, (str, list, tuple, np.ndarray)) or hasattr(data, "__array__")
         for n, batch in enumerate([data] if whole else data):
@@ -150,7 +152,7 @@ class TextVectorization(Layer):
                 counts.update(self.words(text))
         for special in (PADDING, UNKNOWN):
             counts.pop(special, None)
-        if self._given or not counts:
+        if not counts:
             return
         words = sorted(counts, key=lambda word: (counts[word], word), reverse=True)
         self._set(words if self.max_tokens is None else words[: self.max_tokens - 2])
@@ -198,9 +200,14 @@ class TextVectorization(Layer):
 
     # --- a call ------------------------------------------------------------------------------------------------
 
+    def _ways(self) -> list[Callable]:
+        """Return the functions that `standardize` and `split` name, or are."""
+        return [_chosen(self.standardize, _STANDARDS, "standardize"), _chosen(self.split, _SPLITS, "split")]
+
     def words(self, text: str) -> list[str]:
         """Return the words of a text: a word for each of the numbers that a call gives."""
-        words = list(self._split_up(self._standardized(text)))
+        standardized, split_up = self._ways()
+        words = list(split_up(standardized(text)))
         if self.ngrams is None:
             return words
         widths = range(1, self.ngrams + 1) if isinstance(self.ngrams, int) else self.ngrams

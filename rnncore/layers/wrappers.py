@@ -13,6 +13,7 @@ import numpy as np
 from ..configured import look_up
 from ..unsupported import without_effect
 from .base import Layer
+from .checks import flag
 from .recurrent import RNN
 
 # merge mode: (y from y of the two directions, dy of the two from dy and what they gave)
@@ -40,12 +41,15 @@ class Bidirectional(Layer):
         What goes backwards, if it is not to be the same.
     name, dtype, trainable
         See `Layer`; `dtype` is handed on to both.
+    zero_output_for_mask : bool, optional
+        Whether both output 0 at masked steps. Default: as in Keras 3, with ``return_sequences``; False, to repeat the
+        output before, is what Keras 1 and 2 did.
 
     Notes
     -----
-    As in Keras, with ``return_sequences`` both output 0 at masked steps, and the backward outputs are reversed in
-    time, so that both directions' outputs of a step come together. The initial states of a call, and the states that
-    it returns, are those of the forward layer and then those of the backward one.
+    As in Keras, the backward outputs are reversed in time, so that both directions' outputs of a step come together.
+    The initial states of a call, and the states that it returns, are those of the forward layer and then those of the
+    backward one.
 
     References
     ----------
@@ -71,6 +75,7 @@ class Bidirectional(Layer):
         name: str | None = None,
         dtype: str | None = None,
         trainable: bool = True,
+        zero_output_for_mask: bool | None = None,
     ):
         for argument, given in (("layer", layer), ("backward_layer", backward_layer or layer)):
             if not isinstance(given, RNN):
@@ -88,8 +93,10 @@ class Bidirectional(Layer):
         else:
             self.backward_layer = backward_layer
         self._check_pair()
+        self.zero_output_for_mask = zero_output_for_mask
         for child in self.children():
-            child.zero_output_for_mask = child.return_sequences
+            zero = child.return_sequences if zero_output_for_mask is None else zero_output_for_mask
+            child.zero_output_for_mask = flag(zero, f"{self.name}: zero_output_for_mask")
 
     def _is_default(self, name, value, default):
         return (name == "backward_layer" and self._mirrored) or super()._is_default(name, value, default)
@@ -230,9 +237,9 @@ class TimeDistributed(Layer):
         return self.layer.input_kind
 
     @property
-    def padding(self) -> float | None:  # type: ignore[override]
+    def padding_value(self) -> float | None:  # type: ignore[override]
         """That of the layer."""
-        return self.layer.padding
+        return self.layer.padding_value
 
     def children(self):
         return [self.layer]

@@ -52,6 +52,7 @@ class Loss(Configured):
     ignore_class: int | None = None
 
     def __init_subclass__(cls, predictions: Any = None, logits: Any = None):
+        super().__init_subclass__()
         given = {False: predictions, True: logits}
         cls.formulas = {**cls.formulas, **{of: pair for of, pair in given.items() if pair is not None}}
 

@@ -108,7 +108,7 @@ class Optimizer(Copied, Configured):
         ema_overwrite_frequency: int | None = None,
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
-        loss_scale_factor: None = None,
+        loss_scale_factor: float | None = None,
     ):
         without_effect(type(self), {"loss_scale_factor": loss_scale_factor})
         self._calls = 0
@@ -219,7 +219,8 @@ class Optimizer(Copied, Configured):
         var_list : sequence of ndarray
             The arrays themselves, as a built layer has them (``layer.bias``).
         var_names : sequence of str
-            Regular expressions that are searched for in the names of a model's weights: ``["bias"]``.
+            Regular expressions that are searched for in the names of a model's weights, with those of model and layer
+            before them: ``["bias", "dense/kernel"]``.
 
         Raises
         ------

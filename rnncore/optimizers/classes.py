@@ -22,7 +22,7 @@ class _Options(TypedDict, total=False):
     ema_overwrite_frequency: int | None
     gradient_accumulation_steps: int | None
     name: str | None
-    loss_scale_factor: None
+    loss_scale_factor: float | None
 
 
 class Options(_Options, total=False):

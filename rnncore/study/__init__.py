@@ -16,9 +16,9 @@ steps are NaN:
 `lyapunov`             exponents along a run; `fixed_points`, and slow ones
 `find_units`           which unit follows sentiment, position, a word
 `weights_by_gate`      views of the weights
-`walk`                 a page for a browser: all units, one unit, one step with its equations and numbers
 `Watch`                any of these over the epochs of a training; `GateRecorder`, `GradientFlow`, `UpdateRatios`
 `study.plots`          figures, `study.text` the same for a terminal
+`walk`                 a page for a browser: all units, one unit, one step with its equations and numbers
 =====================  ================================================================================================
 """
 

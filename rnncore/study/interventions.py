@@ -81,8 +81,10 @@ def intervene(
 
     Examples
     --------
-    >>> with intervene(model, {"lstm.f": 1.0}, units=[3, 5]):
-    ...     model(x)
+    >>> with intervene(model, {"lstm.f": 1.0}, units=[1, 3]):
+    ...     y_open = model(x)  # what two units do not forget
+    >>> bool(np.allclose(y_open, model(x)))
+    False
     """
     known = places(model)
     wanted: dict[int, tuple[Place, dict[str, Wanted]]] = {}

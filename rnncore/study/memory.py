@@ -167,7 +167,7 @@ def named_weights(model: Layer) -> dict[str, np.ndarray]:
     """Return copies of a model's weights by layer, and of recurrent layers by gate: ``lstm.f.kernel``."""
     found: dict[str, np.ndarray] = {}
     for part in model.leaves():
-        own = {name: getattr(part, name) for name in part.weight_names}
+        own = {name: getattr(part, name) for name in part.own_weights}
         cut = by_gate(part, own) if isinstance(part, RecurrentCell) else None
         for gate, weights in {"": own}.items() if cut is None else cut.items():
             found |= {".".join(filter(None, (part.name, gate, name))): w.copy() for name, w in weights.items()}

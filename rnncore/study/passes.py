@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..configured import look_up
-from ..gradcheck import same_start
+from ..gradcheck.layers import same_start
 from ..layers.base import Layer
 from ..layers.checks import checked_array, plain
 from ..layers.recurrent import RNN

@@ -20,7 +20,7 @@ from .names import fed, gates, meaning
 from .names import names as names_of
 from .passes import as_it_was, checked, recurrent_layers, run
 from .reduced import batches_of, reduced
-from .words import aligned
+from .words import words_of
 
 
 class Series(Mapping):
@@ -171,7 +171,7 @@ def trace(
     y, sample_weight : array_like, optional
         As in `fit`, of a compiled model: the gradients are there, too.
     words : list of list of str, callable or mapping, optional
-        A word a step, or what gives them for ids: see `words.aligned`.
+        A word a step, or what gives them for ids: see `words.aligned`. A model that takes texts has its own.
     mask : array_like of shape (B, T), bool, optional
         As in a call.
     training : bool
@@ -200,8 +200,10 @@ def trace(
 
     Examples
     --------
-    >>> trace(model, x)["lstm"]["f"]  # the forget gate of every row, step and unit
-    >>> np.nanmean(trace(model, x, y)["lstm"]["dc"], axis=(0, 2))  # by step
+    >>> trace(model, x)["lstm"]["f"].shape  # the forget gate of every row, step and unit
+    (8, 12, 4)
+    >>> np.nanmean(trace(model, x, y)["lstm"]["dc"], axis=(0, 2)).shape  # the gradient on the carry line, by step
+    (12,)
     """
     layers, wanted = recurrent_layers(model), None if names is None else list(names)
     if reduce is not None:
@@ -213,7 +215,7 @@ def trace(
     found = {layer.name: _series(layer, wanted) for layer in layers}
     if wanted is not None:
         _check_names(wanted, layers)
-    return Trace(found, None if words is None else aligned(words, batch.x, batch.lengths), done.loss, done.output)
+    return Trace(found, words_of(model, batch, words), done.loss, done.output)
 
 
 def of_run(run: Run, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:

@@ -90,12 +90,10 @@ def walk(
 
     Examples
     --------
-    >>> study.walk(model, x_test, row=3, words=words, path="walk.html")
+    >>> walked = walk(model, x, row=3, path="walk.html")  # words=… puts a word beside each step
     """
-    layers = recurrent_layers(model)
+    cells = [(layer, cell) for layer in recurrent_layers(model) for cell in layer.cells]
     batch, words, at = _one_row(model, x, row, words, mask)
-    with as_it_was(model):
-        model(batch.x, mask=batch.mask)  # builds and checks it
     with as_it_was(model), without_penalties(model):
         chain = Chain(model, batch.x, batch.mask, "logit", target, -1 if step is None else step)
         kept = np.ones(chain.vectors.shape[1], bool) if chain.mask is None else chain.mask[at]
@@ -107,7 +105,6 @@ def walk(
         value = chain.values(chain.vectors, chain.mask)[at]
         chain.gradient()  # leaves that of each step in the layers
         pack, places = _Pack(), _places(chain.layers)
-        cells = [(layer, cell) for layer in layers for cell in layer.cells]
         data = {
             "words": words,
             "saliency": [round(float(score), 9) for score in np.nan_to_num(found.scores[at])],

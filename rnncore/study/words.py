@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..layers.base import Layer
+from .passes import Batch
+
 UNKNOWN = "[?]"
 
 
@@ -53,6 +56,16 @@ def aligned(words: Any, x: np.ndarray, lengths: np.ndarray | None = None) -> lis
             )
         found.append(row)
     return found
+
+
+def words_of(model: Layer, batch: Batch, words: Any) -> list[list[str]] | None:
+    """Return a word a step of a batch: as `aligned`; of a model that takes texts those of its vocabulary."""
+    first: Any = getattr(model, "input_layer", model)
+    x = batch.x
+    if first.input_kind == "string":
+        x = np.asarray(first.forward(x))
+        words = dict(enumerate(first.get_vocabulary())) if words is None else words
+    return None if words is None else aligned(words, x, batch.lengths)
 
 
 def _check_ids(x):

@@ -5,6 +5,7 @@ A `Source` gives them one after another, and can go back to where a cut run stoo
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import operator
@@ -344,6 +345,7 @@ def source(
     steps: int | None = None,
     label: str = "",
     sort: bool = False,
+    targets: bool = False,
 ) -> Source:
     """Return the batches of what a user gave.
 
@@ -362,11 +364,16 @@ def source(
         What stands before names in messages.
     sort : bool
         Whether ragged rows come by their length; of arrays, only those are taken that are in the `steps` batches.
+    targets : bool
+        Whether each batch that x gives must have a y.
 
     Raises
     ------
     ValueError, TypeError
     """
+    if inspect.isroutine(x):
+        hint = ", as what it returns when it is called" if inspect.isgeneratorfunction(x) else ""
+        raise TypeError(f"{label}x is a function, {x.__qualname__}; expected samples, or what gives batches{hint}")
     if not gives_batches(x):
         table = x if isinstance(x, Table) else checked(model, x, y, sample_weight, label)
         size = batch_size or (-(-len(table) // steps) if steps else 32)
@@ -379,7 +386,12 @@ def source(
         parts = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
         if not 1 <= len(parts) <= 3:
             raise ValueError(f"{label}a batch has {len(parts)} parts; expected (x,), (x, y) or (x, y, sample_weight)")
-        return checked(model, *parts, label=label)
+        table = checked(model, *parts, label=label)
+        if targets and table.columns[1] is None:
+            raise ValueError(
+                f"{label}y is None; the loss needs targets: expected (x, y) or (x, y, sample_weight) in each batch"
+            )
+        return table
 
     if not hasattr(x, "__getitem__"):
         return Stream(check, x)

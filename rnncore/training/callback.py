@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..configured import telling_arguments
+
 
 class Callback:
     """Base of the callbacks: override what you need.
@@ -20,6 +22,11 @@ class Callback:
         A class states here the attributes that change in training, so that `BackupAndRestore` can keep them: plain
         values and arrays.
     """
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = telling_arguments(cls.__init__)  # type: ignore[method-assign]
 
     model: Any = None
     params: dict[str, Any] = {}

@@ -136,8 +136,8 @@ class Compiled(Layer):
         self.metrics = [metric_classes.get(metric, self.loss, output_shape) for metric in asked]
 
     def build_optimizer(self, weights: Sequence[np.ndarray]) -> None:
-        """Make the slots of some of the weights, of which the optimizer is told the names."""
-        names = [name for part in self.walk() for name in part.own_weights]
+        """Make the slots of some of the weights, of which the optimizer is told the names: model/layer/weight."""
+        names = [f"{self.name}/{part.name}/{name}" for part in self.walk() for name in part.own_weights]
         known = {id(weight): name for weight, name in zip(self.weights, names, strict=True)}
         self.optimizer.build(weights, [known[id(weight)] for weight in weights])
 

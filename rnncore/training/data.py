@@ -117,7 +117,7 @@ def checked(model: Any, x: Any, y: Any = None, sample_weight: Any = None, label:
         elif column is not None and (column.ndim == 0 or len(column) != len(x)):
             raise ValueError(f"{name} has shape {column.shape}; expected {len(x)} samples, as x has")
         columns.append(column)
-    return Table(tuple(columns), model.padding if isinstance(x, Ragged) else None)
+    return Table(tuple(columns), model.padding_value if isinstance(x, Ragged) else None)
 
 
 def _unwrapped(model: Any, x: Any) -> Any:

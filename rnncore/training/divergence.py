@@ -17,7 +17,7 @@ def loss_error(model: Any, value: float, where: str) -> FloatingPointError:
 
 
 def gradient_error(model: Any, where: str) -> FloatingPointError:
-    """Return the error for a gradient that is not finite: it names the first layer, of the forward or backward pass."""
+    """Return the error for a gradient, or an average, that is not finite: it names the first layer, of either pass."""
     for layer in reversed(_units(model)):
         bad = [name for name, gradient in _gradients(layer) if not_finite(gradient) is not None]
         if bad:
@@ -25,7 +25,7 @@ def gradient_error(model: Any, where: str) -> FloatingPointError:
             step = _time_step(layer, [array for name, array in series.items() if name.startswith("d")], back=True)
             origin = _first_not_finite(model) or f"layer {layer.name!r}{step}, in the backward pass"
             return FloatingPointError(f"the gradient of {bad[0]} is not finite in {where}; first in {origin}")
-    return FloatingPointError(f"a gradient is not finite in {where}")
+    return FloatingPointError(f"{model.bad_weight() or 'a gradient is not finite'}, in {where}")
 
 
 def step_of(model: Any, where: str) -> str:

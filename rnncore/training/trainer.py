@@ -14,6 +14,7 @@ import numpy as np
 from .. import config
 from ..layers.base import nothing_kept, unbuilt_if_refused
 from ..layers.checks import all_finite, flag, fraction, not_finite, positive, whole
+from ..layers.own import check_backward
 from ..lock import engine_lock, locked
 from ..sparse import SparseGradient
 from ..utils.progress import Progress, compiling_told
@@ -49,7 +50,7 @@ class Trainer(Compiled):
         A callback sets it to end training after the batch; the epoch is closed as always.
     """
 
-    left_out = ("fit_state", "_counted", "_fitting")
+    left_out = ("fit_state", "output_mask", "_counted", "_fitting")
     fit_state: FitState | None = None
     _counted = False  # whether a `fit` or `evaluate` under way counts in the metrics
     _fitting: int | None = None  # the thread whose `fit` is under way
@@ -130,6 +131,8 @@ class Trainer(Compiled):
         ValueError, TypeError
             An argument, or a weight, is not what it should be: the message says which, what came and what is
             allowed. Nothing has changed then. A bad batch from x itself ends training before its step.
+        NotImplementedError
+            A layer of your own has no `call_backward`.
         RuntimeError
             Another thread's `fit` of this model is under way.
         FloatingPointError
@@ -162,11 +165,12 @@ class Trainer(Compiled):
             x, rest = self._split(x, y, sample_weight, share)
             y = sample_weight = None
             label, validation_data = "", (rest,)
-        source, validation = batches.source(self, x, y, sample_weight, batch_size=size, steps=steps), None
+        source = batches.source(self, x, y, sample_weight, batch_size=size, steps=steps, targets=True)
+        validation = None
         if validation_data is not None:
             given = dict(zip(("x", "y", "sample_weight"), validation_data, strict=False))
             sizes: dict[str, Any] = {"batch_size": validation_size, "steps": validation_steps}
-            validation = batches.source(self, **given, **sizes, label=label, sort=True)
+            validation = batches.source(self, **given, **sizes, label=label, sort=True, targets=True)
         with compiling_told(verbose), ExitStack() as opened:
             opened.enter_context(self._fitting_alone())
             apart = opened.enter_context(self._counting())
@@ -176,6 +180,7 @@ class Trainer(Compiled):
                     opened.enter_context(closing(each))
                     samples.append((each.sample(), its_label))
             self._prepare_to_score(*samples)
+            check_backward(self)
             if self.optimizer.built:
                 self.optimizer.places(self.trainable_weights)  # what it knows nothing of is refused now
             asked = {"shuffle": shuffle, "class_weight": class_weight, "validation_freq": validation_freq}
@@ -258,7 +263,7 @@ class Trainer(Compiled):
         size, steps = checks.optional(batch_size, "batch_size"), checks.optional(steps, "steps")
         verbose, return_dict = checks.verbosity(verbose), flag(return_dict, "return_dict")
         callbacks = checks.callbacks_given(callbacks)
-        given = batches.source(self, x, y, sample_weight, batch_size=size, steps=steps, sort=True)
+        given = batches.source(self, x, y, sample_weight, batch_size=size, steps=steps, sort=True, targets=True)
         with compiling_told(verbose), self._counting() as apart, closing(given) as source:
             self._prepare_to_score((source.sample(), ""))
             length = steps or source.steps
@@ -377,7 +382,7 @@ class Trainer(Compiled):
             The loss or a gradient is not finite: it says where that began, and `where` it happened.
         """
         with engine_lock:
-            with np.errstate(all="ignore"):  # what overflows is found below, and named
+            with np.errstate(all="ignore"), self._moving_back_if_refused():  # what overflows is found below, and named
                 y_pred = self.forward(x, training=True)
                 if class_weight is not None:
                     sample_weight = data.with_class_weight(class_weight, self.loss, y, y_pred, sample_weight)
@@ -389,13 +394,25 @@ class Trainer(Compiled):
                     running = RunningMetrics(self, apart=self._counted)
                 running.add(value, y, y_pred, sample_weight)
                 pairs = self.gradients_and_weights()
-                if not all_finite(*[g.rows if isinstance(g, SparseGradient) else g for g, _ in pairs]):
+                gradients = [g.rows if isinstance(g, SparseGradient) else g for g, _ in pairs]
+                if not all_finite(*gradients, *self.moving_weights):
                     raise divergence.gradient_error(self, divergence.step_of(self, where))
             if not self.optimizer.built:
                 self.build_optimizer(self.trainable_weights)
             self.optimizer.apply_gradients(pairs)
             self.constrain()
             return running
+
+    @contextmanager
+    def _moving_back_if_refused(self):
+        """Undo what the block's call moved, the averages of `BatchNormalization`, if the block fails."""
+        before = [(weight, weight.copy()) for weight in self.moving_weights]
+        try:
+            yield
+        except BaseException:
+            for weight, value in before:
+                weight[...] = value
+            raise
 
     @locked
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:

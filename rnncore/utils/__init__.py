@@ -7,6 +7,7 @@ from .dataset import PyDataset, Sequence
 from .files import get_file
 from .numeric import to_categorical
 from .sequence import pad_sequences
+from .timeseries import timeseries_dataset_from_array
 
 CustomObjectScope = custom_object_scope
 
@@ -19,5 +20,6 @@ __all__ = [
     "get_file",
     "pad_sequences",
     "set_random_seed",
+    "timeseries_dataset_from_array",
     "to_categorical",
 ]

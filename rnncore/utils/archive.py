@@ -17,7 +17,8 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -135,9 +136,16 @@ class _Directory(io.BufferedReader):
         return found
 
 
-def _read(file: io.FileIO, size: int) -> dict[str, Any]:
+@contextmanager
+def opened(file: io.FileIO) -> Iterator[zipfile.ZipFile]:
+    """Open a zip that may come from anyone: its directory has no more than `DIRECTORY_LIMIT` bytes."""
     with _Directory(file) as bounded, zipfile.ZipFile(bounded) as archive:
         bounded.limit = None
+        yield archive
+
+
+def _read(file: io.FileIO, size: int) -> dict[str, Any]:
+    with opened(file) as archive:
         infos = archive.infolist()
         members = {info.filename: info for info in infos}
         if TEXT not in members:
@@ -151,24 +159,30 @@ def _read(file: io.FileIO, size: int) -> dict[str, Any]:
         text = members.pop(TEXT)
         if text.file_size > TEXT_LIMIT:
             raise ValueError(f"{TEXT} is larger than {TEXT_LIMIT:,} bytes")
-        content = _parsed(archive.read(text))
+        content = parsed(archive.read(text))
         return _put_together(content, archive, members)
 
 
-def _parsed(text: bytes) -> dict[str, Any]:
-    """Return the values of the text, in time and memory that grow with its length."""
+def parsed(text: bytes, name: str = TEXT) -> dict[str, Any]:
+    """Return the values of a text of JSON, an object, in time and memory that grow with its length.
+
+    Raises
+    ------
+    ValueError
+        It is none, or nested too deep, or has too many objects. `name` is what the message calls it.
+    """
     depth = containers = 0
     for found in _NEXT_BRACKET.finditer(text):
         opened = found[1] in (b"[", b"{")
         depth += opened or -1
         containers += opened
         if depth > DEPTH_LIMIT:
-            raise ValueError(f"{TEXT} is nested more than {DEPTH_LIMIT} deep")
+            raise ValueError(f"{name} is nested more than {DEPTH_LIMIT} deep")
         if containers > CONTAINER_LIMIT:
-            raise ValueError(f"{TEXT} has more than {CONTAINER_LIMIT:,} objects and lists")
-    content = json.loads(text.decode("ascii"))  # as it is written; bytes might be UTF-16, whose brackets are others
+            raise ValueError(f"{name} has more than {CONTAINER_LIMIT:,} objects and lists")
+    content = json.loads(text.decode())  # UTF-8; as bytes it might be UTF-16, whose brackets are others
     if not isinstance(content, dict):
-        raise ValueError(f"{TEXT} holds no object")
+        raise ValueError(f"{name} holds no object")
     return content
 
 

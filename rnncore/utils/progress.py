@@ -29,9 +29,11 @@ class Progress:
         0 nothing, 1 a bar (where the output is a terminal or a notebook) and a line, 2 a line.
     before : int
         Batches that were there before.
+    unit : str
+        What one of them is called.
     """
 
-    def __init__(self, label: str, total: int | None, verbose: int, before: int = 0):
+    def __init__(self, label: str, total: int | None, verbose: int, before: int = 0, unit: str = "batch"):
         self.label, self.verbose, self._bar = label, verbose, None
         self._compiled = config.compiling.seconds
         if verbose == 1 and _lively():
@@ -39,7 +41,7 @@ class Progress:
                 warnings.simplefilter("ignore")  # a notebook without widgets gets a bar of letters
                 from tqdm.auto import tqdm
             self._bar = tqdm(
-                total=total, initial=before, desc=label, leave=False, dynamic_ncols=True, file=sys.stdout, unit="batch"
+                total=total, initial=before, desc=label, leave=False, dynamic_ncols=True, file=sys.stdout, unit=unit
             )
 
     def __enter__(self) -> Progress:

@@ -35,6 +35,7 @@ def penalized(library, name, options):
 
 
 @pytest.mark.keras
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
 @pytest.mark.parametrize("name", PENALIZED)
 def test_activity_regularizer_as_keras(name):
     from keras_reference import assert_close, frameworks

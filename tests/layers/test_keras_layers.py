@@ -132,6 +132,82 @@ def test_dense_and_activation(shape, activation):
         assert_same(Case("Activation", shape, {"activation": activation or "linear"}, dtype=dtype))
 
 
+WINDOWS = {
+    "plain": ("Conv1D", {"kernel_size": 3}),
+    "an even window": ("Conv1D", {"kernel_size": 4, "padding": "same", "use_bias": False}),
+    "strides": ("Conv1D", {"kernel_size": 3, "strides": 2, "activation": "relu"}),
+    "strides, same": ("Conv1D", {"kernel_size": 4, "strides": 3, "padding": "same", "activation": "tanh"}),
+    "strides beyond": ("Conv1D", {"kernel_size": 1, "strides": 3, "padding": "same"}),
+    "strides, causal": ("Conv1D", {"kernel_size": [3], "strides": [2], "padding": "causal"}),
+    "dilated": ("Conv1D", {"kernel_size": 2, "dilation_rate": 3}),
+    "dilated, same": ("Conv1D", {"kernel_size": 3, "dilation_rate": 2, "padding": "same"}),
+    "dilated, causal": ("Conv1D", {"kernel_size": 3, "dilation_rate": 4, "padding": "causal"}),
+    "penalties": ("Conv1D", {"kernel_size": 2, "bias_regularizer": ("L2", {"l2": 1 / 32})}),
+    "activity": ("Conv1D", {"kernel_size": 2, "activity_regularizer": ("L1", {"l1": 1 / 64})}),
+    "maximum": ("MaxPooling1D", {}),
+    "maximum, overlapping": ("MaxPooling1D", {"pool_size": 3, "strides": 1}),
+    "maximum, same": ("MaxPooling1D", {"pool_size": 4, "strides": 3, "padding": "same"}),
+    "average": ("AveragePooling1D", {"pool_size": 3}),
+    "average, same": ("AveragePooling1D", {"pool_size": 4, "strides": 1, "padding": "same"}),
+    "average beyond": ("AveragePooling1D", {"pool_size": 2, "strides": 4, "padding": "same"}),
+}
+
+
+@pytest.mark.parametrize(("layer", "options"), WINDOWS.values(), ids=WINDOWS)
+def test_windows(layer, options):
+    options = ({"filters": 5} if layer == "Conv1D" else {}) | options
+    for shape in ((4, 7, 3), (2, 10, 1)):
+        for dtype in ("float32", "float64"):
+            assert_same(Case(layer, shape, options, dtype=dtype, seed=len(options)))
+
+
+def test_the_first_of_equal_maxima_has_the_gradient():
+    case = Case("MaxPooling1D", (2, 6, 3), {"pool_size": 3, "strides": 1})
+    assert_same(case, replace(data_of(case), x=[np.zeros(case.shape, "float32")]))
+
+
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [
+        ("ReLU", {}),
+        ("ReLU", {"max_value": 1.0, "negative_slope": 0.25, "threshold": 0.5}),
+        ("ReLU", {"max_value": 0.5}),
+        ("ReLU", {"negative_slope": 0.125}),
+        ("LeakyReLU", {}),
+        ("LeakyReLU", {"negative_slope": 0.125}),
+        ("ELU", {"alpha": 0.75}),
+        ("Softmax", {}),
+        ("Softmax", {"axis": [1, 2]}),
+    ],
+)
+def test_activations_as_layers(layer, options):
+    assert_same(Case(layer, (3, 5, 4), options))
+    if layer != "LeakyReLU":  # TensorFlow holds its slope as a float32 number
+        assert_same(Case(layer, (3, 5, 4), options, dtype="float64"))
+
+
+@pytest.mark.parametrize("mask", [None, "right", "holes", "row", "nothing"])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"scale": False}, {"center": False, "momentum": 0.5, "epsilon": 0.1}, {"axis": 1}]
+)
+def test_batch_normalization(keras, options, training, mask):
+    if mask and "axis" in options:
+        return  # where masks have no room in Keras: its steps are the features
+    case = Case("BatchNormalization", (4, 6, 3), options, training=training, mask=mask)
+    data = data_of(case)
+    data.weights[-1][...] = abs(data.weights[-1]) + 0.1
+    assert_same(case, data)
+    ours, theirs = (case.build(library) for library in (rnncore, keras))
+    for layer in (ours, theirs):
+        layer.set_weights(data.weights)
+        for _ in range(2):
+            case.call(layer, data.x[0], data, None)
+    for mine, its in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        assert_close(mine, its, 1e-5, "weight after two calls")
+    assert np.array_equal(ours.moving_mean, data.weights[-2]) == (not training)
+
+
 # --- dropout, by statistics: what a call drops is told from its output -----------------------------------------------
 
 RATE, SIDE = 0.3, 100  # 10,000 entries: shares have a standard deviation of at most 0.005
@@ -250,6 +326,19 @@ MODELS = {
         ("LSTM", {"units": 6, "go_backwards": True}),
         SIGMOID,
     ],
+    "windows": [
+        embedding(30, 8),
+        (
+            "Conv1D",
+            {"filters": 6, "kernel_size": 3, "padding": "same", "use_bias": False},
+        ),  # its gradient would be noise
+        ("BatchNormalization", {"momentum": 0.7}),
+        ("LeakyReLU", {"negative_slope": 0.25}),
+        ("MaxPooling1D", {"pool_size": 2}),
+        ("LSTM", {"units": 6}),
+        SIGMOID,
+    ],
+    "batch, masked": [embedding(30, 8, True), ("BatchNormalization", {}), ("LSTM", {"units": 6}), SIGMOID],
 }
 FULL = [embedding(20000, 128), ("LSTM", {"units": 128}), SIGMOID]
 LABELS = [

@@ -53,7 +53,7 @@ def test_contract(make, x, shape, dtype, training):
         kept_dx = dx.copy()
     arrays = [*listed(y), *gradients, *layer.get_weights(), *([] if dx is None else [dx])]
     assert {array.dtype.name for array in arrays} == {dtype}
-    assert [g.shape for g in gradients] == [w.shape for w in layer.get_weights()]
+    assert [g.shape for g in gradients] == [w.shape for w in layer.trainable_weights]
     assert layer.count_params() == sum(w.size for w in layer.get_weights())
 
     # backward again: the same bits, and nothing that came in has changed
@@ -137,7 +137,7 @@ class Scaled(Layer):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.add_weight("scale", (input_shape[-1],), lambda shape, dtype, rng: np.full(shape, 2, dtype))
+        self.add_weight((input_shape[-1],), lambda shape, dtype, rng: np.full(shape, 2, dtype), name="scale")
 
     def call(self, x, mask=None, training=False):
         self._x = x
@@ -152,7 +152,7 @@ class Twice(Scaled):
     """One that adds a weight to it, the base's first or last."""
 
     def build(self, input_shape):
-        self.add_weight("shift", (input_shape[-1],), lambda shape, dtype, rng: np.ones(shape, dtype))
+        self.add_weight((input_shape[-1],), lambda shape, dtype, rng: np.ones(shape, dtype), name="shift")
         super().build(input_shape)
 
     def call(self, x, mask=None, training=False):

@@ -310,7 +310,7 @@ class Gained(LSTMCell):
     """A cell with a weight more, before the others."""
 
     def build(self, input_shape):
-        self.add_weight("gain", (5, 4), self.bias_initializer)
+        self.add_weight((5, 4), self.bias_initializer, name="gain")
         super().build(input_shape)
 
 

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from cases import PATTERNS, SEED, masks, randomize
 
-from rnncore import gradcheck
+from rnncore import Sequential, gradcheck
+from rnncore.layers import LSTM, Dense, Embedding
+from rnncore.layers.activation_layers import ELU, LeakyReLU, ReLU, Softmax
+from rnncore.layers.convolution import Conv1D
 from rnncore.layers.core import ActivityRegularization, Identity
 from rnncore.layers.noise import GaussianDropout, GaussianNoise, SpatialDropout1D
-from rnncore.layers.normalization import LayerNormalization
-from rnncore.layers.pooling import GlobalAveragePooling1D, GlobalMaxPooling1D
+from rnncore.layers.normalization import BatchNormalization, LayerNormalization
+from rnncore.layers.pooling import AveragePooling1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
 from rnncore.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 
 LAYERS = {
@@ -146,6 +149,109 @@ def test_constraints_of_normalization():
     np.testing.assert_allclose(layer.get_weights(), [[0, 2, 0, 4], [0.6, 0, 0, 0.8]], rtol=1e-6)
 
 
+# --- windows ---------------------------------------------------------------------------------------------------------
+
+
+def by_definition(x, kernel, strides, padding, dilation):
+    """Return a convolution written out, with steps of zeros put at the ends."""
+    rows, steps, features = x.shape
+    span = (len(kernel) - 1) * dilation + 1
+    beyond = {"valid": 0, "causal": span - 1, "same": max((-(-steps // strides) - 1) * strides + span - steps, 0)}
+    before = {"same": beyond["same"] // 2}.get(padding, beyond[padding])
+    padded = np.zeros((rows, steps + beyond[padding], features))
+    padded[:, before : before + steps] = x
+    begins = range(0, padded.shape[1] - span + 1, strides)
+    return np.stack([sum(padded[:, n + k * dilation] @ kernel[k] for k in range(len(kernel))) for n in begins], axis=1)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same", "causal"])
+@pytest.mark.parametrize(
+    ("size", "strides", "dilation"), [(1, 1, 1), (3, 1, 1), (2, 3, 1), (4, 2, 1), (1, 5, 1), (2, 1, 5), (3, 1, 2)]
+)
+def test_convolution_by_definition(size, strides, dilation, padding):
+    rng = np.random.default_rng(SEED)
+    for steps in (6, 7, 11):
+        x, kernel = rng.standard_normal((2, steps, 3)), rng.standard_normal((size, 3, 4))
+        layer = Conv1D(4, size, strides, padding, dilation_rate=dilation, use_bias=False, dtype="float64")
+        layer.build(x.shape)
+        layer.set_weights([kernel])
+        expected = by_definition(x, kernel, strides, padding, dilation)
+        np.testing.assert_allclose(layer(x), expected, atol=1e-12)
+        assert layer.compute_output_shape(x.shape) == expected.shape
+
+
+def test_windows_of_any_size_take_no_more_than_the_steps():
+    x = np.arange(6.0).reshape(1, 3, 2)
+    assert MaxPooling1D(10**12, 1, "same")(x).tolist() == [[[4, 5]] * 3]
+    assert AveragePooling1D(10**12, padding="same")(x).tolist() == [[[2, 3]]]
+    causal = Conv1D(1, 2, padding="causal", dilation_rate=10**12, kernel_initializer="ones")
+    assert causal(x).tolist() == [[[1], [5], [9]]]
+
+
+@pytest.mark.parametrize("make", [lambda: Conv1D(2, 2), MaxPooling1D, lambda: AveragePooling1D(2)])
+def test_a_mask_ends_at_windows_and_says_so(make):
+    layer, x = make(), np.ones((2, 4, 3))
+    with pytest.warns(UserWarning, match="the mask ends here, as in Keras"):
+        layer(x, mask=[[1, 1, 1, 0]] * 2)
+    layer(x, mask=np.ones((2, 4)))  # there is no padding: no word
+    assert layer.compute_mask(x, np.ones((2, 4), bool)) is None
+    with pytest.raises(
+        ValueError, match="take their padding for data"
+    ):  # "valid" is no value for what is behind the ends of rows
+        Sequential([layer, Flatten()]).predict([x[0], x[1, :3]])
+
+
+# --- the averages of a batch normalization ---------------------------------------------------------------------------
+
+
+def test_averages_move_with_valid_steps_only():
+    layer, x = BatchNormalization(momentum=0.75, dtype="float64"), np.array([[[1.0], [3.0], [99.0]]])
+    layer(x, mask=[[1, 1, 0]], training=True)
+    assert [layer.moving_mean.tolist(), layer.moving_variance.tolist()] == [[0.5], [1.0]]
+    layer(x)
+    layer.trainable = False
+    y = layer(x, training=True)
+    assert [layer.moving_mean.tolist(), layer.moving_variance.tolist()] == [[0.5], [1.0]]
+    np.testing.assert_allclose(y, (x - 0.5) / np.sqrt(1.001))
+    assert layer.trainable_weights == []
+
+
+def test_a_refused_step_and_a_check_leave_the_averages():
+    model = Sequential([BatchNormalization(), Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.array([[1.0], [3.0]])
+    model.fit(x, x, verbose=0)
+    before = model.get_weights()
+    assert before[2] != 0
+    with pytest.raises(FloatingPointError, match=r"moving_variance of layer .* is not finite: inf at \(0,\), in this"):
+        model.train_on_batch(1e30 * x, x)
+    with pytest.raises(FloatingPointError, match="loss became"):
+        model.train_on_batch(x, 1e30 * x)
+    gradcheck.check_layer(model.layers[0], x, training=True)
+    np.testing.assert_equal(model.get_weights(), before)
+    assert len(model.trainable_weights) == len(model.get_gradients()) == 4
+
+
+def test_a_padded_batch_is_normalized_as_rows_without_padding():
+    rows = [[3, 1, 2], [4], [2, 2]]
+    models = [Sequential([Embedding(5, 3, mask_zero=True), BatchNormalization(), LSTM(2), Dense(1)]) for _ in "ab"]
+    for model, padding in zip(models, (0, 4), strict=True):
+        x = np.array([row + [0] * (3 - len(row) + padding) for row in rows])
+        model(x)
+        model.set_weights([np.full_like(w, 0.5) + 0.01 * np.arange(w.size).reshape(w.shape) for w in model.weights])
+        model(x, training=True)
+    for one, other in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_a_loss_reads_what_goes_into_a_softmax():
+    x, y = np.array([[0.0, 200.0, -300.0]]), np.array([2])
+    for last in (Softmax(), Softmax(axis=[1])):
+        model = Sequential([Identity(), last])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        assert model.evaluate(x, y, verbose=0) == pytest.approx(500)
+
+
 # --- padding ---------------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +360,23 @@ def test_only_in_training(kind, options, mean, variance):
         (lambda: LayerNormalization(axis=2)(np.ones((2, 3))), "axis is 2"),
         (lambda: LayerNormalization(axis=[1, -1])(np.ones((2, 3))), "axis is"),
         (lambda: LayerNormalization(axis=1).build((None, None, 3)), "must be known"),
+        (lambda: BatchNormalization(axis=[1, 2]), "axis is .1, 2."),
+        (lambda: BatchNormalization(axis=0)(np.ones((2, 3))), "axis is 0"),
+        (lambda: BatchNormalization(momentum=2), r"momentum is 2; expected a number in \[0, 1\]"),
+        (lambda: BatchNormalization(renorm=True), "renorm is True"),
+        (lambda: BatchNormalization().build((None, 3, None)), "must be known"),
+        (lambda: Conv1D(2, (1, 2)), r"kernel_size is \(1, 2\)"),
+        (lambda: Conv1D(2, 3, padding="full"), "padding: unknown padding 'full'"),
+        (lambda: Conv1D(2, 3, strides=2, dilation_rate=2), "strides is 2 and dilation_rate 2"),
+        (lambda: Conv1D(2, 3, groups=2), "groups is 2; expected 1"),
+        (lambda: Conv1D(2, 3)(np.ones((2, 2, 4))), r"x has 2 steps in shape \(2, 2, 4\); a window spans 3"),
+        (lambda: MaxPooling1D(3).check_shape((None, 2, 4)), "a window spans 3"),
+        (lambda: AveragePooling1D(2, padding="causal"), "padding: unknown padding 'causal'"),
+        (lambda: ReLU(negative_slope=-1), "negative_slope is -1"),
+        (lambda: LeakyReLU(None), "negative_slope is None"),
+        (lambda: ELU(alpha=np.nan), "alpha is nan"),
+        (lambda: Softmax("last"), "axis is 'last'"),
+        (lambda: Softmax(0)(np.ones((2, 3))), "axis is 0"),
     ],
 )
 def test_errors(make, message):
@@ -324,7 +447,13 @@ def test_ties_share_the_gradient_in_keras_too():
     np.testing.assert_array_equal(tape.gradient(y, x).numpy(), [[[0], [0.5], [0], [0.5]]])
 
 
-KINDS = [Flatten, Reshape, Permute, RepeatVector, ActivityRegularization]
+def test_the_older_name_of_a_slope():
+    with pytest.warns(UserWarning, match="negative_slope says it now"):
+        assert LeakyReLU(alpha=0.1).get_config()["negative_slope"] == 0.1
+
+
+KINDS = [Flatten, Reshape, Permute, RepeatVector, ActivityRegularization, BatchNormalization]
+KINDS += [Conv1D, MaxPooling1D, AveragePooling1D, ReLU, ELU, Softmax]
 
 
 @pytest.mark.keras
@@ -334,5 +463,5 @@ def test_arguments_and_defaults_are_those_of_keras(kind):
 
     theirs = inspect.signature(getattr(frameworks()[0].layers, kind.__name__)).parameters
     for name, parameter in inspect.signature(kind).parameters.items():
-        if name not in ("name", "dtype", "trainable"):
+        if name not in ("name", "dtype", "trainable", "activity_regularizer"):
             assert theirs[name].default == parameter.default, name

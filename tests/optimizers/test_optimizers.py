@@ -426,7 +426,7 @@ def reader(library, **excluded):
 
 
 EXCLUDED = {
-    "names": {"var_names": lambda model: ["bias", "^embed"]},
+    "names": {"var_names": lambda model: ["bias", "embedding/"]},
     "arrays": {"var_list": lambda model: [model.layers[0].embeddings, model.layers[2].bias]},
     "both": {"var_names": lambda model: ["recurrent"], "var_list": lambda model: [model.layers[2].kernel]},
 }

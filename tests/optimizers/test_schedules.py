@@ -163,7 +163,7 @@ class Own(LearningRateSchedule):
 
 def test_one_of_ones_own():
     optimizer = SGD(Own(0.25))
-    assert optimizer.learning_rate == 0.25 and type(optimizer.learning_rate) is float
+    assert optimizer.learning_rate == 0.25 and isinstance(optimizer.learning_rate, float)
     assert optimizer.get_config()["learning_rate"] == {"class_name": "Own", "config": {"top": 0.25}}
 
 

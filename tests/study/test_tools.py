@@ -5,7 +5,19 @@ import pytest
 from cases import IDS, PATTERNS, SEED, masks, randomize
 
 from rnncore import Sequential, config, study
-from rnncore.layers import GRU, LSTM, RNN, Bidirectional, CarryRNN, Dense, Embedding, LSTMCell, Masking, SimpleRNN
+from rnncore.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Bidirectional,
+    CarryRNN,
+    Dense,
+    Embedding,
+    LSTMCell,
+    Masking,
+    SimpleRNN,
+    TextVectorization,
+)
 
 ROWS, STEPS, FEATURES, UNITS = 3, 6, 2, 4
 
@@ -53,8 +65,20 @@ def test_rows_of_different_lengths_are_traced_as_if_alone():
             assert np.isnan(values[n, len(row) :]).all()
     layer = GRU(3)
     ragged = study.trace(layer, [np.ones((2, 3)), np.ones((4, 3))])
-    np.testing.assert_array_equal(ragged["gru.h"][0, :2], study.trace(layer, np.ones((1, 2, 3)))["gru.h"][0])
+    alone = study.trace(layer, np.ones((1, 2, 3)))["gru.h"][0]
+    np.testing.assert_allclose(ragged["gru.h"][0, :2], alone, rtol=1e-5, atol=1e-7)
     assert ragged.mask.tolist() == [[True, True, False, False], [True] * 4]
+
+
+def test_a_model_that_takes_texts_has_its_words():
+    vectorization = TextVectorization(vocabulary=["good", "bad", "not"])
+    model = Sequential([vectorization, Embedding(5, 3, mask_zero=True), LSTM(2, name="lstm"), Dense(1)])
+    found = study.trace(model, ["not good", "bad"])
+    assert found.words == [["not", "good"], ["bad", ""]]
+    assert found.mask.tolist() == [[True, True], [True, False]]
+    owed = study.saliency(model, ["Not good, really"])
+    assert owed.words == [["not", "good", "[UNK]"]]
+    assert owed.error < 1e-3
 
 
 def test_names_are_those_of_the_equations():
@@ -371,6 +395,44 @@ def test_units_that_follow_a_label():
         assert f"{unit} (+1.00)" in repr(best)
     assert study.find_units(found, y).values == 20
     assert study.find_units(found, y, name="i").correlations[0] < 1
+
+
+def test_a_stateful_model_is_asked_from_where_it_stands():
+    model, x = classifier(stateful=True), np.array([[1, 2, 3], [4, 5, 6]])
+    model.predict_on_batch(x)
+    states = model.layers[1].states
+    owed, output = study.saliency(model, x, "leave_one_out", of="probability"), model(x)[:, 0]
+    np.testing.assert_array_equal(owed.value, output)
+    model.layers[1].states = states
+    without = model(np.where(np.arange(3) == 1, 0, x))[:, 0]  # 0 is masked
+    np.testing.assert_allclose(owed.scores[:, 1], output - without, atol=1e-6)
+    model.layers[1].states = states
+    assert study.saliency(model, x).error < 1e-3
+    assert study.effects(model, x, [1, 0])["lstm"].shape == (4, 3)
+
+
+@pytest.mark.parametrize("backend", config.BACKENDS)
+def test_nothing_that_is_looked_at_changes_training_by_a_bit(backend):
+    config.set_backend(backend)
+    rng = np.random.default_rng(SEED)
+    batches = [(rng.integers(0, 9, (4, STEPS)), rng.integers(0, 2, 4)) for _ in range(4)]
+    results = []
+    for looks in (False, True):
+        config.set_seed(SEED)
+        model = classifier(dropout=0.2, recurrent_dropout=0.3, stateful=True)
+        model.compile("adam", "binary_crossentropy")
+        for x, y in batches:
+            model.train_on_batch(x, y)
+            if looks:
+                study.trace(model, x, y, training=True)
+                study.saliency(model, x, "leave_one_out")
+                study.jacobian(model, x)
+                study.paths(model, x, y)
+                study.effect(model, {"lstm.f": 0.0}, x, y)
+                study.fixed_points(model, x, starts=2, iterations=2)
+        results.append([*model.get_weights(), *model.layers[1].states])
+    for plain, looked in zip(*results, strict=True):
+        np.testing.assert_array_equal(plain, looked)
 
 
 # --- bad input ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""The commands of ``python -m rnncore``: each module has ``add_arguments(parser)`` and ``run(options)``."""

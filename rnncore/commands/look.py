@@ -1,0 +1,205 @@
+"""``python -m rnncore look FILE``: run a model file on a text or an array, and show its gates step by step.
+
+Sizes: T steps, H units.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import study
+from ..layers import Embedding
+from ..models import Sequential, load_model
+from ..utils.files import replaced
+
+BARS = " ▁▂▃▄▅▆▇█"
+VOCABULARY_LIMIT = 64 << 20  # bytes
+STEPS, ROWS = 24, 1000  # steps where the model does not say how many; and how many are printed
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("file", help="a model file of Keras, any version, or of rnncore")
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument("--text", help="words for a model that begins with an Embedding; needs --vocabulary")
+    given.add_argument("--input", metavar="X.npy", help="an array, the batch first; its first row is shown, see --row")
+    parser.add_argument(
+        "--vocabulary", metavar="FILE", help="JSON, {word: id}, or a text, a word a line (the first is 0)"
+    )
+    shift = (
+        "what is added to the ids of --vocabulary; with 3, as in Keras's imdb, 1 begins a text and 2 stands for a word "
+    )
+    parser.add_argument("--index-from", type=int, default=0, metavar="N", help=f"{shift}that is not there; default: 0")
+    parser.add_argument("--row", type=int, default=0, help="the row of the input to show; default: 0")
+    parser.add_argument("--figure", metavar="PATH", help="also draw the gates, by step and unit: a .png, .svg or .pdf")
+    parser.add_argument("--html", metavar="PATH", help="also write the walk: a page that goes through the steps")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show the gates."""
+    model = load_model(options.file, compile=False)
+    x, words = _input(model, options)
+    if not -len(x) <= options.row < len(x):
+        raise ValueError(f"--row is {options.row}; the input has {len(x)} rows")
+    x = x[options.row :][:1] if options.row >= 0 else x[options.row : options.row + 1 or None]
+    series = study.trace(model, x)
+    answer = np.asarray(model(x))
+    for name, values in series.items():
+        _print_layer(name, {key: value[0] for key, value in values.items() if _shown(key, value)}, words)
+    print(f"answer: {np.array2string(answer[0], precision=4, suppress_small=True, threshold=12)}")
+    if options.figure:
+        _draw(series, words, options.figure)
+        print(f"wrote {options.figure}")
+    if options.html:
+        write_walk(model, x, words, options.html)
+        print(f"wrote {options.html}")
+    return 0
+
+
+def write_walk(model: Sequential, x: np.ndarray, words: Sequence[str] | None, path: str) -> None:
+    """Write the page that walks through the steps: `rnncore.study` has it."""
+    walk = getattr(study, "walk", None)
+    if walk is None:
+        raise ImportError("--html: this rnncore.study has no walk yet; --figure draws the gates")
+    walk(model, x, words=words, path=path)
+
+
+# --- what is shown ---------------------------------------------------------------------------------------------------
+
+
+def _input(model: Sequential, options: argparse.Namespace) -> tuple[np.ndarray, list[str] | None]:
+    """Return x, and the words of its row if it is a text."""
+    first = model.input_layer
+    if options.text is not None:
+        if not isinstance(first, Embedding):
+            raise ValueError(
+                f"--text: the model begins with a {type(first).__name__}, which takes numbers: use --input"
+            )
+        if options.vocabulary is None:
+            raise ValueError("--text needs --vocabulary: which id a word has is not in the model's file")
+        ids, words = _ids(options.text, _vocabulary(options.vocabulary), options.index_from, first.input_dim)
+        return np.array([ids]), words
+    if options.input is not None:
+        x = np.load(options.input, allow_pickle=False)
+        x = x[next(iter(x.files))] if isinstance(x, np.lib.npyio.NpzFile) else x
+        shape = model.declared.input_shape if model.declared is not None else model.input_shape
+        return (x[None] if shape is not None and x.ndim == len(shape) - 1 else x), None
+    return _drawn(model, first), None
+
+
+def _drawn(model: Sequential, first: Any) -> np.ndarray:
+    """Return random input, where none is given: the same each time."""
+    shape = model.declared.input_shape if model.declared is not None else model.input_shape
+    if shape is None:
+        raise ValueError("the file does not say the shape of the input: give --input")
+    size = [1, *(STEPS if n is None else n for n in shape[1:])]
+    rng = np.random.default_rng(0)
+    print(f"no --text or --input: random numbers of shape {tuple(size)}")
+    if isinstance(first, Embedding):
+        return rng.integers(1 if first.input_dim > 1 else 0, first.input_dim, size)
+    return rng.standard_normal(size).astype(first.dtype)
+
+
+def _vocabulary(path: str) -> dict[str, int]:
+    if os.path.getsize(path) > VOCABULARY_LIMIT:
+        raise ValueError(f"{path}: a vocabulary of more than {VOCABULARY_LIMIT:,} bytes is not read")
+    text = Path(path).read_text(encoding="utf-8")
+    if text.lstrip().startswith("{"):
+        found = json.loads(text)
+        if not all(type(n) is int for n in found.values()):
+            raise ValueError(f"{path}: expected an object of words and their whole numbers")
+        return found
+    return {word: n for n, word in enumerate(text.splitlines())}
+
+
+def _ids(text: str, vocabulary: Mapping[str, int], index_from: int, size: int) -> tuple[list[int], list[str]]:
+    """Return the ids of a text's words, and the words; those that have none are left out, or become 2."""
+    special = index_from >= 3
+    pairs = [(1, "(begin)")] if special else []
+    for word in _words(text):
+        found = vocabulary.get(word, vocabulary.get(word.lower()))
+        n = None if found is None else found + index_from
+        if n is None or not 0 <= n < size:
+            if not special:
+                print(f"left out, because the vocabulary or the Embedding has no such word: {word!r}")
+                continue
+            n, word = 2, f"({word})"
+        pairs.append((n, word))
+    if len(pairs) <= special:
+        raise ValueError("--text: none of its words is in the vocabulary and below the Embedding's input_dim")
+    return [n for n, _ in pairs], [word for _, word in pairs]
+
+
+def _words(text: str) -> list[str]:
+    """Return words without the marks around them."""
+    return [word for part in text.split() if (word := part.strip("\"'.,;:!?()[]{}<>*-…“”„"))]
+
+
+def _shown(key: str, value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 3 and len(key) <= 12 and not key.startswith(("d", "z_", "x"))
+
+
+def _print_layer(name: str, series: Mapping[str, np.ndarray], words: Sequence[str] | None) -> None:
+    """Print a line a step: the mean over the units of each gate, and of the size of what can be negative."""
+    units, steps = next(iter(series.values())).shape[-1], len(next(iter(series.values())))
+    means = {}
+    for key, values in series.items():
+        signed = np.nanmin(values) < 0
+        with np.errstate(invalid="ignore"):
+            means[f"|{key}|" if signed else key] = np.abs(values).mean(axis=-1)
+    print(f"\n{name}: {units} units, {steps} steps; means over the units")
+    wide = max(map(len, words)) if words and len(words) == steps else 0
+    print("  ".join([f"{'step':>5}", *([" " * wide] if wide else []), *(f"{key:<9}" for key in means)]))
+    shown = shutil.get_terminal_size().lines < 0 or steps <= ROWS
+    for step in range(steps if shown else ROWS):
+        cells = [f"{step:>5}", *([f"{words[step]:<{wide}}"] if wide and words else [])]
+        print("  ".join([*cells, *(_cell(values[step]) for values in means.values())]).rstrip())
+    if not shown:
+        print(f"… and {steps - ROWS} more")
+
+
+def _cell(value: float) -> str:
+    if not np.isfinite(value):
+        return f"{'masked':<9}"
+    return f"{value:5.2f} {BARS[min(len(BARS) - 1, round(min(value, 1) * (len(BARS) - 1)))]}  "
+
+
+def _draw(series: Mapping[str, Mapping[str, np.ndarray]], words: Sequence[str] | None, path: str) -> None:
+    """Draw each gate of each layer as a picture, units from top to bottom, steps from left to right."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('--figure needs matplotlib: pip install "rnncore[plot]"') from error
+    shown = {name: {k: v[0] for k, v in values.items() if _shown(k, v)} for name, values in series.items()}
+    columns = max(map(len, shown.values()))
+    steps = max(len(v) for values in shown.values() for v in values.values())
+    figure = Figure(figsize=(1 + columns * min(6, max(2.2, steps / 8)), 0.6 + 2.6 * len(shown)), layout="constrained")
+    axes = figure.subplots(len(shown), columns, squeeze=False)
+    for row, (name, values) in zip(axes, shown.items(), strict=True):
+        for axis in row[len(values) :]:
+            axis.set_visible(False)
+        for axis, (key, value) in zip(row, values.items(), strict=False):
+            signed = np.nanmin(value) < 0
+            limit = max(1.0, float(np.nanmax(np.abs(value))))
+            scale = (
+                {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+                if signed
+                else {"cmap": "viridis", "vmin": 0, "vmax": 1}
+            )
+            picture = axis.imshow(value.T, aspect="auto", interpolation="nearest", **scale)
+            axis.set_title(f"{name}: {key}", fontsize=9)
+            axis.set_xlabel("step")
+            axis.set_ylabel("unit")
+            if words and len(words) == len(value) <= 40:
+                axis.set_xticks(range(len(words)), words, rotation=90, fontsize=7)
+            figure.colorbar(picture, ax=axis)
+    with replaced(path) as file:
+        figure.savefig(file, format=Path(path).suffix[1:] or "png")

@@ -1,0 +1,198 @@
+"""HDF5 files that may come from anyone: groups, texts and arrays, each checked before memory is taken for it.
+
+Only hard links are followed, so that nothing outside of the file is read. An array must be of plain numbers that lie in
+the file, whole, or in chunks that were made smaller by a filter which HDF5 has built in: another filter's number would
+make the library look for a plug-in to run. What all arrays of a file take together is held to a multiple of its size.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import mmap
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import numpy as np
+
+EXPANSION, FLOOR = 8, 64 << 20  # arrays may take 8 times the file's bytes, or 64 MB
+NAMES = 4096  # entries of a list of names, or of a group
+NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}
+
+_HEAP = re.compile(rb"GCOL\x01\0\0\0(.{8})", re.DOTALL)  # where texts of any length are kept, and its size
+_OBJECT = struct.Struct("<HHIQ")  # of a heap: number, references, nothing, size
+
+
+@contextmanager
+def opened(file: BinaryIO, size: int) -> Iterator[Hdf5]:
+    """Open the HDF5 file that `file`, of `size` bytes, holds.
+
+    Raises
+    ------
+    ImportError
+        h5py is not there.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError('Keras\'s files are read and written with h5py: pip install "rnncore[keras]"') from error
+    largest = _check_heaps(file, size)
+    with h5py.File(file, "r") as root:
+        yield Hdf5(root, size, largest)
+
+
+def _check_heaps(file: BinaryIO, size: int) -> int:
+    """Return the size of the largest heap of texts; ValueError if HDF5 would go round in one for ever.
+
+    The library steps from object to object by the sizes that stand there, also by one of 0.
+    """
+    content: Any = file.getbuffer() if isinstance(file, io.BytesIO) else None
+    if content is None:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+    largest = 0
+    for found in _HEAP.finditer(content):
+        place, end = found.start() + 16, found.start() + int.from_bytes(found[1], "little")
+        if end > size:
+            raise ValueError("damaged: a heap of texts reaches beyond the end of the file")
+        largest = max(largest, end - found.start())
+        while place + _OBJECT.size <= end:
+            number, _, _, taken = _OBJECT.unpack_from(content, place)
+            place += _OBJECT.size + (taken + 7) // 8 * 8 if number else taken or size
+        if place > end:
+            raise ValueError("damaged: a text reaches beyond the heap that it is in")
+    return largest
+
+
+class Hdf5:
+    """An open file. Groups are h5py's; paths are names joined by "/".
+
+    Attributes
+    ----------
+    root : h5py.Group
+    """
+
+    def __init__(self, root: Any, size: int, largest: int):
+        self.root, self._size, self._largest = root, size, largest
+        self._left = EXPANSION * size + FLOOR
+
+    def group(self, path: str, parent: Any = None) -> Any:
+        """Return a group, or None if there is none at `path`."""
+        import h5py
+
+        found = self._at(self.root if parent is None else parent, path)
+        if found is not None and not isinstance(found, h5py.Group):
+            raise ValueError(f"{path!r:.200} is no group")
+        return found
+
+    def _at(self, parent: Any, path: str) -> Any:
+        import h5py
+
+        for name in path.split("/"):
+            if not isinstance(parent, h5py.Group):
+                return None
+            link = parent.get(name, getlink=True) if name else None
+            if link is None:
+                return None
+            if not isinstance(link, h5py.HardLink):
+                raise ValueError(f"{path!r:.200} is a {type(link).__name__}, which may lead out of the file")
+            parent = parent[name]
+        return parent
+
+    def keys(self, group: Any) -> list[str]:
+        """Return the names in a group."""
+        if len(group) > NAMES:
+            raise ValueError(f"{group.name!r:.200} has {len(group):,} entries; at most {NAMES:,} are read")
+        return list(group)
+
+    def array(self, path: str, parent: Any = None) -> np.ndarray:
+        """Return the array at `path`, in the machine's order of bytes.
+
+        Raises
+        ------
+        ValueError
+            There is none, or its numbers are not in the file, or they are too many.
+        """
+        import h5py
+
+        dataset = self._at(self.root if parent is None else parent, path)
+        if not isinstance(dataset, h5py.Dataset):
+            raise ValueError(f"there is no array {path!r:.200}")
+        dtype, shape, plan = dataset.dtype, dataset.shape, dataset.id.get_create_plist()
+        if shape is None or dtype.subdtype is not None or dtype.names or dtype.str[1:] not in NUMBERS:
+            raise ValueError(f"{path!r:.200} is of {dtype!s:.50}; expected numbers")
+        stored, taken, layout = dataset.id.get_storage_size(), math.prod(shape) * dtype.itemsize, plan.get_layout()
+        if plan.get_external_count() or layout not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED):
+            raise ValueError(f"{path!r:.200}: its numbers are in another file")
+        filters = [plan.get_filter(n)[0] for n in range(plan.get_nfilters())]
+        if any(number not in FILTERS for number in filters):
+            raise ValueError(f"{path!r:.200} went through filter {filters}; known: {FILTERS}")
+        needed = taken
+        if layout == h5py.h5d.CHUNKED:
+            needed += math.prod(plan.get_chunk()) * dtype.itemsize  # one is unpacked at a time
+        elif stored < taken or stored > self._size:
+            raise ValueError(f"{path!r:.200} has the shape {shape}, but its {taken:,} bytes are not in the file")
+        if needed > self._left:
+            raise ValueError(
+                f"{path!r:.200} has the shape {shape}: {needed:,} bytes, more than such a file may unpack to"
+            )
+        self._left -= needed
+        array = np.empty(shape, dtype)
+        if array.size:
+            dataset.read_direct(array)
+        return array.astype(dtype.newbyteorder("="), copy=False)
+
+    def text(self, name: str, holder: Any = None) -> str | None:
+        """Return the text of an attribute; None if there is none."""
+        found = self._texts(self.root if holder is None else holder, name)
+        if found is not None and len(found) != 1:
+            raise ValueError(f"{name} holds {len(found)} texts; expected one")
+        return None if found is None else found[0]
+
+    def names(self, name: str, holder: Any = None) -> list[str] | None:
+        """Return the list of texts of an attribute, or of its parts, `name` with 0, 1 …; None if there is none."""
+        holder = self.root if holder is None else holder
+        whole = self._texts(holder, name)
+        if whole is not None:
+            return whole
+        parts: list[str] = []
+        for number in range(NAMES):
+            part = self._texts(holder, f"{name}{number}")
+            if part is None:
+                return parts if number else None
+            parts += part
+        raise ValueError(f"{name} is in too many parts")
+
+    def _texts(self, holder: Any, name: str) -> list[str] | None:
+        import h5py
+
+        if name not in holder.attrs:
+            return None
+        attribute = h5py.h5a.open(holder.id, name.encode())
+        shape, kind = attribute.shape, attribute.dtype
+        count = math.prod(shape)
+        if count == 0:
+            return []
+        info = h5py.check_string_dtype(kind)
+        if info is None:
+            raise ValueError(f"the attribute {name} is of {kind!s:.50}; expected text")
+        # several texts of any length may share one place in the file
+        if count > NAMES or count * (info.length or self._largest) > self._left:
+            raise ValueError(f"the attribute {name} holds {count:,} texts: more than such a file may unpack to")
+        value = holder.attrs[name]
+        return [_decoded(each) for each in ([value] if isinstance(value, (str, bytes)) else np.ravel(value).tolist())]
+
+
+def _decoded(text: Any) -> str:
+    return text.decode() if isinstance(text, bytes) else str(text)
+
+
+def write_names(holder: Any, name: str, values: Sequence[str]) -> None:
+    """Write a list of names as Keras does: arrays of bytes, in parts of at most 64,512 of them."""
+    array = np.array([value.encode() for value in values]) if values else np.array([])
+    parts = -(-array.nbytes // 64512) or 1
+    for number, part in enumerate(np.array_split(array, parts)):
+        holder.attrs[name if parts == 1 else f"{name}{number}"] = part
