@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .configured import custom_object_scope, described, look_up, revived
-from .layers.base import Layer, unique_name, weights_within
+from .layers.base import Layer
 from .layers.chain import Chain, InputLayer, check_behind
+from .layers.scopes import unique_name, weights_within
 from .saving import check_number_of_objects, load_model, load_weights, refusing, save_model, save_weights
 from .sparse import EmbeddedRows
 from .summary import in_short, summary

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import losses
-from ..layers.base import nothing_kept
 from ..layers.checks import positive
+from ..layers.scopes import nothing_kept
 from .batches import gives_batches
 from .callback import Callback
 from .compiled import RunningMetrics

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import config
-from ..layers.base import nothing_kept, unbuilt_if_refused
 from ..layers.checks import all_finite, flag, fraction, not_finite, positive, whole
 from ..layers.own import check_backward
+from ..layers.scopes import nothing_kept, unbuilt_if_refused
 from ..lock import engine_lock, locked
 from ..sparse import SparseGradient
 from ..utils.progress import Progress, compiling_told
