@@ -31,10 +31,10 @@ from .names import gates, meaning, names
 from .passes import Batch, as_it_was, checked, recurrent_layers
 from .saliency import Chain, saliency, without_penalties
 from .trace import of_run
-from .words import aligned
+from .words import words_of
 
 PAGE = files(__package__) / "page"
-SCRIPTS = ("numbers.js", "formulas.js", "charts.js", "page.js")
+SCRIPTS = ("numbers.js", "formulas.js", "charts.js", "step.js", "page.js")
 
 
 @locked
@@ -63,7 +63,7 @@ def walk(
     row : int
         Which row of x.
     words : list of list of str, callable or mapping, optional
-        As in `trace`; default: the ids, or the steps' numbers.
+        As in `trace`; default: those of a model that takes texts, or else the ids, or the steps' numbers.
     path : path
         Where the page goes; ``.html``.
     mask : array_like of shape (B, T), bool, optional
@@ -128,8 +128,9 @@ def _one_row(model: Layer, x: Any, row: int, words: Any, mask: Any) -> tuple[Bat
         if isinstance(words, (list, tuple)) and len(words) == count and not isinstance(words[0], str):
             words = words[one]
     batch = checked(model, x, mask=mask)
-    if words is not None:
-        return batch, aligned(words, batch.x, batch.lengths)[at], at
+    found = words_of(model, batch, words)
+    if found is not None:
+        return batch, found[at], at
     ids = batch.x[at] if batch.x.ndim == 2 and batch.x.dtype.kind in "iu" else range(1, batch.x.shape[1] + 1)
     return batch, [str(each) for each in ids], at
 
@@ -182,12 +183,12 @@ def _part(
         "name": layer.name if len(layer.cells) == 1 else f"{layer.name}.{cell.name}",
         "kind": type(cell).equations.name,
         "H": cell.units,
-        "blocks": len(plan.cell.gates),
         "names": names(plan, False),
         "shown": [*gates(plan), *(state for state in reversed(plan.cell.states) if state not in plan.cell.gates)],
         "states": list(plan.cell.states),
         "between": plan.between,
         "backwards": layer.go_backwards,
+        "sequences": layer.return_sequences or cell is not layer.cells[-1],
         "cut": layer.bptt_steps,
         "mask": "".join("1" if each else "0" for each in valid),
         "words": own[::-1] if place["turned"] else None if own is words else own,
