@@ -170,6 +170,7 @@ def test_what_the_last_call_left_stays():
         again.backward(np.ones((960, 1)))
     with pytest.raises(ValueError, match="there are no steps to look at"):
         again.layers[2].time_series()
+    assert again.layers[2].cells[0].draws == (None, None)
 
 
 class Doubling(Layer):

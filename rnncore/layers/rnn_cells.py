@@ -66,6 +66,7 @@ class RecurrentCell(Layer):
     __signature__: ClassVar[inspect.Signature]
     input_ranks = (2, 2)
     left_out = ("_cell", "_plan", "_run", "_workspace", "draws", "changing")
+    draws: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
     changing: Any = None  # (sequence, order of the rows) -> Changes: set by the study
     units: int
     activation: Activation
