@@ -381,9 +381,8 @@ class Trainer(Compiled):
         FloatingPointError
             The loss or a gradient is not finite: it says where that began, and `where` it happened.
         """
-        with engine_lock:
-            # what overflows is found below, and named
-            with np.errstate(all="ignore"), self._moving_back_if_refused() as moving:
+        with engine_lock, self._moving_back_if_refused() as moving:
+            with np.errstate(all="ignore"):  # what overflows is found below, and named
                 y_pred = self.forward(x, training=True)
                 if class_weight is not None:
                     sample_weight = data.with_class_weight(class_weight, self.loss, y, y_pred, sample_weight)

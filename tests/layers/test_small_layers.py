@@ -227,6 +227,11 @@ def test_a_refused_step_and_a_check_leave_the_averages():
         model.train_on_batch(1e30 * x, x)
     with pytest.raises(FloatingPointError, match="loss became"):
         model.train_on_batch(x, 1e30 * x)
+    model.layers[1].trainable = False
+    model.optimizer.build(model.trainable_weights)
+    model.layers[1].trainable = True
+    with pytest.raises(ValueError, match="array 2 is not one of the 2"):
+        model.train_on_batch(x, x)
     gradcheck.check_layer(model.layers[0], x, training=True)
     np.testing.assert_equal(model.get_weights(), before)
     assert len(model.trainable_weights) == len(model.get_gradients()) == 4
