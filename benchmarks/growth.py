@@ -19,7 +19,7 @@ import numpy as np
 
 from rnncore import config
 from rnncore.layers import LSTM
-from rnncore.layers.base import nothing_kept
+from rnncore.layers.scopes import nothing_kept
 
 from .cases import AXES, CASES
 

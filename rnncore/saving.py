@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from .configured import PACKAGE, custom_object_scope, revived
-from .layers.base import Layer, expected_weights, unbuilt_if_refused
+from .layers.base import Layer
 from .layers.checks import check_finite
+from .layers.scopes import expected_weights, unbuilt_if_refused
 from .lock import locked
 from .training.description import refuse_another
 from .utils import archive

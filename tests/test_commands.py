@@ -102,6 +102,8 @@ def test_look_at_a_text(saved, capsys):
     assert [line[:2] for line in lines[4:7]] == [["0", "The"], ["1", "GOOD"], ["2", "end"]]
     assert all(line[4:6] == ["1.00", "█"] for line in lines[4:7])  # the forget gate, behind the input gate
     assert lines[7][0] == "answer:"
+    status, out, _ = run(capsys, *words, "the end", "--html", saved.with_name("walk.html"))
+    assert status == 0 and "the" in saved.with_name("walk.html").read_text()
     status, out, _ = run(capsys, *words, "the odd", "--index-from", 3)
     assert [line.split()[1] for line in out.splitlines()[3:6]] == ["(begin)", "the", "(odd)"]
 

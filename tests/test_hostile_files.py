@@ -37,7 +37,7 @@ from rnncore.layers import (
     Reshape,
     Softmax,
 )
-from rnncore.layers.base import reset_names
+from rnncore.layers.scopes import reset_names
 from rnncore.metrics import AUC, Precision
 from rnncore.models import Sequential, load_model
 from rnncore.optimizers import Adam, schedules

@@ -59,17 +59,9 @@ def run(options: argparse.Namespace) -> int:
         _draw(series, words, options.figure)
         print(f"wrote {options.figure}")
     if options.html:
-        write_walk(model, x, words, options.html)
+        study.walk(model, x, words=None if words is None else [words], path=options.html)
         print(f"wrote {options.html}")
     return 0
-
-
-def write_walk(model: Sequential, x: np.ndarray, words: Sequence[str] | None, path: str) -> None:
-    """Write the page that walks through the steps: `rnncore.study` has it."""
-    walk = getattr(study, "walk", None)
-    if walk is None:
-        raise ImportError("--html: this rnncore.study has no walk yet; --figure draws the gates")
-    walk(model, x, words=words, path=path)
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------------
@@ -144,7 +136,8 @@ def _words(text: str) -> list[str]:
 
 
 def _shown(key: str, value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.ndim == 3 and len(key) <= 12 and not key.startswith(("d", "z_", "x"))
+    """Return whether a series is of a gate or a state after its step, and not of what is behind them."""
+    return isinstance(value, np.ndarray) and value.ndim == 3 and "_" not in key and not key.startswith(("d", "x"))
 
 
 def _print_layer(name: str, series: Mapping[str, np.ndarray], words: Sequence[str] | None) -> None:

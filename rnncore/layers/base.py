@@ -1,171 +1,27 @@
-"""What every layer has: weights by name, a checked call and a checked backward."""
+"""What every layer has: a checked call and a checked backward."""
 
 from __future__ import annotations
 
-import functools
 import inspect
-import math
 import threading
-import warnings
-from collections import ChainMap, Counter
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import config, constraints, initializers, regularizers
-from ..configured import PACKAGE, Configured, snake_case, telling_arguments
-from ..copies import Copied
+from .. import config, regularizers
+from ..configured import snake_case, telling_arguments
 from ..lock import engine_lock, locked
 from ..sparse import EmbeddedRows
-from ..unsupported import without_effect
 from . import own
 from .chain import Chain
-from .checks import checked_array, checked_mask, checked_shape, flag, inspected, not_finite
-
-_names: Counter[str] = Counter()
-_expected: ContextVar[Counter | None] = ContextVar("expected", default=None)  # see expected_weights
-_left: ContextVar[list[int] | None] = ContextVar("left", default=None)  # bytes: see weights_within
-_keeps: ContextVar[bool] = ContextVar("keeps", default=True)  # see nothing_kept
+from .checks import checked_array, checked_mask, flag, inspected
+from .constructor import placed_arguments, recorded_build
+from .scopes import unique_name
+from .weights import Weighted
 
 
-def unique_name(kind: str) -> str:
-    """Return `kind`, then `kind_1`, `kind_2` … as Keras numbers its layers."""
-    _names[kind] += 1
-    return kind if _names[kind] == 1 else f"{kind}_{_names[kind] - 1}"
-
-
-def reset_names() -> None:
-    """Start the numbering of layer names anew."""
-    _names.clear()
-
-
-@contextmanager
-def expected_weights(arrays: Iterable[np.ndarray]) -> Iterator[None]:
-    """Let layers make, within the block, weights of these shapes and dtypes only, and fill them with 0.
-
-    For a model whose weights are read: what its configuration asks for takes no memory before it is known to be there,
-    and nothing is drawn that would be thrown away.
-    """
-    before = _expected.set(Counter((array.shape, array.dtype.name) for array in arrays))
-    try:
-        yield
-    finally:
-        _expected.reset(before)
-
-
-@contextmanager
-def weights_within(size: int) -> Iterator[None]:
-    """Let layers make, within the block, weights of no more bytes than `size` in all: ValueError before the first one.
-
-    For a model whose description comes from anyone, and whose weights are drawn.
-    """
-    before = _left.set([size])
-    try:
-        yield
-    finally:
-        _left.reset(before)
-
-
-@contextmanager
-def unbuilt_if_refused(layer: Layer) -> Iterator[None]:
-    """Let what the block builds of a layer be unbuilt again if the block fails: what was refused chose no shapes."""
-    unbuilt = [part for part in layer.walk() if not part.built]
-    try:
-        yield
-    except BaseException:
-        for part in unbuilt:
-            part.built, part.own_weights = False, list(part._first)
-        raise
-
-
-@contextmanager
-def nothing_kept() -> Iterator[None]:
-    """Let recurrent layers, within the block, keep no more than is needed: less memory and time.
-
-    Of a call without `training` nothing is left but what it returns: no time series, and no backward pass.
-    """
-    before = _keeps.set(False)
-    try:
-        yield
-    finally:
-        _keeps.reset(before)
-
-
-def keeps() -> bool:
-    """Whether layers keep what happens at each step."""
-    return _keeps.get()
-
-
-def _recorded(build: Callable) -> Callable:
-    """Return a layer's `build` that checks the shape, starts without weights, and notes what it was built for."""
-
-    @functools.wraps(build)
-    def recorded(self, input_shape=None):
-        if type(self).build is not recorded:  # called as super().build by the one that does the noting
-            return build(self, input_shape)
-        shape = None if input_shape is None else checked_shape(input_shape, f"{self.name}: input_shape")
-        self.built, self.own_weights, self.gradients = False, list(self._first), {}
-        try:
-            build(self, shape)
-            self._name_weights()
-        except BaseException:
-            self.own_weights = list(self._first)
-            raise
-        self.built, self.input_shape, self._parts = True, shape and (None, *shape[1:]), self.walk()
-
-    return recorded
-
-
-_OLDER = {  # what older Keras scripts tell the first layer of its input -> the shape that it says
-    "input_shape": lambda shape: shape,
-    "input_dim": lambda size: (size,),
-    "input_length": lambda steps: None,  # nothing depends on it: any number of steps fits
-}
-_EVERY = ("trainable", "activity_regularizer")  # what every layer takes, listed or not
-
-
-def _placed(constructor: Callable) -> Callable:
-    """Return a layer's constructor that takes the arguments of `_EVERY` and `_OLDER`, too, and warns of the latter."""
-    own, ours = inspect.signature(constructor), constructor.__module__.partition(".")[0] == PACKAGE
-    listed, hands_on = own.parameters.keys(), any(p.kind == p.VAR_KEYWORD for p in own.parameters.values())
-    every = () if hands_on else tuple(name for name in _EVERY if name not in own.parameters)
-
-    @functools.wraps(constructor)
-    def placed(self, *args, **kwargs):
-        older = {name: kwargs.pop(name) for name in _OLDER if name in kwargs and not _takes(type(self), name)}
-        if ours and not kwargs.keys() <= listed:
-            without_effect(type(self), kwargs, but=listed)
-        further = {name: kwargs.pop(name) for name in every if name in kwargs}
-        constructor(self, *args, **kwargs)
-        for name, value in further.items():
-            setattr(self, name, regularizers.get(value) if name == "activity_regularizer" else value)
-        for name, value in older.items():
-            shape, label = _OLDER[name](value), f"{self.name}: {name}"
-            if shape is not None:
-                self.declared_shape = checked_shape(shape, label)
-            warnings.warn(f"{label} is of older Keras; an Input(shape) before the layer says it now", stacklevel=2)
-        if self.own_weights:
-            self._name_weights()
-            self._first = tuple(self.own_weights)
-
-    placed.takes_more = True  # type: ignore[attr-defined]  # than the constructor's signature says
-    if every:
-        defaults = {"trainable": True, "activity_regularizer": None}
-        more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name]) for name in every]
-        placed.__signature__ = own.replace(parameters=[*own.parameters.values(), *more])  # type: ignore[attr-defined]
-    return placed
-
-
-def _takes(cls: type, name: str) -> bool:
-    """Return whether the constructor of a class, or of one that it comes from, has an argument of that name."""
-    constructors = (vars(base).get("__init__") for base in cls.__mro__)
-    return any(name in inspect.signature(each).parameters for each in constructors if each)
-
-
-class Layer(Copied, Configured):
+class Layer(Weighted):
     """Base of all layers, and of your own.
 
     A layer of your own defines ``build(input_shape)`` (its weights, by `add_weight`) and ``call(x)``, or
@@ -209,7 +65,6 @@ class Layer(Copied, Configured):
     described: Chain | None = None  # the first chain that the layer was put at the end of
     _caller: int | None = None  # the thread of the last call
     padding_value: float | None = None  # the value of the steps of x that the layer masks; None if it masks none
-    moving: frozenset[str] = frozenset()  # names of weights that calls may change, and no optimizer does
     declared_shape: tuple[int | None, ...] | None = None
     _context: tuple[str, ...] = own.CONTEXT  # what `call` takes beside x
     _own = False  # whether `call` is a user's
@@ -218,7 +73,7 @@ class Layer(Copied, Configured):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        for name, wrapped in (("build", _recorded), ("__init__", _placed)):
+        for name, wrapped in (("build", recorded_build), ("__init__", placed_arguments)):
             if name in cls.__dict__:
                 setattr(cls, name, wrapped(cls.__dict__[name]))
         if "call" in cls.__dict__:
@@ -226,7 +81,7 @@ class Layer(Copied, Configured):
         if "call_backward" in cls.__dict__:
             cls._goes_back = True
 
-    @_placed
+    @placed_arguments
     @telling_arguments
     def __init__(
         self,
@@ -253,7 +108,7 @@ class Layer(Copied, Configured):
 
     # --- what a subclass defines -------------------------------------------------------------------------------
 
-    @_recorded
+    @recorded_build
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the weights for inputs of `input_shape` (None: any size)."""
 
@@ -481,219 +336,7 @@ class Layer(Copied, Configured):
         super().__setstate__(state)
         self._parts = self.walk() if self.built else []
 
-    # --- weights -----------------------------------------------------------------------------------------------
-
-    def add_weight(
-        self,
-        shape: Sequence[int] | None = None,
-        initializer: Any = None,
-        dtype: str | None = None,
-        trainable: bool = True,
-        autocast: bool = True,
-        regularizer: Any = None,
-        constraint: Any = None,
-        aggregation: str | None = "none",
-        overwrite_with_gradient: bool = False,
-        name: str | None = None,
-    ) -> np.ndarray:
-        """Make a weight, keep it as an attribute of its name, and return it.
-
-        Parameters
-        ----------
-        shape : sequence of int, optional
-            Default: ``()``, a number.
-        initializer : str, Initializer or callable, optional
-            Default: "glorot_uniform".
-        dtype : {"float32", "float64"}, optional
-            Default: the layer's.
-        trainable : bool
-            False: it has no gradient, and only you change it.
-        regularizer, constraint : str or object, optional
-        name : str, optional
-            What it is called in ``gradients`` and files. Default: as the attribute in which `build` puts it, else
-            ``variable``.
-        autocast, aggregation, overwrite_with_gradient
-            Accepted, and without effect.
-
-        Raises
-        ------
-        ValueError
-            The layer has something else of that name.
-        """
-        if isinstance(shape, str):
-            raise TypeError(
-                f"{self.name}: add_weight: shape is {shape!r}; the name of a weight is said as name={shape!r}"
-            )
-        shape, dtype = tuple(shape or ()), self.dtype if dtype is None else config.checked_dtype(dtype).name
-        name = f"{own.NAMELESS}_{len(self.own_weights)}" if name is None else name
-        if name in self.own_weights or hasattr(Layer, name) or not _is_free(vars(self).get(name)):
-            raise ValueError(f"{self.name}: add_weight: name is {name!r}; the layer has that already")
-        given: tuple[tuple[dict[str, Any], Any], ...] = (
-            (self.regularizers, regularizers.get(regularizer)),
-            (self.constraints, constraints.get(constraint)),
-        )
-        for kept, value in given:
-            if value is not None:
-                kept[name] = value
-        expected, kind = _expected.get(), (shape, dtype)
-        if expected is not None:
-            if not expected[kind]:
-                raise ValueError(f"{self.name}: no array of {dtype} {shape} is there for the weight {name}")
-            expected[kind] -= 1
-            array = np.zeros(shape, dtype)
-        else:
-            left = _left.get()
-            if left is not None:
-                left[0] -= math.prod(shape) * np.dtype(dtype).itemsize
-                if left[0] < 0:
-                    raise ValueError(f"{self.name}: {name}, of shape {shape}, and the weights before it are too large")
-            rng = config.new_generator(self.weight_seed())
-            initializer = initializers.get("glorot_uniform" if initializer is None else initializer)
-            array = np.asarray(initializer(shape, dtype=dtype, rng=rng), order="C")
-        setattr(self, name, array)
-        self.moving = self.moving if trainable else self.moving | {name}
-        trained = [each for each in self.own_weights if each not in self.moving]
-        place = len(self.own_weights) if name in self.moving else len(trained)
-        self.own_weights.insert(place, name)  # as Keras orders them
-        return array
-
-    def add_by_options(self, name: str, shape: Sequence[int], role: str | None = None) -> None:
-        """Make a weight by the layer's options for its role, by default its name: ``bias_initializer`` …"""
-        kinds = ("initializer", "regularizer", "constraint")
-        self.add_weight(shape, name=name, **{kind: getattr(self, f"{role or name}_{kind}") for kind in kinds})
-
-    def _name_weights(self) -> None:
-        """Give the weights that were made without a name those of the attributes that they were put into."""
-        for n, name in enumerate(self.own_weights):
-            if name.startswith(own.NAMELESS):
-                array = vars(self)[name]
-                others = (each for each, value in vars(self).items() if value is array and each != name)
-                self.own_weights[n] = given = next(others, name)
-                for kept in (self.regularizers, self.constraints):
-                    if name in kept:
-                        kept[given] = kept.pop(name)
-                self.moving = frozenset(given if each == name else each for each in self.moving)
-
-    def weight_seed(self) -> np.random.SeedSequence:
-        """Return the seed of the next weight's initial values: fixed when the layer is made, not when it is built."""
-        seed = getattr(self, "seed", None)
-        root = self._seed if seed is None else np.random.SeedSequence(seed)
-        return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, len(self.own_weights)))
-
-    @property
-    def weights(self) -> list[np.ndarray]:
-        """The weights themselves, in Keras's order; an optimizer changes them in place."""
-        mine = [getattr(self, name) for name in self.own_weights]
-        return mine + [weight for child in self.children() for weight in child.weights]
-
-    @property
-    def weight_names(self) -> list[str]:
-        """The names of the weights, in their order; those of a part behind its name, if that is not the layer's too."""
-        return self.own_weights + [name for part, label in self._labelled() for name in map(label, part.weight_names)]
-
-    @property
-    def gradients(self) -> MutableMapping[str, Any]:
-        """By `weight_names`, the gradient of the loss with respect to each weight, from the last `backward`."""
-        parts = {label(name): g for part, label in self._labelled() for name, g in part.gradients.items()}
-        return ChainMap(self.own_gradients, parts) if parts else self.own_gradients
-
-    @gradients.setter
-    def gradients(self, gradients: MutableMapping[str, Any]) -> None:
-        self.own_gradients = gradients
-
-    def _labelled(self) -> list[tuple[Layer, Callable[[str], str]]]:
-        """Return each part, and what makes of the name of one of its weights the name here."""
-        return [(p, "{}".format if p.name == self.name else f"{p.name}/{{}}".format) for p in self.children()]
-
-    @property
-    def trainable_weights(self) -> list[np.ndarray]:
-        """The weights that have gradients."""
-        return [getattr(layer, name) for layer, name in self.trainable_parts()]
-
-    def trainable_parts(self) -> list[tuple[Layer, str]]:
-        """Return the layer and the name of each of the `trainable_weights`."""
-        mine = [(self, name) for name in self.own_weights if name not in self.moving]
-        return mine + [pair for child in self.children() for pair in child.trainable_parts()] if self.trainable else []
-
-    @property
-    def moving_weights(self) -> list[np.ndarray]:
-        """The weights that calls in training change, of the layer and all that it is made of."""
-        parts = [part for part in self._parts if part.moving]
-        return [getattr(part, name) for part in parts for name in part.own_weights if name in part.moving]
-
-    def stored(self, name: str) -> np.ndarray:
-        """Return a weight as it lies in memory, whatever an optimizer has left for later."""
-        return getattr(self, name)
-
-    @locked
-    def get_weights(self) -> list[np.ndarray]:
-        """Return copies of the weights, in Keras's order and layout."""
-        return [weight.copy() for weight in self.weights]
-
-    @locked
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all weights, in `get_weights` order; if one does not fit, none is changed.
-
-        Raises
-        ------
-        ValueError
-            Another number of arrays, another shape, or values that are not finite.
-        """
-        kept = self.weights
-        count = len(kept)
-        if not isinstance(weights, (list, tuple)):
-            raise TypeError(f"{self.name}: weights is a {type(weights).__name__}; expected a list of {count} arrays")
-        if len(weights) != count:
-            built = "" if self.built else " (it is not built yet: call it, or build it for an input shape, first)"
-            raise ValueError(f"{self.name}: weights has {len(weights)} arrays; expected {count}{built}")
-        checked = [
-            checked_array(given, f"{self.name}: weights[{n}]", "float", mine.dtype, mine.shape)
-            for n, (given, mine) in enumerate(zip(weights, kept, strict=True))
-        ]
-        for mine, given in zip(kept, checked, strict=True):
-            mine[...] = given
-
-    def bad_weight(self) -> str | None:
-        """Say which weight is NaN or infinite somewhere; None if none is."""
-        for part in self.walk():
-            for name in part.own_weights:
-                weight = part.stored(name)
-                where = not_finite(weight)
-                if where is not None:
-                    return f"the weight {name} of layer {part.name!r} is not finite: {weight[where]} at {where}"
-        return None
-
-    def check_weights(self) -> None:
-        """Raise ValueError if a weight is NaN or infinite somewhere."""
-        bad = self.bad_weight()
-        if bad:
-            raise ValueError(bad)
-
-    def get_gradients(self) -> list[Any]:
-        """Return the gradients of the trainable weights from the last `backward`, in `get_weights` order."""
-        self.check_caller("get_gradients")
-        return [layer.gradient(name) for layer, name in self.trainable_parts()]
-
-    def gradient(self, name: str) -> Any:
-        """Return the gradient of a weight of the layer's own."""
-        if name not in self.gradients:
-            raise ValueError(f"{self.name}: get_gradients came before backward")
-        return self.gradients[name]
-
-    def gradients_and_weights(self) -> list[tuple[Any, np.ndarray]]:
-        """Return `get_gradients` and `trainable_weights` in pairs, for an optimizer that may leave work for later.
-
-        The arrays are for `apply_gradients` only; what was left is made up for when a weight is next asked for.
-        """
-        return [layer.gradient_and_weight(name) for layer, name in self.trainable_parts()]
-
-    def gradient_and_weight(self, name: str) -> tuple[Any, np.ndarray]:
-        """Return such a pair of the layer's own."""
-        return self.gradient(name), getattr(self, name)
-
-    def count_params(self) -> int:
-        """Return the number of values in all weights."""
-        return sum(weight.size for weight in self.weights)
+    # --- what it is made of ----------------------------------------------------------------------------------------
 
     def children(self) -> list[Layer]:
         """Return the layers that this one is made of."""
@@ -716,9 +359,7 @@ class Layer(Copied, Configured):
         return [part for part in self.walk() if "kept_states" in vars(part)]
 
 
-def _is_free(value: Any) -> bool:
-    """Return whether a weight may take the place of an attribute's value: another weight's, from an earlier build."""
-    return value is None or isinstance(value, np.ndarray)
+Weighted.reserved = frozenset(dir(Layer))
 
 
 def _flat(output: Any) -> Iterator[np.ndarray]:

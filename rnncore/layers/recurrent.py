@@ -20,9 +20,10 @@ from ..cells import Cell
 from ..configured import revived
 from ..lock import locked
 from ..sparse import EmbeddedRows, SparseGradient
-from .base import Layer, keeps
+from .base import Layer
 from .options import OPTIONS, bound, options_of, signature_of, with_options
 from .rnn_cells import RecurrentCell, StackedRNNCells, dtype_of
+from .scopes import keeps
 
 
 class RNN(Layer):

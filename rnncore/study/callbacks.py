@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import config
 from ..callbacks import Callback, frequency
-from ..layers.base import expected_weights
+from ..layers.scopes import expected_weights
 from . import text
 from .flow import gradient_flow
 from .memory import NEAR, named_weights, update_ratios

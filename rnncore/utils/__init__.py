@@ -2,7 +2,7 @@
 
 from ..config import set_seed as set_random_seed
 from ..configured import custom_object_scope
-from ..layers.base import reset_names as clear_session
+from ..layers.scopes import reset_names as clear_session
 from .dataset import PyDataset, Sequence
 from .files import get_file
 from .numeric import to_categorical

@@ -9,7 +9,7 @@ from cases import IDS, LAYERS, X
 from rnncore import config, gradcheck
 from rnncore.initializers import Constant
 from rnncore.layers import LSTM, Activation, Dense, Dropout, Embedding, Layer, Masking, SimpleRNN, core
-from rnncore.layers.base import reset_names
+from rnncore.layers.scopes import reset_names
 from rnncore.sparse import SparseGradient
 
 

@@ -24,7 +24,7 @@ from rnncore.callbacks import (
     ReduceLROnPlateau,
 )
 from rnncore.layers import GRU, LSTM, Dense, Dropout, Embedding, GaussianNoise, Input
-from rnncore.layers.base import reset_names
+from rnncore.layers.scopes import reset_names
 from rnncore.models import Sequential, load_model
 from rnncore.optimizers import SGD
 from rnncore.optimizers.schedules import ExponentialDecay

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...layers import Layer
-from ...layers.base import expected_weights
+from ...layers.scopes import expected_weights
 from ...lock import locked
 from ...models import Sequential
 from . import compiled, versions, weights

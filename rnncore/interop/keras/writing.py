@@ -66,7 +66,7 @@ def save_model(model: Sequential, path: str | os.PathLike) -> None:
     described, asked = _model(model), _compile_config(model)
     if str(path).endswith(".keras"):
         described |= {"build_config": {"input_shape": _shape(model)}, "compile_config": asked}
-        content = _bytes(lambda file: _write_by_position(file, model, asked))
+        content = _bytes(lambda file: _write_by_position(file, model, asked is not None))
         metadata = {"keras_version": VERSION, "date_saved": "1980-01-01@00:00:00"}
         with replaced(path) as file, zipfile.ZipFile(file, "w") as archive:
             members = {METADATA: json.dumps(metadata).encode(), CONFIG: json.dumps(described).encode(), ARRAYS: content}
@@ -80,9 +80,13 @@ def save_model(model: Sequential, path: str | os.PathLike) -> None:
 
 @locked
 def save_weights(model: Sequential, path: str | os.PathLike) -> None:
-    """Write the weights of a built model as ``save_weights`` of Keras 3 does; errors as those of `save_model`."""
+    """Write the weights of a built model, and its optimizer's slots, as ``save_weights`` of Keras 3 does.
+
+    Errors as those of `save_model`.
+    """
     _check_built(model, "save_weights")
-    content = _bytes(lambda file: _write_by_position(file, model, None))
+    optimized = model.optimizer is not None and model.optimizer.built  # as Keras has them, where there are slots
+    content = _bytes(lambda file: _write_by_position(file, model, optimized))
     with replaced(path) as file:
         file.write(content)
 
@@ -167,8 +171,9 @@ def _layer(layer: Layer, rows: int | None) -> dict[str, Any]:
     elif isinstance(layer, RNN) and "cell" in own:
         config["cell"] = _layer(layer.cell, rows)
     config["name"] = layer.name
-    if layer.trainable:
-        config.pop("trainable", None)  # some of Keras's do not take it
+    for option, usual in (("trainable", True), ("activity_regularizer", None)):  # not all of Keras's take them
+        if own.get(option) is usual:
+            config.pop(option, None)
     return _object("keras.layers", {"class_name": kind, "config": config})
 
 
@@ -239,14 +244,14 @@ def _of(module: str, room: Any, kind: str, given: Any, described: Any) -> dict[s
 # --- the arrays ------------------------------------------------------------------------------------------------------
 
 
-def _write_by_position(file: Any, model: Sequential, asked: Mapping[str, Any] | None) -> None:
+def _write_by_position(file: Any, model: Sequential, optimized: bool) -> None:
     for _, parts in weights.places(model.layers, {}):
         for part, path in parts:
             group = file.require_group(f"{path}/vars")
             group.attrs["name"] = part.name
             for number, name in enumerate(part.own_weights):
                 group[str(number)] = getattr(part, name)
-    if asked is not None:
+    if optimized:
         for number, array in enumerate(_optimizer_state(model)):
             file[f"optimizer/vars/{number}"] = array
 
