@@ -92,6 +92,12 @@ class Part {
     return this.stages.flatMap((stage) => stage.forward).findLast((line) => line.name === name);
   }
 
+  // The pre-activation that alone makes a value, if there is one: z_f of f.
+  feedOf(name) {
+    const [only, more] = new Set(namesIn(this.line(name).value));
+    return more === undefined ? this.feeds.find((feed) => feed.name === only) : undefined;
+  }
+
   previous(t) {
     return this.taken[this.place.get(t) - 1];
   }
