@@ -12,7 +12,8 @@ import numpy as np
 from .configured import custom_object_scope, described, look_up, revived
 from .layers.base import Layer
 from .layers.chain import Chain, InputLayer, check_behind
-from .layers.scopes import unique_name, weights_within
+from .layers.scopes import unbuilt_if_refused, unique_name, weights_within
+from .lock import locked
 from .saving import check_number_of_objects, load_model, load_weights, refusing, save_model, save_weights
 from .sparse import EmbeddedRows
 from .summary import in_short, summary
@@ -128,9 +129,9 @@ class Sequential(Model):
         self.built, self.dtype, self.output_layer, self._fits = False, layer.dtype, layer, None
         try:
             self._build_from_input()
-        except ValueError:
-            self.pop()
+        except BaseException:
             self.declared = before
+            self.pop()
             raise
 
     def _build_from_input(self):
@@ -144,6 +145,7 @@ class Sequential(Model):
         layer = self.layers.pop()
         self.built, self.dtype, self._fits = False, (self.layers or [layer])[-1].dtype, None
         self.output_layer = self.layers[-1] if self.layers else None
+        self._build_from_input()
         return layer
 
     # --- a layer of layers -------------------------------------------------------------------------------------
@@ -231,16 +233,18 @@ class Sequential(Model):
         if self.built:
             self._describe(self._head.input_shape)
 
+    @locked
     def check_shape(self, shape):
         kind, before = self.input_layer.input_kind, None
-        for layer in self.layers:
-            if layer.input_kind not in (kind, "float"):
-                raise ValueError(f"{self.name}: {layer.name} takes {layer.input_kind}s; it must be the first layer")
-            kind = layer.output_kind
-            check_behind(before, layer, shape)
-            before, shape = layer, layer.compute_output_shape(shape)
-            if isinstance(shape, list):
-                raise ValueError(f"{self.name}: {layer.name} returns its states too; in a Sequential it must not")
+        with unbuilt_if_refused(self):  # a layer of a user's own must be built to tell its output's shape
+            for layer in self.layers:
+                if layer.input_kind not in (kind, "float"):
+                    raise ValueError(f"{self.name}: {layer.name} takes {layer.input_kind}s; it must be the first layer")
+                kind = layer.output_kind
+                check_behind(before, layer, shape)
+                before, shape = layer, layer.compute_output_shape(shape)
+                if isinstance(shape, list):
+                    raise ValueError(f"{self.name}: {layer.name} returns its states too; in a Sequential it must not")
 
     def compute_output_shape(self, input_shape):
         for layer in self.layers:
@@ -281,6 +285,8 @@ class Sequential(Model):
             through = layer.backward_from_logits if from_logits else None
             dy, from_logits = layer.pull_back(dy.astype(layer.dtype, copy=False), through), False
             if dy is None:  # behind it are words, not numbers
+                if layer.input_kind == "float" and layer is not self.layers[0]:
+                    raise TypeError(f"{layer.name}: call_backward returned None; expected the gradient of x")
                 break
         return dy
 

@@ -173,6 +173,11 @@ ARGUMENTS: dict[str, dict[str, tuple[tuple[Any, ...], str]]] = {
         "lora_alpha": ((None,), _LORA),
         "quantization_config": ((None,), "weights are float32 or float64"),
     },
+    "BatchNormalization": {
+        "renorm_clipping": ((None,), "batch renormalization is not here"),
+        "renorm_momentum": ((0.99,), "batch renormalization is not here"),
+        "synchronized": ((False,), "there is one process, whose batches are whole"),
+    },
     "Bidirectional": {"weights": ((None,), _SET)},
     "ActivityRegularization": {"activity_regularizer": ((None,), "l1 and l2 say it")},
     "RecurrentCell": {"activity_regularizer": ((None,), _REGULARIZED)},
@@ -194,6 +199,7 @@ ARGUMENTS: dict[str, dict[str, tuple[tuple[Any, ...], str]]] = {
     "Optimizer": {"loss_scale_factor": ((None,), "there is no half precision to scale for")},
 }
 ARGUMENTS["Embedding"] = ARGUMENTS["Dense"]
+ARGUMENTS["Conv1D"] = {name: ARGUMENTS["Dense"][name] for name in ("lora_rank", "lora_alpha")}
 
 
 def without_effect(cls: type, given: dict[str, Any], but: Set[str] = frozenset()) -> None:
@@ -210,7 +216,7 @@ def without_effect(cls: type, given: dict[str, Any], but: Set[str] = frozenset()
         for name in (ARGUMENTS.get(base.__name__, {}).keys() & given.keys()) - but:
             taken, why = ARGUMENTS[base.__name__][name]
             value = given.pop(name)
-            if not any(value is one or (isinstance(one, str) and value == one) for one in taken):
+            if not any(value is one or (type(value) is type(one) and value == one) for one in taken):
                 allowed = " or ".join(map(repr, taken))
                 raise ValueError(f"{cls.__name__}: {name} is {value!r:.100}; only {allowed} is taken: {why}")
 

@@ -5,6 +5,7 @@ Students' functions of our own stand here too: an LSTM behind dropout, a dense l
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import linecache
@@ -240,7 +241,7 @@ class AddingLayer(Layer):
     """A layer of one's own that never forgets its gradients."""
 
     def build(self, input_shape):
-        self.add_weight("scale", (input_shape[-1],), lambda shape, dtype, rng: np.full(shape, 1.5, dtype))
+        self.add_weight((input_shape[-1],), lambda shape, dtype, rng: np.full(shape, 1.5, dtype), name="scale")
         self._sum = 0
 
     def call(self, x, mask=None, training=False):
@@ -282,3 +283,67 @@ def of_left_padded(layer: Any) -> Report:
     own(x)
     states = [rng.standard_normal((3, 3)) for _ in own.cell.state_size]
     return gradcheck.check_layer(own, x, mask, initial_state=states)
+
+
+# --- mistakes that nobody chose -------------------------------------------------------------------------------------
+
+ALIKE = (
+    {"i", "f", "k", "o", "c", "c_prev", "h_prev"},
+    {"dh", "dc", "do", "df", "di", "dk"},
+    {"dz_i", "dz_f", "dz_k", "dz_o"},
+)
+
+
+def random_edits(number: int, seed: int = 0) -> Iterator[tuple[str, Callable[[], Report]]]:
+    """Yield single random edits of the student's backward that change its gradients, no two of them the same.
+
+    A value is put in the place of another of its kind, plus becomes minus, a factor or a term is left out.
+    """
+    rng, arrays = np.random.default_rng(seed), student.arrays()
+    dy = rng.standard_normal(student.forward(*arrays).shape)
+    right, seen = student.backward(dy, *arrays), set()
+    source = textwrap.dedent(inspect.getsource(student.backward))
+    while len(seen) < number:
+        tree = ast.parse(source)
+        (loop,) = (node for node in ast.walk(tree) if isinstance(node, ast.For))
+        statement: Any = loop.body[rng.integers(1, len(loop.body))]
+        before = ast.unparse(statement)
+        nodes = [n for n in ast.walk(statement.value) if _edits(n)]
+        if not nodes:
+            continue
+        node = nodes[rng.integers(len(nodes))]
+        edits = _edits(node)
+        new = edits[rng.integers(len(edits))]
+        statement.value = _Put(node, new).visit(statement.value)
+        change = f"{before} -> {ast.unparse(ast.fix_missing_locations(statement))}"
+        space = dict(vars(student))
+        exec(compile(ast.fix_missing_locations(tree), "<random edit>", "exec"), space)
+        try:
+            came = space["backward"](dy, *arrays)
+        except Exception:  # it does not even run
+            continue
+        same = all(
+            np.shape(a) == b.shape and np.allclose(a, b, rtol=1e-9) for a, b in zip(came[:4], right, strict=False)
+        )
+        if same or change in seen:
+            continue
+        seen.add(change)
+        yield change, lambda wrong=space["backward"]: gradcheck.check(student.forward, wrong, *arrays, **student.WHERE)
+
+
+def _edits(node: ast.AST) -> list[ast.AST]:
+    if isinstance(node, ast.Name):
+        return [ast.Name(n, ast.Load()) for group in ALIKE if node.id in group for n in sorted(group - {node.id})]
+    if isinstance(node, ast.BinOp):
+        flipped = {ast.Add: ast.Sub, ast.Sub: ast.Add}.get(type(node.op))
+        others = [ast.BinOp(node.left, flipped(), node.right)] if flipped else []
+        return [*others, node.left, node.right]
+    return []
+
+
+class _Put(ast.NodeTransformer):
+    def __init__(self, old, new):
+        self.old, self.new = old, new
+
+    def visit(self, node):
+        return self.new if node is self.old else self.generic_visit(node)

@@ -3,6 +3,7 @@
     python -m tests.gradcheck_score              the whole score, as the table of docs/gradient-check.md
     python -m tests.gradcheck_score --only 3 17  some mistakes, with their reports
     python -m tests.gradcheck_score --right 20   that many right configurations, and no mistakes
+    python -m tests.gradcheck_score --random 50  random edits of the student's LSTM, which nobody chose
 
 A mistake is a text put in the place of another in a true backward pass: a student's LSTM in plain NumPy, the cells, the
 layers, the losses. It is found where the verdict is "wrong". The place is right where step and gates (or, of what has
@@ -27,7 +28,7 @@ from rnncore.activations import ACTIVATIONS
 from rnncore.gradcheck import Report
 from rnncore.layers import GRU, LSTM, Bidirectional, CarryRNN, SimpleRNN, core
 from rnncore.losses import formulas
-from tests.gradcheck_makers import of_layer, of_loss
+from tests.gradcheck_makers import of_layer, of_loss, random_edits
 from tests.gradcheck_mistakes import MISTAKES, Mistake
 
 
@@ -150,6 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.gradcheck_score", description=__doc__.splitlines()[0])
     parser.add_argument("--only", type=int, nargs="+", metavar="N", help="these mistakes, with their reports")
     parser.add_argument("--right", type=int, metavar="N", help="N right configurations, and no mistakes")
+    parser.add_argument("--random", type=int, metavar="N", help="N random edits of the student's backward alone")
     options = parser.parse_args(arguments)
     begin = time.perf_counter()
     with ExitStack() as opened:
@@ -159,6 +161,14 @@ def main(arguments: list[str] | None = None) -> int:
         if options.only:
             for n in options.only:
                 print(f"{n} {MISTAKES[n][:3]}\n{MISTAKES[n].report()}\n{MISTAKES[n].judged(MISTAKES[n].report())}")
+            return 0
+        if options.random:
+            told = [(change, make()) for change, make in random_edits(options.random)]
+            for change, report in told:
+                if report.kind in ("", "value"):
+                    print(f"{report.verdict} {report.place()}: {change}")
+            counted = Counter(report.kind for _, report in told)
+            print(f"{len(told)} edits, found {sum(not r.ok for _, r in told)}, kinds {dict(counted.most_common())}")
             return 0
         counts = {} if options.right else judged(MISTAKES)
         verdicts = false_alarms(options.right or 300)

@@ -21,7 +21,7 @@ MODULES = (
     *("initializers", "regularizers", "constraints", "callbacks"),
 )
 HANDS_ON = ("layers", "optimizers")  # elsewhere nothing is made of `**kwargs`
-GIVEN = {"cell", "pool_dimensions"}  # by a class to the one that it comes from
+GIVEN = {"cell", "pool_dimensions", "pool_mode", "rank"}  # by a class to the one that it comes from
 REQUIRED = "required"
 
 

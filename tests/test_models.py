@@ -16,7 +16,7 @@ import pytest
 from rnncore import Sequential, config, losses, optimizers
 from rnncore.callbacks import Callback, EarlyStopping, History
 from rnncore.compiler import pool
-from rnncore.layers import LSTM, Activation, Dense, Dropout, Embedding, Layer, Masking, SimpleRNN
+from rnncore.layers import LSTM, Activation, Dense, Dropout, Embedding, Input, Layer, Masking, SimpleRNN
 from rnncore.utils import progress
 from rnncore.utils.interrupt import deferred_interrupt
 
@@ -522,6 +522,23 @@ def test_layers_come_and_go():
     assert np.array_equal(model.layers[0].get_weights()[0], kept[0])
     assert model.get_layer("three") is model.get_layer(index=1) is model.layers[-1]
     assert model.count_params() == 4 * 3 + 3 + 3 * 5 + 5
+
+
+def test_a_refused_layer_leaves_the_model_built():
+    class Wrong(Layer):
+        def build(self, input_shape):
+            raise KeyError("units")
+
+        def call(self, x):
+            return x
+
+    model = Sequential([Input((4,)), Dense(3), Dense(2)])
+    for layer, error in ((LSTM(2), ValueError), (Wrong(), KeyError)):
+        with pytest.raises(error):
+            model.add(layer)
+        assert model.built and model.output.shape == (None, 2)
+    model.pop()
+    assert model.built and model.output.shape == (None, 3)
 
 
 def test_a_model_from_its_configuration():

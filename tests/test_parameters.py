@@ -43,6 +43,9 @@ NEEDED = {
     "backup_dir": "folder",
     "schedule": lambda epoch, rate: rate,
     "fn": lambda y, p: y - p,
+    "pool_size": 2,
+    "filters": 3,
+    "kernel_size": 2,
 }
 OTHER = NEEDED | {
     "name": "mine",
@@ -106,8 +109,16 @@ OTHER = NEEDED | {
     "end_learning_rate": 0.01,
     "initial_accumulator_value": 0.5,
     "k": 3,
+    "strides": 3,
+    "padding": "same",
+    "dilation_rate": 2,
+    "max_value": 3.0,
     "beta": 2.0,
     "power": 2.0,
+}
+ALONE = {  # of these a class takes the default alone, and says so itself
+    ("BatchNormalization", "renorm"),
+    ("Conv1D", "groups"),
 }
 DIFFERENT = {  # parameters whose default here is written in another way
     "name": "None stands for the class's",
@@ -193,6 +204,10 @@ def test_every_parameter_is_taken_or_refused_in_a_sentence(path):
         default = parameters[name].default
         if written != keras_parameters.REQUIRED and name not in DIFFERENT:
             assert repr(default) == written or eval(written, {}) == default, f"{path}: {name}"
+        if (cls.__name__, name) in ALONE:
+            with pytest.raises(ValueError, match=name):
+                made(cls, **{name: other_than(cls, name, default)})
+            continue
         thing = made(cls, **{name: other_than(cls, name, default)})
         if default is not inspect.Parameter.empty and written != keras_parameters.REQUIRED and "shape" not in name:
             made(cls, **{name: eval(written, {})})

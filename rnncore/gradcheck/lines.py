@@ -191,7 +191,7 @@ def _mended(fault, statement, space, targets, position, value) -> Fault:
     whole, name = statement.value, fault.name
     part = whole.elts[position] if isinstance(whole, ast.Tuple) else whole
     locals_ = [n for n, v in space.items() if isinstance(v, np.ndarray) and v.shape == (SAMPLES,)]
-    for kind, because, changed in _changes(part, name, locals_, space):
+    for kind, because, changed in changes(part, name, locals_, space):
         try:
             with np.errstate(all="ignore"):
                 got = _value(changed, space)
@@ -217,7 +217,7 @@ def _mended(fault, statement, space, targets, position, value) -> Fault:
     return fault
 
 
-def _changes(part, name, names, space) -> Iterator[tuple[str, str, Any]]:
+def changes(part, name, names, space) -> Iterator[tuple[str, str, Any]]:
     """Yield single changes of an expression, the likeliest first: a kind, words, the new expression."""
 
     def call(function, *arguments):

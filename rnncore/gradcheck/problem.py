@@ -133,6 +133,8 @@ def of_pair(
         if isinstance(function, type) or not callable(function):
             raise TypeError(f"{label} is {told(function)}; expected a function (for a layer there is check_layer)")
     called = _names(forward, arrays, names)
+    _check_takes("forward", forward, called)
+    _check_takes("backward", backward, ["dy", *called])
     if against not in (None, "float64"):
         raise ValueError(f"against is {against!r}; allowed: None, 'float64'")
     for name, array in zip(called, arrays, strict=True):
@@ -184,6 +186,17 @@ def _names(forward, arrays, names) -> list[str]:
     return names
 
 
+def _check_takes(label, function, wanted):
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # one written in C
+        return
+    try:
+        signature.bind(*wanted)
+    except TypeError:
+        raise TypeError(f"{label} takes {signature}; it is called with ({', '.join(wanted)})") from None
+
+
 def _check_given(name, array, against):
     if isinstance(array, (list, tuple)):
         raise TypeError(f"{name} is a {type(array).__name__}; expected an array: np.array({name}, dtype=float)")
@@ -198,6 +211,8 @@ def _check_given(name, array, against):
         raise TypeError(f"{name} is {array.dtype}; expected float64: {name}.astype(float)")
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {array.dtype}; expected float64, or integers that are held constant")
+    if not array.size:
+        raise ValueError(f"{name} has shape {array.shape}, without an entry; expected some")
     where = not_finite(array)
     if where is not None:
         raise ValueError(f"{name} is not finite: {array[where]} at {where}")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import what
+from . import lstm, what
 from .problem import Problem
 from .what import Finding
 from .witnesses import Loss
@@ -284,11 +284,23 @@ def _local(problem, probe, found, a, n, off, dys, outputs, method, rng) -> None:
                 "the carry's gradient dc comes from dh"
             )
             said = [one or Finding("value", words)]
+    if plain is not None and ((len(said) < len(off) and not said) or any(f.kind == "value" for f in said)):
+        values = _values(problem, probe, plain, -1) | _came(probe, outputs, dys, -1, plain["rows"])
+        one = lstm.of_step(gates, values, plain["a"], plain["n"])
+        said = said if one is None else [one]
     found.findings.extend(said)
 
 
 def _all_but_o(gates, off) -> bool:
     return "o" in gates and len(gates) == 4 and {gates[g] for g in off} == {*gates} - {"o"}
+
+
+def _came(probe, outputs, dys, t, rows) -> dict[str, np.ndarray]:
+    """Return what comes to step t's output from outside, dh (rows, units)."""
+    axis, dy = probe.output_axis(outputs), dys[0]
+    if axis is not None:
+        dy = np.moveaxis(dy, axis, 0).reshape(probe.T, probe.B, -1)[t]
+    return {"dh": dy[rows][:, probe.units()]} if dy.shape == (probe.B, probe.H) else {}
 
 
 def _values(problem, probe, plain, t) -> dict[str, np.ndarray]:
@@ -357,7 +369,14 @@ def _carried(problem, probe, found, a, n, t, dys, taken, method, rng) -> None:
         one, other = plain["a"][keep], plain["n"][keep]
         if not what.same(one, other):
             plain["rows"] = plain["rows"] & taken
-            found.findings.append(_carry(one, other, begin, _values(problem, probe, plain, t + 1)))
+            values = _values(problem, probe, plain, t + 1)
+            finding = _carry(one, other, begin, values)
+            if finding.kind == "value":
+                values |= _came(probe, problem.forward(problem.copies()), dys, t + 1, plain["rows"])
+                met = np.any(other, axis=(0, 2))
+                known = lstm.of_carry(probe.gates, values, one[:, met], other[:, met])
+                finding = finding if known is None else Finding(known.kind, f"{begin}: {known.words}")
+            found.findings.append(finding)
             return
         met = np.any(other, axis=(0, 2))
         if not met.all():  # of gates that the carry does not come to, U's share alone

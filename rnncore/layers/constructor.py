@@ -6,6 +6,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 from .. import regularizers
 from ..configured import PACKAGE
@@ -25,12 +26,26 @@ def recorded_build(build: Callable) -> Callable:
         try:
             build(self, shape)
             self._name_weights()
+            parts = self.walk()
+            _check_apart(self.name, parts)
         except BaseException:
             self.own_weights = list(self._first)
             raise
-        self.built, self.input_shape, self._parts = True, shape and (None, *shape[1:]), self.walk()
+        self.built, self.input_shape, self._parts = True, shape and (None, *shape[1:]), parts
 
     return recorded
+
+
+def _check_apart(name: str, parts: list[Any]) -> None:
+    """Raise ValueError if a layer is there twice: the second call would take from the first one its way back."""
+    seen: set[int] = set()
+    for part in parts:
+        if id(part) in seen:
+            raise ValueError(
+                f"{name}: the layer {part.name!r} is part of it twice, and goes back through its last call only; "
+                "make another one"
+            )
+        seen.add(id(part))
 
 
 _OLDER = {  # what older Keras scripts tell the first layer of its input -> the shape that it says
@@ -61,7 +76,7 @@ def placed_arguments(constructor: Callable) -> Callable:
             if shape is not None:
                 self.declared_shape = checked_shape(shape, label)
             warnings.warn(f"{label} is of older Keras; an Input(shape) before the layer says it now", stacklevel=2)
-        if self.own_weights:
+        if self.own_weights and not self.built:  # a build of its own makes them anew
             self._name_weights()
             self._first = tuple(self.own_weights)
 

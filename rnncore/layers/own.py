@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..configured import PACKAGE
+from ..lock import locked
+from .scopes import states_apart
 
 CONTEXT = ("mask", "training")  # what `call` is given beside x, if it takes it
 NAMELESS = "variable"  # what a weight without a name is called, with a number
@@ -28,6 +31,7 @@ def taken(call: Callable) -> tuple[str, ...]:
     return tuple(name for name in CONTEXT if name in parameters)
 
 
+@locked
 def output_shape(layer: Any, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
     """Return the shape of what a layer's `call` makes of zeros, few rows of them; an axis of any size gives one.
 
@@ -41,8 +45,8 @@ def output_shape(layer: Any, input_shape: Sequence[int | None]) -> tuple[int | N
     for size in _SIZES:
         given = (size, *(size if n is None else n for n in input_shape[1:]))
         try:
-            with np.errstate(all="ignore"):
-                shapes.append(np.shape(layer.called(np.zeros(given, dtype), None, False)))
+            with np.errstate(all="ignore"), states_apart(layer):
+                shapes.append(np.shape(_to_ask(layer).called(np.zeros(given, dtype), None, False)))
         except Exception as error:
             raise ValueError(
                 f"{layer.name}: call fails for zeros of shape {given}, which would have told the shape of its output: "
@@ -52,6 +56,17 @@ def output_shape(layer: Any, input_shape: Sequence[int | None]) -> tuple[int | N
         raise ValueError(f"{layer.name}: call returned a number; expected an array with a row for each of x")
     rest = (one if one == other else None for one, other in zip(*(shape[1:] for shape in shapes), strict=True))
     return (input_shape[0], *rest)
+
+
+def _to_ask(layer: Any) -> Any:
+    """Return a copy of a layer, for a call that leaves nothing in it; or the layer, where the call builds its parts.
+
+    What the last call left is for the way back. The weights that optimizers change are no copies: they may be large.
+    """
+    if layer.last_output is None and not all(part.built for part in layer.walk()):
+        return layer
+    same = [part.stored(name) for part in layer.walk() for name in part.own_weights if name not in part.moving]
+    return copy.deepcopy(layer, {id(weight): weight for weight in same})
 
 
 def lacks_backward(layer: Any) -> NotImplementedError:
@@ -75,10 +90,11 @@ def check_backward(layer: Any) -> None:
 
 
 def sublayers(layer: Any, base: type) -> list[Any]:
-    """Return the layers among a layer's attributes, and in lists there, in the order in which they were set."""
+    """Return the layers among a layer's attributes, and in lists and dicts there, in the order they were set in."""
     found: dict[int, Any] = {}
     for name, value in vars(layer).items():
-        for part in value if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(part, base) and not name.startswith("_"):
+        several = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else (value,)
+        for part in several if name != "_parts" else ():  # which are these
+            if isinstance(part, base):
                 found[id(part)] = part
     return list(found.values())

@@ -79,6 +79,20 @@ def nothing_kept() -> Iterator[None]:
         _keeps.reset(before)
 
 
+@contextmanager
+def states_apart(layer: Any) -> Iterator[None]:
+    """Let stateful layers begin anew in the block, and have their states again after it."""
+    layers = layer.stateful_layers()
+    kept = [part.kept_states for part in layers]
+    for part in layers:
+        part.kept_states = None
+    try:
+        yield
+    finally:
+        for part, states in zip(layers, kept, strict=True):
+            part.kept_states = states
+
+
 def keeps() -> bool:
     """Whether layers keep what happens at each step."""
     return _keeps.get()

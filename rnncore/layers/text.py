@@ -116,8 +116,8 @@ class TextVectorization(Layer):
         self.standardize, self.split, self.output_mode, self.encoding = standardize, split, output_mode, encoding
         self._ways()
         self.ngrams = _widths(ngrams, f"{self.name}: ngrams")
-        length = output_sequence_length
-        self.output_sequence_length = length and positive(length, f"{self.name}: output_sequence_length")
+        length, label = output_sequence_length, f"{self.name}: output_sequence_length"
+        self.output_sequence_length = None if length is None else positive(length, label)
         self._numbers: dict[str, int] | None = None  # of words, from 2
         self._given = vocabulary is not None
         if vocabulary is not None:

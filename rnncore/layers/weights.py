@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import ChainMap
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, ClassVar
@@ -33,6 +34,7 @@ class Weighted(Copied, Configured):
     reserved: ClassVar[frozenset[str]] = frozenset()
     moving: frozenset[str] = frozenset()
     own_weights: list[str]
+    own_gradients: MutableMapping[str, Any]
     regularizers: dict[str, regularizers.Regularizer]
     constraints: dict[str, Any]
     name: str
@@ -127,7 +129,7 @@ class Weighted(Copied, Configured):
     def _name_weights(self) -> None:
         """Give the weights that were made without a name those of the attributes that they were put into."""
         for n, name in enumerate(self.own_weights):
-            if name.startswith(own.NAMELESS):
+            if re.fullmatch(rf"{own.NAMELESS}_\d+", name):
                 array = vars(self)[name]
                 others = (each for each, value in vars(self).items() if value is array and each != name)
                 self.own_weights[n] = given = next(others, name)
@@ -151,21 +153,21 @@ class Weighted(Copied, Configured):
     @property
     def weight_names(self) -> list[str]:
         """The names of the weights, in their order; those of a part behind its name, if that is not the layer's too."""
-        return self.own_weights + [name for part, label in self._labelled() for name in map(label, part.weight_names)]
+        return self.own_weights + [prefix + name for part, prefix in self._prefixed() for name in part.weight_names]
 
     @property
     def gradients(self) -> MutableMapping[str, Any]:
         """By `weight_names`, the gradient of the loss with respect to each weight, from the last `backward`."""
-        parts = {label(name): g for part, label in self._labelled() for name, g in part.gradients.items()}
+        parts = {prefix + name: g for part, prefix in self._prefixed() for name, g in part.gradients.items()}
         return ChainMap(self.own_gradients, parts) if parts else self.own_gradients
 
     @gradients.setter
     def gradients(self, gradients: MutableMapping[str, Any]) -> None:
         self.own_gradients = gradients
 
-    def _labelled(self) -> list[tuple[Any, Callable[[str], str]]]:
-        """Return each part, and what makes of the name of one of its weights the name here."""
-        return [(p, "{}".format if p.name == self.name else f"{p.name}/{{}}".format) for p in self.children()]
+    def _prefixed(self) -> list[tuple[Any, str]]:
+        """Return each part, and what stands before the names of its weights here."""
+        return [(part, "" if part.name == self.name else f"{part.name}/") for part in self.children()]
 
     @property
     def trainable_weights(self) -> list[np.ndarray]:
@@ -238,9 +240,9 @@ class Weighted(Copied, Configured):
 
     def gradient(self, name: str) -> Any:
         """Return the gradient of a weight of the layer's own."""
-        if name not in self.gradients:
+        if name not in self.own_gradients:
             raise ValueError(f"{self.name}: get_gradients came before backward")
-        return self.gradients[name]
+        return self.own_gradients[name]
 
     def gradients_and_weights(self) -> list[tuple[Any, np.ndarray]]:
         """Return `get_gradients` and `trainable_weights` in pairs, for an optimizer that may leave work for later.

@@ -71,7 +71,7 @@ def plot_distance(
     styles : mapping of str to str, optional
         Matplotlib's line styles by label.
     """
-    figure, (axis,) = _figure(1)
+    figure, (axis,) = _figure(1, width=8)
     for n, (label, norms) in enumerate(curves.items()):
         norms = np.asarray(norms)[np.isfinite(norms)]
         style = (styles or {}).get(label)
@@ -255,7 +255,7 @@ def plot_spectra(jacobians: np.ndarray, row: int = 0, path: Where = None, title:
         As in `plot_heat`.
     """
     values = spectrum_of(jacobians, row)
-    figure, (axis,) = _figure(1)
+    figure, (axis,) = _figure(1, width=7)
     for n, share in enumerate((1.0, 0.9, 0.5, 0.1)):
         curve = np.quantile(values, share, axis=-1)
         label = "largest" if share == 1 else f"{share:.0%} are below"
@@ -350,7 +350,9 @@ def _figure(panels: int, width: float = 5.0, height: float = 3.6):
 
 def _given(figure: Any, path: Where, title: str) -> Any:
     """Return the figure, or the path that it is written to."""
-    if title:
+    if title and len(figure.axes) == 1:  # the middle of the figure may be below its legend
+        figure.axes[0].set_title(title)
+    elif title:
         figure.suptitle(title)
     if path is None:
         return figure

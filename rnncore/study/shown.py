@@ -87,7 +87,7 @@ def ways_of(paths: Paths, row: int, words: Sequence[str] | None) -> tuple[list[s
 def scores_of(saliency: Saliency, row: int) -> tuple[list[str], np.ndarray]:
     """Return the steps of one row that count, by word or number, and their scores."""
     check_row(row, len(saliency.scores))
-    steps = _steps_of(~np.isnan(saliency.scores[row]), saliency.words and saliency.words[row])
+    steps = _steps_of(~np.isnan(saliency.scores[row]), None if saliency.words is None else saliency.words[row])
     return [*steps.values()], saliency.scores[row, [*steps]]
 
 

@@ -31,10 +31,10 @@ from .names import gates, meaning, names
 from .passes import Batch, as_it_was, checked, recurrent_layers
 from .saliency import Chain, saliency, without_penalties
 from .trace import of_run
-from .words import aligned
+from .words import words_of
 
 PAGE = files(__package__) / "page"
-SCRIPTS = ("numbers.js", "formulas.js", "charts.js", "page.js")
+SCRIPTS = ("numbers.js", "formulas.js", "charts.js", "step.js", "page.js")
 
 
 @locked
@@ -63,7 +63,7 @@ def walk(
     row : int
         Which row of x.
     words : list of list of str, callable or mapping, optional
-        As in `trace`; default: the ids, or the steps' numbers.
+        As in `trace`; default: those of a model that takes texts, or else the ids, or the steps' numbers.
     path : path
         Where the page goes; ``.html``.
     mask : array_like of shape (B, T), bool, optional
@@ -104,12 +104,12 @@ def walk(
         found = saliency(model, batch.x, target=target, step=chain.step, mask=batch.mask)
         value = chain.values(chain.vectors, chain.mask)[at]
         chain.gradient()  # leaves that of each step in the layers
-        pack, turned = _Pack(), _turned(chain.layers)
+        pack, places = _Pack(), _places(chain.layers)
         data = {
             "words": words,
             "saliency": [round(float(score), 9) for score in np.nan_to_num(found.scores[at])],
             "answer": _answer(chain, at, value),
-            "parts": [_part(layer, cell, at, words, turned[layer.name], pack) for layer, cell in cells],
+            "parts": [_part(layer, cell, at, words, places[layer.name], pack) for layer, cell in cells],
         }
     with replaced(path) as file:
         file.write(_page(f"A walk through {model.name}", data, pack).encode())
@@ -128,8 +128,9 @@ def _one_row(model: Layer, x: Any, row: int, words: Any, mask: Any) -> tuple[Bat
         if isinstance(words, (list, tuple)) and len(words) == count and not isinstance(words[0], str):
             words = words[one]
     batch = checked(model, x, mask=mask)
-    if words is not None:
-        return batch, aligned(words, batch.x, batch.lengths)[at], at
+    found = words_of(model, batch, words)
+    if found is not None:
+        return batch, found[at], at
     ids = batch.x[at] if batch.x.ndim == 2 and batch.x.dtype.kind in "iu" else range(1, batch.x.shape[1] + 1)
     return batch, [str(each) for each in ids], at
 
@@ -143,18 +144,22 @@ def _answer(chain: Chain, at: int, value: float) -> dict[str, Any]:
     return {"name": name, "value": float(value), "output": float(output[chain.place][at]), "activation": activation}
 
 
-def _turned(layers: list[Any]) -> dict[str, bool]:
-    """Return for each layer by name whether its steps come in the reverse order of the words."""
-    found: dict[str, bool] = {}
-    turned = False
+def _places(layers: list[Any]) -> dict[str, dict[str, bool]]:
+    """Return for each layer by name whether its steps come in the reverse order of the words, and whether it reads
+    what another recurrent layer puts out."""
+    found: dict[str, dict[str, bool]] = {}
+    turned = above = False
     for layer in layers:
-        found |= dict.fromkeys((part.name for part in layer.walk()), turned)
+        found |= {part.name: {"turned": turned, "above": above} for part in layer.walk()}
         if isinstance(layer, RNN) and layer.go_backwards and layer.return_sequences:
             turned = not turned
+        above |= any(isinstance(part, RNN) for part in layer.walk())
     return found
 
 
-def _part(layer: RNN, cell: RecurrentCell, at: int, words: list[str], turned: bool, pack: _Pack) -> dict[str, Any]:
+def _part(
+    layer: RNN, cell: RecurrentCell, at: int, words: list[str], place: dict[str, bool], pack: _Pack
+) -> dict[str, Any]:
     """Return what the page knows of a cell of a layer, and pack its arrays."""
     run = cell.last_run
     plan = run.plan
@@ -178,16 +183,17 @@ def _part(layer: RNN, cell: RecurrentCell, at: int, words: list[str], turned: bo
         "name": layer.name if len(layer.cells) == 1 else f"{layer.name}.{cell.name}",
         "kind": type(cell).equations.name,
         "H": cell.units,
-        "blocks": len(plan.cell.gates),
         "names": names(plan, False),
         "shown": [*gates(plan), *(state for state in reversed(plan.cell.states) if state not in plan.cell.gates)],
         "states": list(plan.cell.states),
         "between": plan.between,
         "backwards": layer.go_backwards,
+        "sequences": layer.return_sequences or cell is not layer.cells[-1],
         "cut": layer.bptt_steps,
         "mask": "".join("1" if each else "0" for each in valid),
-        "words": own[::-1] if turned else None if own is words else own,
-        "turned": turned,
+        "words": own[::-1] if place["turned"] else None if own is words else own,
+        "turned": place["turned"],
+        "above": place["above"] or cell is not layer.cells[0],
         "meanings": {name: meaning(plan, name) for name in names(plan, False)},
         "notes": notes(plan),
         "equations": lines,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import losses
 from ..layers.checks import positive
-from ..layers.scopes import nothing_kept
+from ..layers.scopes import nothing_kept, states_apart
 from .batches import gives_batches
 from .callback import Callback
 from .compiled import RunningMetrics
@@ -81,17 +80,3 @@ def check_targets(model: Any, table: Table, label: str = "") -> None:
         RunningMetrics(model, apart=True).add(0.0, y, y_pred, sample_weight)
     except ValueError as error:
         raise ValueError(f"{label}{error}") from None
-
-
-@contextmanager
-def states_apart(model: Any) -> Iterator[None]:
-    """Let stateful layers begin anew in the block, and have their states again after it."""
-    layers = model.stateful_layers()
-    kept = [layer.kept_states for layer in layers]
-    for layer in layers:
-        layer.kept_states = None
-    try:
-        yield
-    finally:
-        for layer, states in zip(layers, kept, strict=True):
-            layer.kept_states = states

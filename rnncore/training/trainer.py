@@ -14,7 +14,7 @@ import numpy as np
 from .. import config
 from ..layers.checks import all_finite, flag, fraction, not_finite, positive, whole
 from ..layers.own import check_backward
-from ..layers.scopes import nothing_kept, unbuilt_if_refused
+from ..layers.scopes import nothing_kept, states_apart, unbuilt_if_refused
 from ..lock import engine_lock, locked
 from ..sparse import SparseGradient
 from ..utils.progress import Progress, compiling_told
@@ -382,7 +382,8 @@ class Trainer(Compiled):
             The loss or a gradient is not finite: it says where that began, and `where` it happened.
         """
         with engine_lock:
-            with np.errstate(all="ignore"), self._moving_back_if_refused():  # what overflows is found below, and named
+            # what overflows is found below, and named
+            with np.errstate(all="ignore"), self._moving_back_if_refused() as moving:
                 y_pred = self.forward(x, training=True)
                 if class_weight is not None:
                     sample_weight = data.with_class_weight(class_weight, self.loss, y, y_pred, sample_weight)
@@ -395,7 +396,7 @@ class Trainer(Compiled):
                 running.add(value, y, y_pred, sample_weight)
                 pairs = self.gradients_and_weights()
                 gradients = [g.rows if isinstance(g, SparseGradient) else g for g, _ in pairs]
-                if not all_finite(*gradients, *self.moving_weights):
+                if not all_finite(*gradients, *moving):
                     raise divergence.gradient_error(self, divergence.step_of(self, where))
             if not self.optimizer.built:
                 self.build_optimizer(self.trainable_weights)
@@ -405,12 +406,13 @@ class Trainer(Compiled):
 
     @contextmanager
     def _moving_back_if_refused(self):
-        """Undo what the block's call moved, the averages of `BatchNormalization`, if the block fails."""
-        before = [(weight, weight.copy()) for weight in self.moving_weights]
+        """Yield the weights that a call moves, the averages of `BatchNormalization`; undo that if the block fails."""
+        moving = self.moving_weights
+        before = [weight.copy() for weight in moving]
         try:
-            yield
+            yield moving
         except BaseException:
-            for weight, value in before:
+            for weight, value in zip(moving, before, strict=True):
                 weight[...] = value
             raise
 
@@ -431,7 +433,7 @@ class Trainer(Compiled):
             y_pred = self.forward(x)
             value = self.loss_of(y, y_pred, sample_weight)
         if not np.isfinite(value):
-            with np.errstate(all="ignore"), checks.states_apart(self):
+            with np.errstate(all="ignore"), states_apart(self):
                 self.forward(x)  # all is kept this time, for a look at where it began
                 raise divergence.loss_error(self, value, where)
         running.add(value, y, y_pred, sample_weight)

@@ -40,6 +40,13 @@ CASES = {
         "forward is an array of .*expected a function",
     ),
     "a layer's class": (lambda: gradcheck.check_layer(LSTM, X), TypeError, r"layer is the class LSTM; .*LSTM\(…\)"),
+    "no dy": (
+        lambda: gradcheck.check(forward, lambda x, w: (x, w), X, W),
+        TypeError,
+        r"backward takes \(x, w\); it is called with \(dy, x, w\)",
+    ),
+    "too few arrays": (lambda: check(X), TypeError, r"forward takes \(x, w\); it is called with \(x\)"),
+    "empty": (lambda: check(X[:0], W), ValueError, r"x has shape \(0, 3\), without an entry"),
     "no layer": (lambda: gradcheck.check_layer(forward, X), TypeError, "expected a layer .*there is check"),
     "names": (lambda: check(X, W, names="x"), ValueError, r"names is \['x'\]; expected 2"),
     "surplus name": (lambda: check(X, W, time_axis={"z": 1}), ValueError, "time_axis names 'z'; .*x, w"),

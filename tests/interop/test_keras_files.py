@@ -450,7 +450,7 @@ HOSTILE = {
     elsewhere: "in another file",
     external_link: "ExternalLink, which may lead out",
     soft_link: "SoftLink",
-    virtual: "in another file",
+    virtual: "damaged: a text",  # where its parts are stands in a heap, in another form
     references: "expected numbers",
     compound: "expected numbers",
     text: "expected numbers",
@@ -485,6 +485,22 @@ def test_a_filter_that_would_need_a_plug_in_is_refused(tmp_path):
         )
     with pytest.raises(ValueError, match="went through filter"):
         load_model(tmp_path / "m.h5")
+
+
+def test_texts_that_the_library_would_stumble_over(tmp_path):
+    model, _, _ = trained([Dense(1, name="end")], (2,))
+    model.save(tmp_path / "m.h5")
+    whole = (tmp_path / "m.h5").read_bytes()
+    heap = whole.index(b"GCOL")
+    free = whole.index(bytes(8), heap + 16)  # object 0: what is left
+    referred = whole.index(heap.to_bytes(8, "little")) - 4
+    for place, value, message in (
+        (free + 8, bytes(8), "beyond its heap"),
+        (referred, b"\0\0\0\x80", "is said to have"),
+    ):
+        (tmp_path / "bad.h5").write_bytes(whole[:place] + value + whole[place + len(value) :])
+        with pytest.raises(ValueError, match=message):
+            load_model(tmp_path / "bad.h5")
 
 
 def test_compressed_arrays_are_read(tmp_path):

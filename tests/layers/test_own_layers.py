@@ -199,6 +199,103 @@ def test_weights_that_the_constructor_makes():
         assert layer.weight_names == ["w", "total"]
     assert [weight.shape for weight in layer.trainable_weights] == [(5, 2)]
     assert layer(X).shape == (4, 3, 2)
+    table = rnncore.layers.Embedding(3, 2, weights=np.ones((3, 2)))  # which is built by the constructor
+    table.build((None,))
+    assert (table.weight_names, table.embeddings.shape) == (["embeddings"], (3, 2))
+
+
+def test_asking_for_the_shape_leaves_the_last_call():
+    layer = Linear(2)
+    x = X[:3]  # as many rows as the shape is asked with
+    y = layer(x)
+    layer.backward(np.ones_like(y))
+    gradients = layer.get_gradients()
+    layer(x)
+    assert layer.compute_output_shape(x.shape) == (3, 3, 2)
+    layer.backward(np.ones_like(y))
+    for mine, other in zip(layer.get_gradients(), gradients, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+    class Remembering(rnncore.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = rnncore.layers.LSTM(2, stateful=True)
+
+        def call(self, inputs):
+            return self.inner(inputs)
+
+    model = rnncore.Sequential([rnncore.Input((3, 5)), Remembering(), rnncore.layers.Dense(1)])
+    model(X)
+    before = model.layers[0].inner.states
+    assert model.layers[0].compute_output_shape((None, 7, 5)) == (None, 2)
+    np.testing.assert_array_equal(model.layers[0].inner.states, before)
+
+
+def test_a_refused_shape_builds_no_layer():
+    model = rnncore.Sequential([Linear(4), rnncore.layers.LSTM(2)])
+    with pytest.raises(ValueError, match="2 axes; expected 3"):
+        model(X[:, 0, :4])
+    assert model(X).shape == (4, 2)
+
+
+def test_layers_in_all_attributes_are_parts():
+    class Parts(rnncore.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self._hidden = rnncore.layers.Dense(3, name="a{b}")
+            self.by_name = {"last": rnncore.layers.Dense(2)}
+
+        def call(self, inputs):
+            return self.by_name["last"](self._hidden(inputs))
+
+        def call_backward(self, dy):
+            return self._hidden.backward(self.by_name["last"].backward(dy))
+
+    layer = Parts()
+    layer.backward(np.ones_like(layer(X)))
+    assert layer.weight_names[:2] == ["a{b}/kernel", "a{b}/bias"]
+    assert [*layer.gradients] == layer.weight_names and len(layer.get_gradients()) == 4
+
+
+def test_a_layer_is_part_of_another_once():
+    class Tied(rnncore.layers.Layer):
+        def __init__(self, other):
+            super().__init__()
+            self.other = other
+
+        def call(self, inputs):
+            return self.other(inputs)
+
+    dense, cell = rnncore.layers.Dense(5, name="dense"), rnncore.layers.LSTMCell(5, name="cell")
+    message = "the layer '{}' is part of it twice, and goes back through its last call only; make another one"
+    with pytest.raises(ValueError, match=message.format("dense")):
+        rnncore.Sequential([rnncore.Input((3, 5)), dense, Tied(dense)])
+    with pytest.raises(ValueError, match=message.format("cell")):
+        rnncore.layers.RNN([cell, cell])(X)
+
+
+def test_a_way_back_that_returns_nothing():
+    class Silent(Linear):
+        def call_backward(self, dy):
+            super().call_backward(dy)
+
+    model = rnncore.Sequential([rnncore.layers.LSTM(3), Silent(2), rnncore.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(TypeError, match=r"silent.*: call_backward returned None; expected the gradient of x"):
+        model.fit(X, np.ones((4, 1)), verbose=0)
+
+
+def test_a_weight_keeps_the_name_that_it_was_given():
+    class Scale(rnncore.layers.Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight(shape=(input_shape[-1],), name="variable_scale")
+
+        def call(self, inputs):
+            return inputs * self.scale
+
+    layer = Scale()
+    layer(X)
+    assert layer.weight_names == ["variable_scale"]
 
 
 def test_functions_and_arrays_as_initializers():

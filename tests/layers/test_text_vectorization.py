@@ -153,6 +153,7 @@ def test_in_the_functional_style_and_within_another_model():
         (lambda: TextVectorization(vocabulary=["a", ""]), ValueError, "which stands for padding"),
         (lambda: TextVectorization(3, vocabulary=["a", "b"]), ValueError, "has 2 words; max_tokens is 3"),
         (lambda: TextVectorization(1), ValueError, "max_tokens is 1"),
+        (lambda: TextVectorization(output_sequence_length=0), ValueError, "output_sequence_length is 0"),
         (lambda: TextVectorization(standardize="up"), ValueError, "standardize: unknown standardize 'up'.*; known"),
         (lambda: TextVectorization(output_mode="tf_idf"), ValueError, "only 'int' is taken: .*texts_to_matrix"),
         (

@@ -71,7 +71,7 @@ def contents_of(path: str | os.PathLike) -> Iterator[Contents]:
             size = os.fstat(file.fileno()).st_size
             begin = file.read(8)
             file.seek(0)
-            with _of_zip(file, size) if begin[:2] == b"PK" else _of_hdf5(file, size) as contents:
+            with _of_zip(file, size) if begin[:2] == b"PK" else _of_hdf5(file) as contents:
                 yield contents
     except ImportError:
         raise
@@ -94,7 +94,7 @@ def _of_zip(file: io.FileIO, size: int) -> Iterator[Contents]:
             raise ValueError(f"it has no {ARRAYS}: the weights are not there")
         bytes_ = _member(members, name, EXPANSION * size + FLOOR)
     compiled = text.get("compile_config")
-    with opened(io.BytesIO(bytes_), len(bytes_)) as arrays:
+    with opened(bytes_) as arrays:
         yield Contents("keras", checked_version(version), None, described(text), _mapping(compiled), arrays)
 
 
@@ -113,8 +113,8 @@ def _member(members: Any, name: str, limit: int) -> bytes:
 
 
 @contextmanager
-def _of_hdf5(file: io.FileIO, size: int) -> Iterator[Contents]:
-    with opened(file, size) as arrays:
+def _of_hdf5(file: io.FileIO) -> Iterator[Contents]:
+    with opened(file) as arrays:
         config, asked = arrays.text("model_config"), arrays.text("training_config")
         weights = arrays.group("model_weights") if config is not None else arrays.root
         if config is not None and weights is None:

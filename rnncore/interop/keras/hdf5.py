@@ -13,7 +13,7 @@ import math
 import mmap
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -21,7 +21,8 @@ import numpy as np
 
 EXPANSION, FLOOR = 8, 64 << 20  # arrays may take 8 times the file's bytes, or 64 MB
 LOOKS, BYTES_A_LOOK = 1024, 64  # look-ups, and bytes for one more: an object has some 300, and is looked up a few times
-NAMES = 4096  # entries of a list of names, or of a group
+NAMES = 4096  # entries of a list of names, or of a group; heaps of texts
+SCANNED = 64 << 30  # bytes that are gone through for references to texts, some 10 GB a second
 NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}
 
@@ -30,8 +31,8 @@ _OBJECT = struct.Struct("<HHIQ")  # of a heap: number, references, nothing, size
 
 
 @contextmanager
-def opened(file: BinaryIO, size: int) -> Iterator[Hdf5]:
-    """Open the HDF5 file that `file`, of `size` bytes, holds.
+def opened(source: BinaryIO | bytes) -> Iterator[Hdf5]:
+    """Open the HDF5 file that `source` is, or holds.
 
     Raises
     ------
@@ -42,31 +43,39 @@ def opened(file: BinaryIO, size: int) -> Iterator[Hdf5]:
         import h5py
     except ImportError as error:
         raise ImportError('Keras\'s files are read and written with h5py: pip install "rnncore[keras]"') from error
-    largest = _check_heaps(file, size)
-    with h5py.File(file, "r") as root:
-        yield Hdf5(root, size, largest)
+    if isinstance(source, bytes):
+        content: Any = source
+    else:
+        content = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+    heaps = _heaps(content)
+    with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as root:
+        yield Hdf5(root, content, heaps)
 
 
-def _check_heaps(file: BinaryIO, size: int) -> int:
-    """Return the size of the largest heap of texts; ValueError if HDF5 would go round in one for ever.
+def _heaps(content: Any) -> dict[int, dict[int, int]]:
+    """Return by address the sizes of the texts, by number, of each heap; ValueError if HDF5 would stumble over one.
 
-    The library steps from object to object by the sizes that stand there, also by one of 0.
+    The library steps from text to text by the sizes that stand there, also for ever by one of 0.
     """
-    content: Any = file.getbuffer() if isinstance(file, io.BytesIO) else None
-    if content is None:
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-    largest = 0
+    if content[:8] != b"\x89HDF\r\n\x1a\n" or content[8] > 3:
+        raise ValueError("damaged: it does not begin as HDF5")
+    old = content[8] < 2
+    sizes, base = (content[13:15], content[24:32]) if old else (content[9:11], content[12:20])
+    if sizes != b"\x08\x08" or any(base):
+        raise ValueError("damaged, or not of Keras: its addresses do not count from its first byte in 8 bytes")
+    heaps: dict[int, dict[int, int]] = {}
     for found in _HEAP.finditer(content):
-        place, end = found.start() + 16, found.start() + int.from_bytes(found[1], "little")
-        if end > size:
-            raise ValueError("damaged: a heap of texts reaches beyond the end of the file")
-        largest = max(largest, end - found.start())
-        while place + _OBJECT.size <= end:
+        texts, place, end = {}, found.start() + 16, found.start() + int.from_bytes(found[1], "little")
+        while place + _OBJECT.size <= min(end, len(content)):
             number, _, _, taken = _OBJECT.unpack_from(content, place)
-            place += _OBJECT.size + (taken + 7) // 8 * 8 if number else taken or size
-        if place > end:
-            raise ValueError("damaged: a text reaches beyond the heap that it is in")
-    return largest
+            place += _OBJECT.size + (taken + 7) // 8 * 8 if number else taken or len(content)
+            texts[number] = taken
+        if max(place, end) > len(content) or place > end:
+            raise ValueError("damaged: a text reaches beyond its heap, or the heap beyond the end of the file")
+        heaps[found.start()] = texts
+        if len(heaps) > NAMES:
+            raise ValueError(f"it has more than {NAMES:,} heaps of texts")
+    return heaps
 
 
 class Hdf5:
@@ -77,10 +86,12 @@ class Hdf5:
     root : h5py.Group
     """
 
-    def __init__(self, root: Any, size: int, largest: int):
-        self.root, self._size, self._largest = root, size, largest
-        self._left = EXPANSION * size + FLOOR
-        self._looks = LOOKS + size // BYTES_A_LOOK
+    def __init__(self, root: Any, content: Any, heaps: Mapping[int, Mapping[int, int]]):
+        self.root, self._content, self._heaps, self._size = root, content, heaps, len(content)
+        self._largest = max((size for texts in heaps.values() for size in texts.values()), default=0)
+        self._left = EXPANSION * self._size + FLOOR
+        self._looks = LOOKS + self._size // BYTES_A_LOOK
+        self._referred = False
 
     def _look(self, count: int = 1) -> None:
         self._looks -= count
@@ -190,6 +201,10 @@ class Hdf5:
         info = h5py.check_string_dtype(kind)
         if info is None:
             raise ValueError(f"the attribute {name} is of {kind!s:.50}; expected text")
+        if info.length is None:
+            self._check_references()
+            if attribute.get_type().get_super().get_size() != 1:
+                raise ValueError(f"damaged: the attribute {name} is of letters of more than a byte")
         # several texts of any length may share one place in the file
         if count > NAMES or count * (info.length or self._largest) > self._left:
             raise ValueError(f"the attribute {name} holds {count:,} texts: more than such a file may unpack to")
@@ -197,6 +212,27 @@ class Hdf5:
         texts = [_decoded(each) for each in ([value] if isinstance(value, (str, bytes)) else np.ravel(value).tolist())]
         self._left -= sum(map(len, texts))
         return texts
+
+    def _check_references(self) -> None:
+        """Raise ValueError if a reference to a text, wherever it stands, says that it is longer than it is.
+
+        The library would take memory for what the reference says.
+        """
+        if self._referred:
+            return
+        if len(self._heaps) * self._size > SCANNED:
+            raise ValueError(
+                f"it has {len(self._heaps):,} heaps of texts in {self._size:,} bytes: too many to go through"
+            )
+        for address, texts in self._heaps.items():
+            word, place = struct.pack("<Q", address), 0
+            while (place := self._content.find(word, place)) >= 0:
+                number = int.from_bytes(self._content[place + 8 : place + 12], "little")
+                length = int.from_bytes(self._content[max(0, place - 4) : place], "little")
+                if number and length > texts.get(number, length):
+                    raise ValueError(f"damaged: a text of {texts[number]:,} bytes is said to have {length:,}")
+                place += 1
+        self._referred = True
 
 
 def _decoded(text: Any) -> str:

@@ -21,8 +21,8 @@ function extent(part, name) {
     const all = Float32Array.from(part.taken.flatMap((t) => [...part.row(name, t)])).sort();
     const least = all[0], most = all[all.length - 1], at = (share) => all[Math.round(share * (all.length - 1))];
     const size = all.map(Math.abs).sort()[Math.round(0.995 * (all.length - 1))] || Math.max(-least, most) || 1;
-    const gate = least >= 0 && most <= 1;
-    part.extents[name] = { gate, tones: gate && at(0.99) > at(0.01) ? [at(0.01), at(0.99)] : gate ? [0, 1] : [-size, size] };
+    const gate = least >= 0 && most <= 1, middle = at(0.99) > at(0.01) ? [at(0.01), at(0.99)] : [0, 1];
+    part.extents[name] = { gate, tones: gate ? middle : [-size, size] };
   }
   return part.extents[name];
 }
@@ -105,7 +105,8 @@ function drawUnits(canvas, part, name, order, step, unit, words) {
       pen.restore();
     }
   }
-  return { scale, pick: (px, py) => [scale.at(px), order[Math.max(0, Math.min(part.H - 1, Math.floor((py - 2) / tall)))]] };
+  const unitAt = (py) => order[Math.max(0, Math.min(part.H - 1, Math.floor((py - 2) / tall)))];
+  return { scale, pick: (px, py) => [scale.at(px), unitAt(py)] };
 }
 
 // What a chart shows, in its corner.

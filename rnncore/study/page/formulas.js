@@ -93,9 +93,11 @@ function formula(tree, part, values = null) {
 
 // One line of a cell: name = tree, with numbers. `values` has the name's own after it.
 function equation(name, tree, part, before, value) {
-  return element("div", "equation",
+  const line = element("div", "equation",
     column(symbol(name, part), shown(value), () => named(name, value, part), "left"),
     column("=", "=", null, "sign"), formula(tree, part, before));
+  line.dataset.name = name;
+  return line;
 }
 
 function named(name, value, part) {
@@ -159,7 +161,8 @@ function comment(text, part) {
   const made = element("span", "quoted");
   for (const piece of text.split(/([A-Za-z_]\w*)/)) {
     const known = /^[A-Za-z_]/.test(piece) && (part.names.includes(piece) || piece.endsWith("_prev"));
-    made.append(known ? symbol(piece, part) : Object.hasOwn(FUNCTIONS, piece) ? FUNCTIONS[piece] : piece.replaceAll(" * ", "·"));
+    const plain = Object.hasOwn(FUNCTIONS, piece) ? FUNCTIONS[piece] : piece.replaceAll(" * ", "·");
+    made.append(known ? symbol(piece, part) : plain);
   }
   return made;
 }

@@ -87,6 +87,11 @@ class Part {
     return (this.series[name] ??= new Float32Array(this.T * this.H));
   }
 
+  // The line of the equations that makes a value.
+  line(name) {
+    return this.stages.flatMap((stage) => stage.forward).findLast((line) => line.name === name);
+  }
+
   previous(t) {
     return this.taken[this.place.get(t) - 1];
   }
@@ -96,7 +101,8 @@ class Part {
   }
 
   bias(feed, unit) {
-    return feed.bias.reduce((sum, row) => sum + (this.arrays.bias?.data[(row * this.blocks + feed.block) * this.H + unit] ?? 0), 0);
+    const { data, columns } = this.arrays.bias ?? { data: [], columns: 0 };
+    return feed.bias.reduce((sum, row) => sum + (data[row * columns + feed.block * this.H + unit] ?? 0), 0);
   }
 
   // The products that are added up in one unit's pre-activation: source times weight, one an entry of the source.
@@ -123,7 +129,9 @@ class Part {
       for (const line of stage.forward) this.made(line.name);
       for (let unit = 0; unit < H; unit++) {
         for (const name in this.series) values[name] = this.series[name][t * H + unit];
-        for (const line of stage.forward) this.series[line.name][t * H + unit] = values[line.name] = line.compiled(values);
+        for (const line of stage.forward) {
+          this.series[line.name][t * H + unit] = values[line.name] = line.compiled(values);
+        }
       }
     }
   }
@@ -167,14 +175,14 @@ class Part {
     return Array.from(this.row(`d${feed.name}`, t), (value, n) => [value, data[begin + n]]);
   }
 
-  // What reaches a state after step t from the step after it, and from the output.
+  // What reaches a state after step t from the output, and from the step after it. Only the first state is put out.
   arrives(state, t, unit) {
-    const name = `d${state}`, given = this.arrays[name], total = given.data[t * this.H + unit], next = this.next(t);
+    const name = `d${state}`, total = this.arrays[name].data[t * this.H + unit], next = this.next(t);
+    if (state !== this.states[0]) return [0, total];
+    if (!this.sequences) return next === undefined ? [total, 0] : [0, total];
     const cut = this.cut && (this.taken.length - 1 - this.place.get(t)) % this.cut === 0;
     const later = next === undefined || cut ? 0 : this.at(`${name}_prev`, next, unit);
-    const most = given.data.subarray(t * this.H, (t + 1) * this.H).reduce((m, v) => Math.max(m, Math.abs(v)), 0);
-    const rest = total - later;
-    return Math.abs(rest) < 0.004 * most ? [0, total] : [rest, later];
+    return [total - later, later];
   }
 
   norm(name, t) {

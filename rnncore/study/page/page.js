@@ -17,13 +17,19 @@ async function start() {
   byId("parts").hidden = parts.length < 2;
   const { name, value, output, activation } = data.answer;
   byId("answer").append(`${name}: `, element("b", "", shown(output)),
-    activation === "linear" ? "" : ` = ${FUNCTIONS[activation] ?? activation}(${shown(value)})`);
+    activation === "linear" ? "" : activation.endsWith("softmax") ? `, by ${activation} from ${shown(value)}`
+      : ` = ${FUNCTIONS[activation] ?? activation}(${shown(value)})`);
   choosePart(0);
-  const strongest = chosen.part.taken.reduce((best, t) => (score(t) > score(best) ? t : best));
-  choose({ step: strongest, unit: leading(strongest), series: chosen.part.names.includes("f") ? "f" : chosen.part.shown[0] });
+  const score = scores(chosen.part).map(Math.abs);
+  const strongest = chosen.part.taken.reduce((best, t) => (score[t] > score[best] ? t : best));
+  const series = chosen.part.shown.includes("f") ? "f" : chosen.part.shown[0];
+  choose({ step: strongest, unit: leading(strongest), series });
 }
 
-const score = (t) => Math.abs(data.saliency[t] ?? 0);
+// What each word brings to the answer, in the order of a layer's steps; of a layer with other steps nothing.
+function scores(part) {
+  return data.saliency.length !== part.T ? [] : part.turned ? [...data.saliency].reverse() : data.saliency;
+}
 
 // The unit whose states carry most to the answer at a step.
 function leading(t) {
@@ -43,7 +49,8 @@ function choosePart(n) {
   chosen.step = part.place.has(chosen.step) ? chosen.step : part.taken[0];
   if (!part.shown.includes(chosen.series)) chosen.series = part.shown[0];
   byId("series").replaceChildren(...part.shown.map((name, k) => {
-    const swatch = element("span", "swatch"), button = element("button", "", swatch, symbol(name, part), " ", element("span", "value"));
+    const swatch = element("span", "swatch"), value = element("span", "value");
+    const button = element("button", "", swatch, symbol(name, part), " ", value);
     swatch.style.background = COLOURS[k % COLOURS.length];
     button.dataset.name = name;
     button.onclick = () => choose({ series: name });
@@ -59,7 +66,7 @@ function choose(change) {
 }
 
 function writeWords() {
-  const part = chosen.part, own = data.saliency.length === part.T ? data.saliency : [];
+  const part = chosen.part, own = scores(part);
   const most = Math.max(...own.map(Math.abs), 1e-300);
   byId("text").replaceChildren(...words.flatMap((word, t) => {
     const button = element("button", part.place.has(t) ? "" : "padding", word.trim() ? word : "·");
@@ -78,7 +85,8 @@ function writeWords() {
 
 function unitsInOrder() {
   const { part, step, series, sorted } = chosen, order = Array.from({ length: part.H }, (_, u) => u);
-  return sorted && part.place.has(step) ? order.sort((a, b) => part.at(series, step, b) - part.at(series, step, a)) : order;
+  if (!sorted || !part.place.has(step)) return order;
+  return order.sort((a, b) => part.at(series, step, b) - part.at(series, step, a));
 }
 
 function draw() {
@@ -99,11 +107,17 @@ function draw() {
   }
   picks.units = drawUnits(byId("units"), part, series, order, step, unit, words);
   drawRamp(extent(part, series).tones, series);
-  if (!byId("saliency").hidden) picks.saliency = drawBars(byId("saliency"), data.saliency, part, step, "what each word brings to the answer");
-  const norms = part.states.map((state) => line(`d${state}`, (t) => part.norm(`d${state}`, t), part.shown.indexOf(state)));
-  picks.gradient = drawLines(byId("gradient"), norms, part, step, 50, "length of the gradient that reaches each word", true);
-  const own = part.shown.map((name, n) => ({ ...line(name, (t) => part.at(name, t, unit), n), strong: name === series }));
-  const open = own.filter(({ name }) => extent(part, name).gate), signed = own.filter(({ name }) => !extent(part, name).gate);
+  if (!byId("saliency").hidden) {
+    picks.saliency = drawBars(byId("saliency"), scores(part), part, step, "what each word brings to the answer");
+  }
+  const norms = part.states.map((state) =>
+    line(`d${state}`, (t) => part.norm(`d${state}`, t), part.shown.indexOf(state)));
+  const title = "length of the gradient that reaches each word";
+  picks.gradient = drawLines(byId("gradient"), norms, part, step, 50, title, true);
+  const own = part.shown.map((name, n) =>
+    ({ ...line(name, (t) => part.at(name, t, unit), n), strong: name === series }));
+  const open = own.filter(({ name }) => extent(part, name).gate);
+  const signed = own.filter(({ name }) => !extent(part, name).gate);
   byId("unittitle").replaceChildren(`Unit ${unit}`, element("small", "", "its gates and states over the words"));
   byId("gates").hidden = !open.length;
   byId("states").hidden = !signed.length;
@@ -123,223 +137,9 @@ function drawRamp([low, high], name) {
     pen.fillStyle = `rgb(${ramp(low + (high - low) * (x / width), low, high)})`;
     pen.fillRect(x, 0, 1.5, 10);
   }
-  byId("rampkey").textContent = `${shown(low)} or less, to ${shown(high)} or more: ${(chosen.part.meanings[name] || name).split(",")[0]}`;
+  const meaning = (chosen.part.meanings[name] || name).split(",")[0];
+  byId("rampkey").textContent = `${shown(low)} or less, to ${shown(high)} or more: ${meaning}`;
 }
-
-// ---- one step --------------------------------------------------------------------------------------------------
-
-function writeStep() {
-  const { part, step, unit, way } = chosen, taken = part.place.has(step);
-  byId("word").replaceChildren(`“${words[step].trim() || " "}”`, element("small", "", `step ${step + 1} of ${part.T}`));
-  byId("unit").textContent = unit;
-  for (const [id, name] of [["forwards", "forward"], ["backwards", "backward"]]) byId(id).setAttribute("aria-selected", way === name);
-  byId("says").replaceChildren(...(taken ? sentences() : []));
-  byId("unusual").replaceChildren(...(taken ? unusual() : []));
-  byId("lines").replaceChildren(...(taken ? (way === "forward" ? forwardLines() : backwardLines())
-    : [element("div", "padded", "This step is padding: the layer skips it, and its states stay as they were.")]));
-  for (const canvas of byId("lines").querySelectorAll("canvas")) canvas.paint();
-}
-
-const bold = (value) => element("b", "", typeof value === "number" ? shown(value) : value);
-const signed = (value) => `${value < 0 ? "" : "+"}${shown(value)}`;
-
-function sentences() {
-  const { part, step, unit, series } = chosen, values = part.values(step, unit);
-  const called = () => symbol(series, part), meaning = (part.meanings[series] ?? "").split(",")[0], note = part.notes[series];
-  const whole = part.taken.reduce((sum, t) => sum + part.mean(series, t), 0) / part.taken.length;
-  const first = element("p", "", "Here ", meaning ? `the ${meaning} ` : "", called(), " of unit ", bold(String(unit)), " is ",
-    bold(values[series]), `; over the text it is ${shown(part.usual(series, unit))} on average`,
-    note && note !== `the ${meaning}` ? ` (${note}).` : ".");
-  const feed = part.feeds.find((each) => each.name === `z_${series}`);
-  const second = element("p");
-  if (feed) {
-    const names = { x: part.words ? "the input" : "this word" };
-    second.append("Why: ", symbol(feed.name, part), " is ", bold(values[feed.name]));
-    feed.terms.forEach((term, n) => second.append(n ? ", " : ": ",
-      term.source === "x" ? names.x : symbolOf(term.source, part), " brings ", bold(signed(sum(part.products(term, step, unit))))));
-    second.append(", the bias ", bold(signed(part.bias(feed, unit))), ".");
-  } else {
-    const own = part.stages.flatMap((stage) => stage.forward).filter((each) => each.name === series).pop();
-    const split = terms(own.value, "+");
-    if (split.length > 1) {
-      second.append("Why: ");
-      split.forEach(([sign, tree], n) => second.append(n ? ", " : "", formula(tree, part), " brings ",
-        bold(signed(sign * compiled(tree, part.functions)(values)))));
-      second.append(".");
-    }
-  }
-  if (chosen.way === "backward") {
-    const wouldBe = (name) => part.states.flatMap((state, n) => [n ? ", and if " : "", symbol(state + name, part), " were, by ",
-      bold(signed(values[`d${state}${name}`]))]);
-    const before = part.previous(step) === undefined ? [] : [" One step before: if ", ...wouldBe("_prev"), "."];
-    return [element("p", "", "If ", ...part.states.flatMap((state, n) => [n ? ", and if " : "", symbol(state, part),
-      n ? " were, by " : ` of unit ${unit} were 1 higher here, the answer would change by `, bold(signed(part.at(`d${state}`, step, unit)))]), "."),
-      element("p", "", ...before)];
-  }
-  const third = element("p", "note", "All units: ", called(), " is ", shown(part.mean(series, step)),
-    ` on average here, ${shown(whole)} over the text.`);
-  return second.childNodes.length ? [first, second, third] : [first, third];
-}
-
-const sum = (products) => products.reduce((total, [a, b]) => total + a * b, 0);
-
-function symbolOf(source, part) {
-  return element("span", "", "the state before, ", symbol(source, part), ",");
-}
-
-// Buttons to the units that are furthest from what they usually are.
-function unusual() {
-  const { part, step, series } = chosen, off = (u) => Math.abs(part.at(series, step, u) - part.usual(series, u));
-  const found = Array.from({ length: part.H }, (_, u) => u).sort((a, b) => off(b) - off(a)).slice(0, 4);
-  return [element("span", "", "Most unusual here:"), ...found.map((u) => {
-    const button = element("button", "", `unit ${u}: ${shown(part.at(series, step, u))}`);
-    button.onclick = () => choose({ unit: u });
-    return button;
-  })];
-}
-
-function group(...children) {
-  return element("div", "group", ...children);
-}
-
-function forwardLines() {
-  const { part, step, unit } = chosen, found = [], values = part.values(step, unit);
-  for (const stage of part.stages) {
-    for (const feed of stage.feeds) {
-      const all = feed.terms.map((term) => part.products(term, step, unit));
-      const gate = feed.name.slice(2);
-      const letter = (term) => (term.weight === "kernel" ? "W" : term.weight === "recurrent_kernel" ? "U" : "V");
-      const label = (term) => element("span", "", symbol(term.source, part), "·", symbol(`${letter(term)}_${gate}`, part));
-      const columns = feed.terms.map((term, n) => column(label(term), shown(sum(all[n])), () => [
-        top(all[n], (k) => entry(term.source, k, `${letter(term)}${gate}`), part)]));
-      const bias = part.bias(feed, unit);
-      const line = element("div", "equation", column(symbol(feed.name, part), shown(values[feed.name]), () => [tally([
-        ...feed.terms.map((term, n) => [label(term), sum(all[n])]), [symbol(`b_${gate}`, part), bias],
-      ], values[feed.name], "sum")], "left"), column("=", "=", null, "sign"));
-      columns.forEach((each, n) => line.append(...(n ? [column(" + ", " + ", null, "sign")] : []), each));
-      if (part.arrays.bias) line.append(column(" + ", " + ", null, "sign"), column(symbol(`b_${gate}`, part), shown(bias), () => ["the bias, the same at every word"]));
-      line.dataset.name = feed.name;
-      line.classList.add("feed");
-      found.push(line);
-      if (part.feeds.length < 3 || gate === chosen.series) found.push(strip(feed.terms.map((term, n) => ({
-        title: `${term.source === "x" ? "the word" : term.source.replace("_prev", " before")}: ${all[n].length} products`,
-        products: all[n], name: (k) => entry(term.source, k, `${letter(term)}${gate}`),
-        go: term.source === "x" || part.previous(step) === undefined ? null : (k) => ({ step: part.previous(step), unit: k }),
-      }))));
-    }
-    const now = { ...values };
-    for (const each of stage.forward) {
-      const line = equation(each.name, each.value, part, now, each.compiled(now)), [only, more] = new Set(namesIn(each.value));
-      const beside = more === undefined && found.find((other) => other.dataset.name === only && other.classList.contains("feed"));
-      line.dataset.name = each.name;
-      if (beside) beside.append(line);
-      else found.push(line);
-      now[each.name] = each.compiled(now);
-    }
-  }
-  return found;
-}
-
-// How an entry of a product is called: h of unit k before times U.
-function entry(source, k, weight) {
-  const { part, unit } = chosen;
-  return element("span", "", symbol(source, part), `[${k}] · ${weight}[${k}, ${unit}]`);
-}
-
-// The largest products of many, what the others make together, and the sum.
-function top(products, name, part) {
-  const order = products.map((_, n) => n).sort((a, b) => Math.abs(products[b][0] * products[b][1]) - Math.abs(products[a][0] * products[a][1]));
-  const shownOnes = order.slice(0, 6), rest = order.slice(6), total = sum(products);
-  const lines = shownOnes.map((n) => [name(n), products[n][0] * products[n][1]]);
-  if (rest.length) lines.push([`${rest.length} others`, sum(rest.map((n) => products[n]))]);
-  return tally(lines, total, "sum");
-}
-
-// A strip of bars, a product each; `go` says where a click leads.
-function strip(segments) {
-  const canvas = element("canvas", "products");
-  let bars = [];
-  canvas.paint = () => {
-    bars = drawProducts(canvas, segments.map(({ title, products }) => ({ title, sizes: products.map(([a, b]) => a * b) })));
-  };
-  const hit = (event) => bars.find(([from, to]) => event.offsetX >= from && event.offsetX < to);
-  canvas.onpointermove = (event) => {
-    const bar = hit(event);
-    if (!bar) return hideTip();
-    const [, , segment, n] = bar, [a, b] = segments[segment].products[n];
-    const cells = tally([[segments[segment].name(n).firstChild.cloneNode(true), a], ["weight", b]], a * b, "product");
-    showTip(event, [segments[segment].name(n), cells, ...(segments[segment].go ? [element("div", "note", `click: to unit ${n} there`)] : [])]);
-  };
-  canvas.onpointerleave = hideTip;
-  canvas.onclick = (event) => {
-    const bar = hit(event), go = bar && segments[bar[2]].go;
-    if (go) choose(go(bar[3]));
-  };
-  return canvas;
-}
-
-function backwardLines() {
-  const { part, step, unit } = chosen, found = [], values = part.values(step, unit);
-  const arrow = part.backwards ? "the word before" : "the next word";
-  for (const state of part.states) {
-    const [outside, later] = part.arrives(state, step, unit), name = `d${state}`;
-    const line = element("div", "equation", column(symbol(name, part), shown(values[name]), () => named(name, values[name], part), "left"),
-      column("=", "=", null, "sign"));
-    line.append(column(element("span", "words", "from the output"), shown(outside), () => ["what the layers above, and the answer, ask of this step"]),
-      column(" + ", " + ", null, "sign"),
-      column(element("span", "words", `from ${arrow}`), shown(later), () => ["what came back from the step that is taken after this one"]));
-    line.dataset.name = name;
-    found.push(line);
-  }
-  const now = { ...values };
-  let together;
-  for (const stage of [...part.stages].reverse()) {
-    for (const name of stage.given) if (part.between.includes(name.slice(1)) && name.startsWith("d")) now[name] = part.at(name, step, unit);
-    for (const each of stage.backward) {
-      if (each.comment || each === stage.backward[0]) {
-        together = element("div", "together");
-        found.push(group(...(each.comment ? ["from ", comment(each.comment, part)] : [])), together);
-      }
-      const value = each.compiled(now), line = equation(each.name, each.value, part, now, value);
-      line.dataset.name = each.name;
-      together.append(line);
-      now[each.name] = value;
-    }
-    const inner = new Set(stage.feeds.flatMap((feed) => feed.terms.map((term) => term.source)));
-    for (const source of part.between.filter((each) => inner.has(each))) found.push(...toSource(source));
-  }
-  for (const state of part.states) {
-    const source = `${state}_prev`;
-    if (part.feeds.some((feed) => feed.terms.some((term) => term.source === source))) found.push(...toSource(source));
-  }
-  const dx = part.feeds.flatMap((feed) => feed.terms.filter((term) => term.source === "x").map((term) => [feed, term]));
-  const x = part.row("x", step), gradient = Array.from(x, (_, n) => dx.reduce((total, [feed, term]) => total + sum(part.productsBack(feed, term, step, n)), 0));
-  found.push(group("to the word itself, from all units"), element("div", "wide", "The gradient of the word’s vector has length ",
-    bold(Math.hypot(...gradient)), "; times the vector it makes ", bold(x.reduce((total, value, n) => total + value * gradient[n], 0)), "."));
-  return found;
-}
-
-// The gradient of what products read: through each gate's weights, from all units; and what came directly.
-function toSource(source) {
-  const { part, step, unit } = chosen, name = `d${source}`, pairs = part.feeds.flatMap((feed) =>
-    feed.terms.filter((term) => term.source === source).map((term) => [feed, term, part.productsBack(feed, term, step, unit)]));
-  const own = part.stages.some((stage) => stage.returns.includes(name)) ? part.at(`${name} by step`, step, unit) : null;
-  const letter = (term) => (term.weight === "recurrent_kernel" ? "U" : "V");
-  const label = (feed, term) => element("span", "", symbol(`d${feed.name}`, part), "·", symbol(`${letter(term)}_${feed.name.slice(2)}`, part), element("sup", "", "T"));
-  const total = pairs.reduce((all, [, , products]) => all + sum(products), own ?? 0);
-  const columns = [...(own === null ? [] : [[element("span", "words", "directly"), own, null]]), ...pairs.map(([feed, term, products]) => [label(feed, term), sum(products),
-    () => [top(products, (k) => back(feed, term, k), part)]])];
-  const line = element("div", "equation", column(symbol(name, part), shown(total), () => [tally(columns.map(([text, value]) =>
-    [typeof text === "string" ? text : text.cloneNode(true), value]), total, "sum")], "left"), column("=", "=", null, "sign"));
-  columns.forEach(([text, value, detail], n) => line.append(...(n ? [column(" + ", " + ", null, "sign")] : []), column(text, shown(value), detail)));
-  line.dataset.name = name;
-  const back = (feed, term, k) => element("span", "", symbol(`d${feed.name}`, part), `[${k}] · ${letter(term)}${feed.name.slice(2)}[${unit}, ${k}]`);
-  return [group(source.endsWith("_prev") ? "back to the step before, through all units" : "back within the step"), line, strip(pairs.map(([feed, term, products]) => ({
-    title: feed.name.slice(2), products, name: (k) => back(feed, term, k), go: (k) => ({ unit: k }),
-  })))];
-}
-
-// ---- the ways to choose ----------------------------------------------------------------------------------------
 
 function showTip(event, children) {
   const tip = byId("tip");
@@ -373,22 +173,30 @@ byId("lines").addEventListener("click", (event) => {
 
 for (const id of ["units", "saliency", "gradient", "gates", "states"]) {
   const canvas = byId(id);
-  const over = (event) => (id === "units" ? picks.units.pick(event.offsetX, event.offsetY) : [picks[id].scale.at(event.offsetX), chosen.unit]);
+  const over = ({ offsetX, offsetY }) => (
+    id === "units" ? picks.units.pick(offsetX, offsetY) : [picks[id].scale.at(offsetX), chosen.unit]);
+  // what a chart has there
+  const values = (step, unit) => {
+    const { part, series } = chosen, said = element.bind(null, "div", "");
+    if (id === "saliency") return [said(`brings ${signed(scores(part)[step])} to the answer`)];
+    if (id === "gradient") {
+      return part.states.map((state) => `d${state}`)
+        .map((name) => said("length of ", symbol(name, part), ` = ${shown(part.norm(name, step))}`));
+    }
+    const names = id === "units" ? [series] : part.shown;
+    return names.map((name) => said(symbol(name, part), ` = ${shown(part.at(name, step, unit))}`));
+  };
   canvas.addEventListener("pointerdown", (event) => {
     const [step, unit] = over(event);
     choose({ step, unit });
   });
   canvas.addEventListener("pointermove", (event) => {
-    const [step, unit] = over(event), part = chosen.part;
+    const [step, unit] = over(event);
     if (event.buttons & 1) return choose({ step, unit });
     hideTip();
     byId("text").children[step].classList.add("near");
-    const head = element("div", "", `“${words[step].trim()}”, step ${step + 1}${id === "units" ? `, unit ${unit}` : ""}`);
-    if (!part.place.has(step)) return showTip(event, [head, "padding"]);
-    const names = { units: [chosen.series], gradient: part.states.map((state) => `d${state}`) }[id] ?? part.shown;
-    const lines = id === "saliency" ? [element("div", "", `brings ${signed(data.saliency[step])} to the answer`)]
-      : names.map((name) => element("div", "", ...(id === "gradient" ? ["length of ", symbol(name, part)] : [symbol(name, part)]), ` = ${shown(id === "gradient" ? part.norm(name, step) : part.at(name, step, unit))}`));
-    showTip(event, [head, ...lines]);
+    const place = `“${words[step].trim()}”, step ${step + 1}${id === "units" ? `, unit ${unit}` : ""}`;
+    showTip(event, [element("div", "", place), ...(chosen.part.place.has(step) ? values(step, unit) : ["padding"])]);
   });
   canvas.addEventListener("pointerleave", hideTip);
 }
@@ -399,7 +207,8 @@ function moveUnit(by) {
   choose({ unit: order[Math.max(0, Math.min(order.length - 1, place))] });
 }
 const KEYS = {
-  ArrowLeft: () => moveStep(-1), ArrowRight: () => moveStep(1), ArrowUp: () => moveUnit(-1), ArrowDown: () => moveUnit(1),
+  ArrowLeft: () => moveStep(-1), ArrowRight: () => moveStep(1),
+  ArrowUp: () => moveUnit(-1), ArrowDown: () => moveUnit(1),
   Home: () => moveStep(-Infinity), End: () => moveStep(Infinity),
 };
 document.addEventListener("keydown", (event) => {
