@@ -47,6 +47,10 @@ class Saliency(NamedTuple):
     method: str
     of: str
 
+    def __repr__(self) -> str:
+        off = "" if self.error is None else f", error {self.error:.1e}"
+        return f"<scores {self.scores.shape} of the {self.of}, by {self.method}{off}>"
+
 
 METHODS = dict.fromkeys(("gradient_input", "integrated_gradients", "leave_one_out"))
 ROWS, TOLERANCE, HALVINGS = 512, 2e-4, 12  # rows at once; of a part of the integral, and how often it is halved
