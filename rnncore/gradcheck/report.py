@@ -207,6 +207,9 @@ class Report:
                     ]
         return "\n".join(out)
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         colour = {"right": "#1a7f37", "wrong": "#cf222e", "undecided": "#9a6700"}[self.verdict]
         lines = [html.escape(line) for line in self.lines()]

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import config
 from ..callbacks import Callback, frequency
+from ..gradcheck.problem import told
 from ..layers.scopes import expected_weights
 from . import text
 from .flow import gradient_flow
@@ -52,9 +53,11 @@ class Watch(Callback):
 
     def __init__(self, look: Callable[[Any], Any], update_freq: str | int = "epoch"):
         if not callable(look):
-            raise TypeError(f"{type(self).__name__}: look is {look!r}; expected a function of the model")
+            raise TypeError(f"{type(self).__name__}: look is {told(look)}; expected a function of the model")
         self.look = look
         self.update_freq = frequency(update_freq, f"{type(self).__name__}: update_freq")
+        self.batches: list[int] = []
+        self.history: dict[str, Any] = {}
 
     def on_train_begin(self, logs=None):
         with config.seeds_apart():
@@ -62,9 +65,7 @@ class Watch(Callback):
         with expected_weights(self.model.weights):  # nothing is drawn
             self._twin.build(self.model.input_shape)
         self._twin.loss = self.model.loss
-        self.batches: list[int] = []
-        self.history: dict[str, Any] = {}
-        self._seen = 0
+        self.batches, self.history, self._seen = [], {}, 0
         self._record()
 
     def on_train_batch_end(self, batch, logs=None):

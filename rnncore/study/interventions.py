@@ -87,6 +87,8 @@ def intervene(
     False
     """
     known = places(model)
+    if not isinstance(changes, Mapping):
+        raise TypeError(f"changes is {changes!r}; expected names and what becomes of them, as {{'lstm.f': 1.0}}")
     wanted: dict[int, tuple[Place, dict[str, Wanted]]] = {}
     for name, value in changes.items():
         place = look_up(name, known, "name", "changes")
@@ -233,7 +235,7 @@ def effects(
     y: Any,
     value: float | Callable = 0.0,
     *,
-    names: list[str] | None = None,
+    names: str | list[str] | None = None,
     units: Where = None,
     mask: Any = None,
     sample_weight: Any = None,
@@ -246,7 +248,7 @@ def effects(
         As in `trace`; the model is compiled.
     value : number or callable
         What becomes of the gate, as in `intervene`.
-    names : list of str, optional
+    names : str or list of str, optional
         What is changed, ``lstm.f`` …, in place of all gates.
     units : optional
         Where; default: all units together.
@@ -263,6 +265,7 @@ def effects(
     before, _ = _scored(model, batch)
     layers = {layer.name: layer for layer in recurrent_layers(model)}
     taken = {name: layer.valid_steps().any(axis=0) for name, layer in layers.items()}
+    names = [names] if isinstance(names, str) else names
     if names is None:
         names = [name for name, (_, cell, own) in known.items() if own in cell.plan.cell.gates]
     found: dict[str, list[np.ndarray]] = {}

@@ -14,7 +14,7 @@ from ..layers.base import Layer
 from ..layers.rnn_cells import RecurrentCell
 from .jacobians import jacobian
 from .passes import recurrent_layer, single_cell
-from .trace import Series, Trace, trace
+from .trace import Series, Trace, checked_trace, trace
 from .weights import by_gate
 
 NEAR = 0.1  # how near to 0, or to 1, a value is that counts as being there
@@ -35,8 +35,12 @@ class HalfLife(NamedTuple):
     gate: np.ndarray
     measured: np.ndarray
 
+    def __repr__(self) -> str:
+        told = (f"{name} {np.min(own):.3g} … {np.max(own):.3g}" for name, own in self._asdict().items())
+        return f"<half-lives of {len(self.gate)} units, in steps: {', '.join(told)}>"
 
-KEEPS = {"f": "c", "z": "h"}  # the gate that a state is multiplied by from step to step
+
+KEEPS = {"f": "c", "z": "h"}  # the gate that a state is multiplied by from step to step, in the cells that are here
 
 
 def half_life(model: Layer, x: Any, *, layer: str | None = None, mask: Any = None) -> HalfLife:
@@ -51,8 +55,8 @@ def half_life(model: Layer, x: Any, *, layer: str | None = None, mask: Any = Non
     """
     chosen = recurrent_layer(model, layer)
     series = trace(model, x, mask=mask)[chosen.name]
-    gate = next((gate for gate in KEEPS if gate in series.gates), None)
-    state = series.states[-1] if gate is None else KEEPS[gate]
+    known = ((gate, state) for gate, state in KEEPS.items() if gate in series.gates and state in series.states)
+    gate, state = next(known, (None, series.states[-1]))
     size = np.full(single_cell(chosen).units, np.nan)
     with np.errstate(divide="ignore"):
         if gate is not None:
@@ -87,6 +91,9 @@ class Saturation(NamedTuple):
     low: np.ndarray
     high: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"<of {len(self.low)} units, on the average: low {self.low.mean():.3f}, high {self.high.mean():.3f}>"
+
 
 def saturation(found: Trace, near: float = NEAR) -> dict[str, dict[str, Saturation]]:
     """Return how much of the time each unit's gates are saturated [1]_.
@@ -110,7 +117,7 @@ def saturation(found: Trace, near: float = NEAR) -> dict[str, dict[str, Saturati
     """
     return {
         layer: {gate: _shares(series[gate][series.mask], near) for gate in series.gates}
-        for layer, series in found.items()
+        for layer, series in checked_trace(found).items()
     }
 
 
@@ -135,7 +142,7 @@ def dead_units(found: Trace, within: float = 1e-3) -> dict[str, np.ndarray]:
     """
     return {
         layer if len(outputs) == 1 else f"{layer}.{name}": _constant(series, name, within)
-        for layer, series in found.items()
+        for layer, series in checked_trace(found).items()
         for outputs in [[name for name in series.states if name.split(".")[-1] == "h"]]
         for name in outputs
     }

@@ -41,6 +41,9 @@ class Paths(NamedTuple):
     gates: np.ndarray
     line_only: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"<{', '.join(self._fields)}: each {self.line.shape}>"
+
 
 @locked
 def paths(

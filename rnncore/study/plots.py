@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..utils.files import replaced
-from .jacobians import singular_values
 from .memory import saturation
 from .paths import Paths
 from .saliency import Saliency
-from .shown import extent_of, panels_of, row_of, some
+from .shown import extent_of, panels_of, row_of, scores_of, some, spectrum_of, ways_of
 from .trace import Trace
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -214,15 +213,13 @@ def plot_paths(
     path, title
         As in `plot_history`.
     """
-    kept = ~np.isnan(paths.line[row]).any(axis=-1)
-    curves = {"dc, all ways": paths.line + paths.output + paths.gates, **paths._asdict()}
-    figure, (axis,) = _figure(1, width=max(7, 0.19 * int(kept.sum()) + 3))
-    for n, (label, values) in enumerate(curves.items()):
-        norms = np.linalg.norm(values[row, kept], axis=-1)
+    steps, curves = ways_of(paths, row, words)
+    figure, (axis,) = _figure(1, width=max(7, 0.19 * len(steps) + 3))
+    for n, (way, norms) in enumerate(curves.items()):
         norms = np.where(norms > 0, norms, np.nan)  # a logarithm has no place for 0
-        axis.semilogy(norms, color=COLOURS[n], linestyle=DASHES[n % 4], label=label.replace("_", " "))
-    steps = np.flatnonzero(kept)
-    _words(axis, [str(t) if words is None else words[int(t)] for t in steps])
+        label = "dc, all ways" if way == "dc" else way.replace("_", " ")
+        axis.semilogy(norms, color=COLOURS[n], linestyle=DASHES[n % 4], label=label)
+    _words(axis, steps)
     axis.set(ylabel="norm over the units")
     figure.legend(frameon=False, loc="outside right upper", fontsize="small")
     return _given(figure, path, title or f"dL/dc of row {row}, by its ways")
@@ -253,12 +250,11 @@ def plot_spectra(jacobians: np.ndarray, row: int = 0, path: Where = None, title:
     Parameters
     ----------
     jacobians : ndarray of shape (B, T, n, m)
-        As from `jacobian`. Lines: the largest, quantiles of all, the smallest.
+        As from `jacobian`. Lines: the largest, and what 90, 50 and 10 of a hundred are below.
     row, path, title
         As in `plot_heat`.
     """
-    values = singular_values(jacobians)[row]
-    values = values[~np.isnan(values).any(axis=-1)]
+    values = spectrum_of(jacobians, row)
     figure, (axis,) = _figure(1, width=7)
     for n, share in enumerate((1.0, 0.9, 0.5, 0.1)):
         curve = np.quantile(values, share, axis=-1)
@@ -283,16 +279,14 @@ def plot_saliency(saliency: Saliency, row: int = 0, path: Where = None, title: s
     columns : int
         Words a line.
     """
-    scores = saliency.scores[row]
-    steps = np.flatnonzero(~np.isnan(scores))
-    words = [saliency.words[row][t] if saliency.words else str(t) for t in steps]
+    words, scores = scores_of(saliency, row)
     columns = max(1, min(columns, len(words)))
     lines = max(1, -(-len(words) // columns))
     figure, (axis,) = _figure(1, width=0.9 * columns + 0.5, height=0.42 * lines + 0.8)
-    most = float(np.abs(scores[steps]).max(initial=0)) or 1.0
+    most = float(np.abs(scores).max(initial=0)) or 1.0
     from matplotlib import colormaps
 
-    for n, (word, score) in enumerate(zip(words, scores[steps], strict=True)):
+    for n, (word, score) in enumerate(zip(words, scores, strict=True)):
         x, y = n % columns, n // columns
         colour = colormaps["PuOr"](0.5 + 0.5 * score / most)
         axis.add_patch(_rectangle((x + 0.03, y + 0.08), 0.94, 0.84, colour))

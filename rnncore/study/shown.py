@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..configured import look_up
-from .trace import Series, Trace
+from .jacobians import singular_values
+from .paths import Paths
+from .saliency import Saliency
+from .trace import Series, Trace, checked_trace
 
 MOST = 10  # looks that a figure has lines for: more would hide one another
 
@@ -41,8 +44,7 @@ def row_of(trace: Trace, name: str, row: int = 0, units: Any = None, most: int |
     label, series = named(trace, name)
     own = label[len(series.layer) + 1 :]
     values, kept = series[own], series.mask
-    if not isinstance(row, (int, np.integer)) or not -len(values) <= row < len(values):
-        raise ValueError(f"row is {row!r}; there are {len(values)}, from 0 to {len(values) - 1}")
+    check_row(row, len(values))
     steps = np.flatnonzero(kept[row])
     values = values[row, steps]
     if units is None:
@@ -57,12 +59,50 @@ def row_of(trace: Trace, name: str, row: int = 0, units: Any = None, most: int |
     return Row(label, values[:, units], words, units)
 
 
+def check_row(row: Any, count: int) -> None:
+    """Raise ValueError if there is no such row."""
+    if not isinstance(row, (int, np.integer)) or not -count <= row < count:
+        raise ValueError(f"row is {row!r}; there are {count}, from 0 to {count - 1}")
+
+
 def named(trace: Trace, name: str) -> tuple[str, Series]:
     """Return the full name of a series, and its layer's; of a single layer its own name will do."""
-    if name not in trace.names and len(trace) == 1:
+    if name not in checked_trace(trace).names and len(trace) == 1:
         name = f"{next(iter(trace))}.{name}"
     look_up(name, dict.fromkeys(trace.names), "name")
     return name, next(series for layer, series in trace.items() if name.startswith(f"{layer}."))
+
+
+def ways_of(paths: Paths, row: int, words: Sequence[str] | None) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Return the steps of one row that count, by word or number, and the norms of each way there, all ways first."""
+    if not isinstance(paths, Paths):
+        raise TypeError(f"paths is a {type(paths).__name__}; expected those of one layer: paths(model, x, y)['lstm']")
+    check_row(row, len(paths.line))
+    steps = _steps_of(~np.isnan(paths.line[row]).any(axis=-1), words)
+    every = {"dc": paths.line + paths.output + paths.gates, **paths._asdict()}
+    norms = {name: np.linalg.norm(values[row, [*steps]], axis=-1) for name, values in every.items()}
+    return [*steps.values()], norms
+
+
+def scores_of(saliency: Saliency, row: int) -> tuple[list[str], np.ndarray]:
+    """Return the steps of one row that count, by word or number, and their scores."""
+    check_row(row, len(saliency.scores))
+    steps = _steps_of(~np.isnan(saliency.scores[row]), None if saliency.words is None else saliency.words[row])
+    return [*steps.values()], saliency.scores[row, [*steps]]
+
+
+def _steps_of(kept: np.ndarray, words: Sequence[str] | None) -> dict[int, str]:
+    """Return what the steps that count are called."""
+    if words is not None and (isinstance(words, str) or len(words) != len(kept)):
+        raise ValueError(f"words has {len(words)} of them, the row {len(kept)} steps; expected a word a step")
+    return {t: str(t) if words is None else words[t] for t in np.flatnonzero(kept).tolist()}
+
+
+def spectrum_of(jacobians: np.ndarray, row: int) -> np.ndarray:
+    """Return the singular values of one row's Jacobians, (t, n), at the steps that count."""
+    check_row(row, len(jacobians))
+    values = singular_values(jacobians[row])
+    return values[~np.isnan(values).any(axis=-1)]
 
 
 def extent_of(values: np.ndarray) -> tuple[float, float]:
@@ -78,4 +118,6 @@ def some(looks: Sequence[Any]) -> list[int]:
 
 def panels_of(history: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return a callback's history by ``layer.name``."""
+    if not history:
+        raise ValueError("history is empty: fit(…, callbacks=[…]) looks, before the first epoch and after each")
     return {f"{layer}.{name}": looks for layer, own in history.items() for name, looks in own.items()}

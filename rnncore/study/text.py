@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .jacobians import singular_values
 from .memory import saturation
 from .paths import Paths
 from .saliency import Saliency
-from .shown import extent_of, panels_of, row_of, some
+from .shown import extent_of, panels_of, row_of, scores_of, some, spectrum_of, ways_of
 from .trace import Trace
 
 SHADES = " .:-=+*#%@"
@@ -59,13 +58,11 @@ def ways(paths: Paths, row: int = 0, words: Sequence[str] | None = None) -> str:
     paths, row, words
         As in `plots.plot_paths`.
     """
-    steps = np.flatnonzero(~np.isnan(paths.line[row]).any(axis=-1))
-    whole = paths.line + paths.output + paths.gates
+    steps, norms = ways_of(paths, row, words)
     head = f"{'step':>16}{'dc':>11}{'line':>11}{'output':>11}{'gates':>11}{'line only':>11}"
     body = [
-        f"{(words[int(t)] if words else str(t))[:16]:>16}"
-        + "".join(f"{np.linalg.norm(values[row, t]):11.2e}" for values in (whole, *paths))
-        for t in steps
+        f"{step[:16]:>16}" + "".join(f"{norm:11.2e}" for norm in own)
+        for step, *own in zip(steps, *norms.values(), strict=True)
     ]
     return "\n".join([head, *body])
 
@@ -112,8 +109,7 @@ def saturated(trace: Trace) -> str:
 
 def spectra(jacobians: np.ndarray, row: int = 0) -> str:
     """Return the singular values of a row's Jacobians at a few distances from the last step: `plots.plot_spectra`."""
-    values = singular_values(jacobians)[row]
-    values = values[~np.isnan(values).any(axis=-1)]
+    values = spectrum_of(jacobians, row)
     return _by_distance({"largest": values[:, 0], "median": np.median(values, axis=-1), "smallest": values[:, -1]})
 
 
@@ -127,13 +123,11 @@ def salient(saliency: Saliency, row: int = 0, colour: bool = False) -> str:
     colour : bool
         Whether a terminal's colours say it (orange lowers the output, violet raises it), in place of signs.
     """
-    scores = saliency.scores[row]
-    steps = np.flatnonzero(~np.isnan(scores))
-    most = float(np.abs(scores[steps]).max(initial=0)) or 1.0
+    words, scores = scores_of(saliency, row)
+    most = float(np.abs(scores).max(initial=0)) or 1.0
     told = []
-    for t in steps:
-        word, size = saliency.words[row][t] if saliency.words else str(t), round(3 * abs(scores[t]) / most)
-        sign = "+" if scores[t] > 0 else "-"
+    for word, score in zip(words, scores, strict=True):
+        size, sign = round(3 * abs(score) / most), "+" if score > 0 else "-"
         if colour and size:
             shade = {"+": (183, 147, 99), "-": (223, 215, 208)}[sign][size - 1]
             told.append(f"\x1b[48;5;{shade}m\x1b[30m{word}\x1b[0m")
@@ -142,8 +136,8 @@ def salient(saliency: Saliency, row: int = 0, colour: bool = False) -> str:
     wrapped: list[str] = []
     line: list[str] = []
     length = 0
-    for word, t in zip(told, steps, strict=True):
-        size = len(saliency.words[row][t] if colour and saliency.words else word) + 1
+    for word, plain in zip(told, words, strict=True):
+        size = len(plain if colour else word) + 1
         if line and length + size > _width():
             wrapped.append(" ".join(line))
             line, length = [], 0

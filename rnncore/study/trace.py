@@ -13,6 +13,7 @@ import numpy as np
 from ..bptt.numpy_loop import input_gradient, inputs_of, preactivations
 from ..bptt.run import Run, concatenated
 from ..configured import look_up
+from ..gradcheck.problem import told
 from ..layers.base import Layer
 from ..layers.recurrent import RNN
 from ..lock import locked
@@ -23,7 +24,14 @@ from .reduced import batches_of, reduced
 from .words import words_of
 
 
-class Series(Mapping):
+class Named(Mapping):
+    """A mapping whose look-up says which names there are, by a ValueError; `get` and ``in`` as of any other."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default  # noqa: SIM401, that is what it is
+
+
+class Series(Named):
     """What one layer did: arrays (B, T, H) by name, NaN at masked steps.
 
     Attributes
@@ -68,7 +76,7 @@ class Series(Mapping):
         return "\n".join(lines)
 
 
-class Trace(Mapping):
+class Trace(Named):
     """What the recurrent layers did: ``trace["lstm"]["f"]``, or ``trace["lstm.f"]``; print it for a table.
 
     Attributes
@@ -98,6 +106,9 @@ class Trace(Mapping):
         layer, dot, own = name.partition(".")
         series = look_up(layer, self._layers, "layer")
         return series[own] if dot else series
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places or name in self._layers
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._layers)
@@ -178,7 +189,7 @@ def trace(
         Whether dropout drops, as in a step of training: what the next one would draw.
     dy : array_like, optional
         In place of y: the gradient of the output, of a layer or a model without a loss.
-    names : iterable of str, optional
+    names : str or iterable of str, optional
         What to keep, ``lstm.f`` or of every layer ``f``; default: all.
     reduce : {"mean", "histogram", "words"} or callable, optional
         Of a whole data set, in the memory of a batch: x is then what `fit` takes, generators and ragged rows too, and
@@ -205,6 +216,7 @@ def trace(
     >>> np.nanmean(trace(model, x, y)["lstm"]["dc"], axis=(0, 2)).shape  # the gradient on the carry line, by step
     (12,)
     """
+    names = [names] if isinstance(names, str) else names
     layers, wanted = recurrent_layers(model), None if names is None else list(names)
     if reduce is not None:
         each = batches_of(model, x, y, words, batch_size, mask=mask, sample_weight=sample_weight, dy=dy)
@@ -216,6 +228,13 @@ def trace(
     if wanted is not None:
         _check_names(wanted, layers)
     return Trace(found, words_of(model, batch, words), done.loss, done.output)
+
+
+def checked_trace(found: Any) -> Trace:
+    """Return a trace, or raise TypeError where something else was given for one."""
+    if not isinstance(found, Trace):
+        raise TypeError(f"trace is {told(found)}; expected what trace(model, x) returned")
+    return found
 
 
 def of_run(run: Run, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:

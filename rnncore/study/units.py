@@ -11,7 +11,7 @@ import numpy as np
 
 from ..configured import look_up
 from ..layers.checks import checked_array
-from .trace import Series, Trace
+from .trace import Series, Trace, checked_trace
 
 
 class Found(NamedTuple):
@@ -64,7 +64,7 @@ def find_units(
     -------
     Found
     """
-    if layer is None and len(trace) > 1:
+    if layer is None and len(checked_trace(trace)) > 1:
         raise ValueError(f"trace has the layers {', '.join(trace)}; say which one by layer=…")
     layer = next(iter(trace)) if layer is None else layer
     series = look_up(layer, trace, "layer")

@@ -25,6 +25,7 @@ from test_hostile_files import changed_bytes, changed_text
 
 import rnncore
 from rnncore import config
+from rnncore.interop.keras import read_weights
 from rnncore.layers import GRU, LSTM, Bidirectional, Dense, Embedding, Input
 from rnncore.models import Sequential, load_model
 
@@ -179,6 +180,28 @@ def test_damaged_files_are_refused(tmp_path, settings, count):
             assert found == "loaded\n" or found.startswith((f"refused '{path}: ", f'refused "{path}: ')), (path, found)
             told[found.split()[0]] += 1
     assert told["refused"] > 0 and told["loaded"] > 0
+
+
+def write_many_names(file):
+    """Name one array sixteen million times."""
+    file.attrs["layer_names"] = np.array([b"a"] * 4096)
+    group = file.create_group("a")
+    group.attrs["weight_names"] = np.array([b"w"] * 4096)
+    group["w"] = np.float32(1)
+
+
+def write_circle(file):
+    """Let two links of a group lead to itself."""
+    group = file.create_group("layers")
+    group["a"] = group["b"] = group
+
+
+@pytest.mark.parametrize("write", [write_many_names, write_circle])
+def test_a_small_file_is_no_long_work(tmp_path, write):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        write(file)
+    with pytest.raises(ValueError, match=r"m\.h5: its names and links lead to more than a file of its size can hold"):
+        read_weights(tmp_path / "m.h5")
 
 
 def hunt(count, seed):

@@ -109,13 +109,20 @@ def test_every_line_that_is_drawn_is_named(seen):
 
 
 def test_what_a_figure_cannot_show_is_told(seen):
-    trace = seen["heat"][0]
+    trace, ways, jacobians, scores = (seen[name][0] for name in ("heat", "paths", "spectra", "saliency"))
     for call, message in (
         (lambda: plots.plot_heat(trace, "q"), "unknown name 'lstm.q'"),
         (lambda: plots.plot_heat(trace, "f", row=2), "row is 2; there are 2, from 0 to 1"),
         (lambda: text.heat(trace, "f", units=[12]), r"units are \[12\]; there are 12, from 0 to 11"),
+        (lambda: plots.plot_heat(ways, "f"), "expected what trace"),
+        (lambda: plots.plot_paths(ways, 2), "row is 2; there are 2, from 0 to 1"),
+        (lambda: text.ways(ways, 0, ["a"]), "words has 1 of them, the row 4 steps"),
+        (lambda: text.ways({"lstm": ways}), r"expected those of one layer: paths\(model, x, y\)"),
+        (lambda: text.spectra(jacobians, 2), "row is 2"),
+        (lambda: plots.plot_saliency(scores, 2), "row is 2"),
+        (lambda: str(study.GateRecorder(trace)), "history is empty"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, TypeError), match=message):
             call()
 
 

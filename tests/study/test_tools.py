@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from cases import IDS, PATTERNS, SEED, masks, randomize
 
+from examples.own_cell import MGU
 from rnncore import Sequential, config, study
 from rnncore.layers import (
     GRU,
@@ -134,6 +135,26 @@ def test_a_frame_has_a_line_a_step_that_counts():
     assert list(frame.index[-1]) == [1, 0, "w4"]
     assert frame["lstm", "c", 2].iloc[3] == found["lstm.c"][1, 0, 2]
     assert set(found.to_frame().columns.get_level_values("name")) == set(found["lstm"])
+
+
+def test_a_trace_is_a_mapping():
+    trace = study.trace(classifier(), [[1, 2, 3]], names="f")  # one name is a list of one
+    assert [*trace.names] == ["lstm.f"] and "lstm" in trace and "lstm.f" in trace and "f" in trace["lstm"]
+    assert "gru" not in trace and trace.get("gru") is None and trace["lstm"].get("c", 5) == 5
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda model, x: study.paths(model, x, np.ones((1, 1)))["lstm"],
+        lambda model, x: study.saliency(model, x),
+        lambda model, x: study.half_life(model, x),
+        lambda model, x: study.saturation(study.trace(model, x))["lstm"]["f"],
+    ],
+)
+def test_what_is_found_is_shown_in_a_line(look):
+    shown = repr(look(classifier(), [[1, 2, 3]]))
+    assert len(shown) < 100 and "array" not in shown
 
 
 def test_of_a_whole_data_set_only_sums_are_kept():
@@ -319,6 +340,8 @@ def test_a_half_life_is_that_of_a_gate_held_still():
     found = study.half_life(linear, np.ones((1, 9, 1)))
     assert np.isnan(found.gate).all()
     np.testing.assert_allclose(found.measured, 0.5)
+    minimal = study.half_life(*sequences(MGU(2)))  # which has a gate f and no carry: f is what it forgets
+    assert np.isnan(minimal.gate).all() and np.isfinite(minimal.measured).all()
 
 
 def test_saturated_and_dead_units():
@@ -452,6 +475,9 @@ def test_bad_input_is_told_in_a_sentence():
         (lambda: found["lsmt"], "did you mean 'lstm'"),
         (lambda: found["lstm.z_ff"], "did you mean 'z_f'"),
         (lambda: found["lstm"]["dc"], "give y as well"),
+        (lambda: study.saturation(model), "expected what trace"),
+        (lambda: study.dead_units(model), "expected what trace"),
+        (lambda: study.find_units(model, y), "expected what trace"),
         (lambda: study.trace(model, ids, words=[["a"]]), "1 words, x has 3 steps"),
         (lambda: study.trace(model, ids, reduce="sum"), "unknown reduce 'sum'"),
         (lambda: study.trace(model, ids, reduce=5), "reduce is 5; expected 'mean', 'histogram', 'words' or a function"),
@@ -466,6 +492,7 @@ def test_bad_input_is_told_in_a_sentence():
         (lambda: study.saliency(model, ids, "shap"), "unknown method 'shap'"),
         (lambda: study.saliency(model, ids, target=3), "expected a number below 1"),
         (lambda: study.effects(model, ids, None), "y is None"),
+        (lambda: study.effect(model, "lstm.f", ids), "changes is 'lstm.f'; expected names and what becomes of them"),
         (lambda: study.effect(model, {"lstm.g": 1}, ids), "unknown name 'lstm.g'"),
         (lambda: study.effect(model, {"lstm.f": 1}, ids, steps=3), "steps is 3; there are 3, from 0 to 2"),
         (lambda: study.effect(model, {"lstm.f": 1}, ids, units=[9]), "units is"),

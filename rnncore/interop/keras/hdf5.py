@@ -2,7 +2,8 @@
 
 Only hard links are followed, so that nothing outside of the file is read. An array must be of plain numbers that lie in
 the file, whole, or in chunks that were made smaller by a filter which HDF5 has built in: another filter's number would
-make the library look for a plug-in to run. What all arrays of a file take together is held to a multiple of its size.
+make the library look for a plug-in to run. What all arrays of a file take together is held to a multiple of its size,
+and so is how often something is looked up: names and links may lead to the same small array, or round in a circle.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 EXPANSION, FLOOR = 8, 64 << 20  # arrays may take 8 times the file's bytes, or 64 MB
+LOOKS, BYTES_A_LOOK = 1024, 64  # look-ups, and bytes for one more: an object has some 300, and is looked up a few times
 NAMES = 4096  # entries of a list of names, or of a group; heaps of texts
 SCANNED = 64 << 30  # bytes that are gone through for references to texts, some 10 GB a second
 NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
@@ -86,8 +88,15 @@ class Hdf5:
 
     def __init__(self, root: Any, content: Any, heaps: Mapping[int, Mapping[int, int]]):
         self.root, self._content, self._heaps, self._size = root, content, heaps, len(content)
+        self._largest = max((size for texts in heaps.values() for size in texts.values()), default=0)
         self._left = EXPANSION * self._size + FLOOR
+        self._looks = LOOKS + self._size // BYTES_A_LOOK
         self._referred = False
+
+    def _look(self, count: int = 1) -> None:
+        self._looks -= count
+        if self._looks < 0:
+            raise ValueError("its names and links lead to more than a file of its size can hold")
 
     def group(self, path: str, parent: Any = None) -> Any:
         """Return a group, or None if there is none at `path`."""
@@ -101,6 +110,7 @@ class Hdf5:
     def _at(self, parent: Any, path: str) -> Any:
         import h5py
 
+        self._look()
         for name in path.split("/"):
             if not isinstance(parent, h5py.Group):
                 return None
@@ -116,6 +126,7 @@ class Hdf5:
         """Return the names in a group."""
         if len(group) > NAMES:
             raise ValueError(f"{group.name!r:.200} has {len(group):,} entries; at most {NAMES:,} are read")
+        self._look(len(group))
         return list(group)
 
     def array(self, path: str, parent: Any = None) -> np.ndarray:
@@ -179,6 +190,7 @@ class Hdf5:
     def _texts(self, holder: Any, name: str) -> list[str] | None:
         import h5py
 
+        self._look()
         if name not in holder.attrs:
             return None
         attribute = h5py.h5a.open(holder.id, name.encode())
@@ -194,11 +206,12 @@ class Hdf5:
             if attribute.get_type().get_super().get_size() != 1:
                 raise ValueError(f"damaged: the attribute {name} is of letters of more than a byte")
         # several texts of any length may share one place in the file
-        largest = info.length or max((size for texts in self._heaps.values() for size in texts.values()), default=0)
-        if count > NAMES or count * largest > self._left:
+        if count > NAMES or count * (info.length or self._largest) > self._left:
             raise ValueError(f"the attribute {name} holds {count:,} texts: more than such a file may unpack to")
         value = holder.attrs[name]
-        return [_decoded(each) for each in ([value] if isinstance(value, (str, bytes)) else np.ravel(value).tolist())]
+        texts = [_decoded(each) for each in ([value] if isinstance(value, (str, bytes)) else np.ravel(value).tolist())]
+        self._left -= sum(map(len, texts))
+        return texts
 
     def _check_references(self) -> None:
         """Raise ValueError if a reference to a text, wherever it stands, says that it is longer than it is.
