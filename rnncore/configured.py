@@ -44,7 +44,7 @@ class Configured:
         parameters = inspect.signature(cls).parameters.values()
         return {p.name: p for p in parameters if p.kind not in _ANY and p.name not in cls.unkept}
 
-    def kept(self) -> dict[str, inspect.Parameter]:
+    def _in_config(self) -> dict[str, inspect.Parameter]:
         """Return the parameters that the object keeps: its class's, and those that its constructor handed on."""
         found = self.parameters()
         handed = [name for name in self._handed if name not in found and name not in self.unkept]
@@ -61,7 +61,7 @@ class Configured:
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values (nested objects as name and config)."""
-        names = self.kept()
+        names = self._in_config()
         missing = [name for name in names if not self._has(name)]
         if missing:
             raise TypeError(
@@ -76,7 +76,7 @@ class Configured:
 
     def clone(self, **changes: Any):
         """Return a new object made from the same arguments, but for `changes`; objects among them are cloned too."""
-        own = {name: _cloned(self.argument(name)) for name in self.kept() if name not in changes}
+        own = {name: _cloned(self.argument(name)) for name in self._in_config() if name not in changes}
         return type(self)(**own, **changes)
 
     @classmethod
@@ -92,7 +92,7 @@ class Configured:
     def __repr__(self) -> str:
         """The call that makes such an object, without what is left at its default."""
         shown = []
-        for name, parameter in self.kept().items():
+        for name, parameter in self._in_config().items():
             if not self._has(name):  # of a class of your own, that keeps it under another name
                 continue
             value = self.argument(name)

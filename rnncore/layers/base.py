@@ -137,9 +137,10 @@ class Layer(Weighted):
             found |= {name: common[name] for name in ("name", "dtype", "trainable") if name not in found}
         return found
 
-    def kept(self):
+    def _in_config(self):
         unused = arguments_without_effect(type(self))
-        return {name: parameter for name, parameter in super().kept().items() if name not in unused or self._has(name)}
+        found = super()._in_config().items()
+        return {name: parameter for name, parameter in found if name not in unused or self._has(name)}
 
     # --- calling -----------------------------------------------------------------------------------------------
 

@@ -311,7 +311,7 @@ def test_what_a_constructor_hands_on_is_kept():
     class Bent(rnncore.layers.Dense):
         def __init__(self, size, **kwargs):
             super().__init__(units=size, **kwargs)
-            self.size = size
+            self.size = self.kept = size
 
     layer = Bent(3, activation="relu", activity_regularizer="l2", autocast=True)
     for again in (Bent.from_config(layer.get_config()), layer.clone()):
