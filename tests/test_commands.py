@@ -60,7 +60,31 @@ def test_info_of_what_does_not_run_here(saved, capsys):
     status, out, _ = run(capsys, "info", saved.with_name("w.weights.h5"))
     assert status == 0 and "lstm/cell  float32 (3, 16)" in out and "160 numbers in 6 arrays" in out
     status, out, error = run(capsys, "info", saved.with_name("none.h5"))
-    assert status == 2 and error.startswith("python -m rnncore info: no file ")
+    assert status == 2 and error.startswith("python -m rnncore info: no file ") and not out
+
+
+def changed(saved, *pairs):
+    """Return the path of a copy of a file with another configuration."""
+    with zipfile.ZipFile(saved) as old, zipfile.ZipFile(saved.with_name("y.keras"), "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            for before, after in pairs if name == "config.json" else ():
+                assert before in content
+                content = content.replace(before, after)
+            new.writestr(name, content)
+    return saved.with_name("y.keras")
+
+
+def test_a_file_steers_no_terminal_and_takes_no_memory_for_made_up_input(saved, capsys):
+    ends = (b'"lstm"', b'"ls\\u001b[2Jtm"')
+    for path in (changed(saved, ends), changed(saved, ends, (b'"LSTM"', b'"My\\u001b[31m\\n|stery"'))):
+        for arguments in (("info", path), ("look", path), ("info", path.parent)):
+            status, *told = run(capsys, *arguments)
+            assert all(c.isprintable() or c == "\n" for text in told for c in text), arguments
+            assert any("\\x1b[" in text for text in told), arguments
+    path = changed(saved, (b"[null, null]", b"[null, 4000000000]"))
+    status, _, error = run(capsys, "look", path)
+    assert status == 2 and "too large to be made up: give --input" in error
 
 
 def test_a_folder_becomes_a_table(saved, capsys):
@@ -73,6 +97,8 @@ def test_a_folder_becomes_a_table(saved, capsys):
         and "| m.keras | 3.15.0 | InputLayer, Embedding 3, LSTM 4, Dense 1 | off by 0e+00 of the range |" in out
     )
     assert "| p.h5 |  |  | refused: it is a Git LFS pointer" in out
+    np.savez(saved.with_suffix(".npz"), x=x)
+    assert "Dense 1 | loads; not compared with m.npz: 'y is not a file" in run(capsys, "info", saved.parent)[1]
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".npz", ".keras"])

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from .. import study
 from ..layers import Embedding
 from ..models import Sequential, load_model
 from ..utils.files import replaced
+from . import plain
 
 BARS = " ▁▂▃▄▅▆▇█"
 VOCABULARY_LIMIT = 64 << 20  # bytes
 STEPS, ROWS = 24, 1000  # steps where the model does not say how many; and how many are printed
+DRAWN = 1 << 20  # random numbers at most: the file says how many
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +95,8 @@ def _drawn(model: Sequential, first: Any) -> np.ndarray:
     if shape is None:
         raise ValueError("the file does not say the shape of the input: give --input")
     size = [1, *(STEPS if n is None else n for n in shape[1:])]
+    if math.prod(size) > DRAWN:
+        raise ValueError(f"the file asks for input of shape {tuple(shape)}, too large to be made up: give --input")
     rng = np.random.default_rng(0)
     print(f"no --text or --input: random numbers of shape {tuple(size)}")
     if isinstance(first, Embedding):
@@ -148,14 +152,13 @@ def _print_layer(name: str, series: Mapping[str, np.ndarray], words: Sequence[st
         signed = np.nanmin(values) < 0
         with np.errstate(invalid="ignore"):
             means[f"|{key}|" if signed else key] = np.abs(values).mean(axis=-1)
-    print(f"\n{name}: {units} units, {steps} steps; means over the units")
+    print(f"\n{plain(name)}: {units} units, {steps} steps; means over the units")
     wide = max(map(len, words)) if words and len(words) == steps else 0
     print("  ".join([f"{'step':>5}", *([" " * wide] if wide else []), *(f"{key:<9}" for key in means)]))
-    shown = shutil.get_terminal_size().lines < 0 or steps <= ROWS
-    for step in range(steps if shown else ROWS):
+    for step in range(min(steps, ROWS)):
         cells = [f"{step:>5}", *([f"{words[step]:<{wide}}"] if wide and words else [])]
         print("  ".join([*cells, *(_cell(values[step]) for values in means.values())]).rstrip())
-    if not shown:
+    if steps > ROWS:
         print(f"… and {steps - ROWS} more")
 
 
