@@ -35,6 +35,7 @@ class Configured:
     """
 
     unkept: ClassVar[tuple[str, ...]] = ()
+    _handed: tuple[str, ...] = ()  # names of arguments that a constructor took as ``**kwargs``, for others
     short_names: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
@@ -43,8 +44,14 @@ class Configured:
         parameters = inspect.signature(cls).parameters.values()
         return {p.name: p for p in parameters if p.kind not in _ANY and p.name not in cls.unkept}
 
+    def kept(self) -> dict[str, inspect.Parameter]:
+        """Return the parameters that the object keeps: its class's, and those that its constructor handed on."""
+        found = self.parameters()
+        handed = [name for name in self._handed if name not in found and name not in self.unkept]
+        return found | {name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in handed}
+
     def argument(self, name: str) -> Any:
-        """Return what the object was made with, as it is kept."""
+        """Return what the object was made with, as it is kept; AttributeError if it is not."""
         return getattr(self, name)
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -54,8 +61,8 @@ class Configured:
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values (nested objects as name and config)."""
-        names = self.parameters()
-        missing = [name for name in names if not hasattr(self, name)]
+        names = self.kept()
+        missing = [name for name in names if not self._has(name)]
         if missing:
             raise TypeError(
                 f"{type(self).__name__} does not keep {', '.join(missing)}, an argument of its constructor, in an "
@@ -69,7 +76,7 @@ class Configured:
 
     def clone(self, **changes: Any):
         """Return a new object made from the same arguments, but for `changes`; objects among them are cloned too."""
-        own = {name: _cloned(self.argument(name)) for name in self.parameters() if name not in changes}
+        own = {name: _cloned(self.argument(name)) for name in self.kept() if name not in changes}
         return type(self)(**own, **changes)
 
     @classmethod
@@ -85,8 +92,8 @@ class Configured:
     def __repr__(self) -> str:
         """The call that makes such an object, without what is left at its default."""
         shown = []
-        for name, parameter in self.parameters().items():
-            if not hasattr(self, name):  # of a class of your own, that keeps it under another name
+        for name, parameter in self.kept().items():
+            if not self._has(name):  # of a class of your own, that keeps it under another name
                 continue
             value = self.argument(name)
             written = described(value)
@@ -96,6 +103,13 @@ class Configured:
             elif not self._is_default(name, value, parameter.default):
                 shown.append(f"{name}={text}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _has(self, name: str) -> bool:
+        try:
+            self.argument(name)
+        except AttributeError:
+            return False
+        return True
 
     def _is_default(self, name: str, value: Any, default: Any) -> bool:
         """Return whether the value of an argument is the default, which is kept in the form that is computed with."""
@@ -116,15 +130,18 @@ _NONE = {"activation": "linear", "data_format": "channels_last"}  # what None st
 
 
 def telling_arguments(constructor: Callable) -> Callable:
-    """Return a constructor that says of an argument which it has not what its right name is."""
+    """Return a constructor that says what the right name of an argument is, or notes that it is handed on."""
     parameters = inspect.signature(constructor).parameters
-    if any(p.kind == p.VAR_KEYWORD for p in parameters.values()) or hasattr(constructor, "takes_more"):
+    if hasattr(constructor, "takes_more"):
         return constructor  # another one is handed them
+    hands_on = any(p.kind == p.VAR_KEYWORD for p in parameters.values())
 
     @functools.wraps(constructor)
     def telling(self, *args, **kwargs):
-        if not kwargs.keys() <= parameters.keys():
+        if not hands_on and not kwargs.keys() <= parameters.keys():
             check_arguments(type(self), kwargs, parameters)
+        if "_handed" not in vars(self):  # the constructors of the classes below get what this one likes
+            self._handed = tuple(name for name in kwargs if name not in parameters)
         constructor(self, *args, **kwargs)
 
     return telling

@@ -221,6 +221,11 @@ def without_effect(cls: type, given: dict[str, Any], but: Set[str] = frozenset()
                 raise ValueError(f"{cls.__name__}: {name} is {value!r:.100}; only {allowed} is taken: {why}")
 
 
+def arguments_without_effect(cls: type) -> set[str]:
+    """Return the names of a class's arguments in `ARGUMENTS`."""
+    return {name for base in cls.__mro__ for name in ARGUMENTS.get(base.__name__, ())}
+
+
 def announce() -> None:
     """Let `refuse` answer for what the modules have not, and `dir` show what is meant for users."""
     for module in UNSUPPORTED:

@@ -60,7 +60,10 @@ def assert_near(found, wanted):
 
 def test_the_page_has_the_traces_arrays(tmp_path):
     model, x = model_of(LSTMLayer(4, return_sequences=True), LSTMLayer(3, go_backwards=True), activation=None)
+    model.layers[1].bptt_steps = 2  # training's affair: the answer's gradient is whole
     data, array = read(study.walk(model, x, row=1, words=[WORDS, WORDS], path=tmp_path / "walk.html"))
+    assert model.layers[1].bptt_steps == 2
+    model.layers[1].bptt_steps = None
     traced = study.trace(model, x, dy=np.ones((2, 1)))  # no activation at the end: the output is the answer
     assert [part["name"] for part in data["parts"]] == [layer.name for layer in model.layers[1:3]]
     for part in data["parts"]:

@@ -13,6 +13,7 @@ from .. import config, regularizers
 from ..configured import snake_case, telling_arguments
 from ..lock import engine_lock, locked
 from ..sparse import EmbeddedRows
+from ..unsupported import arguments_without_effect
 from . import own
 from .chain import Chain
 from .checks import checked_array, checked_mask, flag, inspected
@@ -135,6 +136,10 @@ class Layer(Weighted):
             common = inspect.signature(Layer).parameters
             found |= {name: common[name] for name in ("name", "dtype", "trainable") if name not in found}
         return found
+
+    def kept(self):
+        unused = arguments_without_effect(type(self))
+        return {name: parameter for name, parameter in super().kept().items() if name not in unused or self._has(name)}
 
     # --- calling -----------------------------------------------------------------------------------------------
 

@@ -177,5 +177,8 @@ class MeanMetricWrapper(MeanOf):
         is_loss = isinstance(fn, losses.Loss) or any(fn is known for known in vars(losses).values())
         self.direction = getattr(fn, "direction", "min" if is_loss else None)
 
+    def argument(self, name):
+        return self._options[name] if name in self._options else super().argument(name)
+
     def values(self, y_true, y_pred):
         return np.asarray(self.fn(plain(y_true, "y_true"), y_pred, **self._options))

@@ -197,15 +197,16 @@ def saliency(
 
 @contextmanager
 def without_penalties(model: Layer) -> Iterator[None]:
-    """Let no activity regularizer add to the gradients in the block: the output does not depend on them."""
-    before = [(part, part.activity_regularizer) for part in model.walk()]
+    """Let gradients in the block be those of the output: no activity regularizer adds to them, nothing cuts them."""
+    names = ("activity_regularizer", "bptt_steps")
+    before = [(part, name, getattr(part, name)) for part in model.walk() for name in names if name in vars(part)]
     try:
-        for part, _ in before:
-            part.activity_regularizer = None
+        for part, name, _ in before:
+            setattr(part, name, None)
         yield
     finally:
-        for part, regularizer in before:
-            part.activity_regularizer = regularizer
+        for part, name, value in before:
+            setattr(part, name, value)
 
 
 def _scale(value: np.ndarray, baseline: np.ndarray) -> np.ndarray:

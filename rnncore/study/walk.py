@@ -189,7 +189,6 @@ def _part(
         "between": plan.between,
         "backwards": layer.go_backwards,
         "sequences": layer.return_sequences or cell is not layer.cells[-1],
-        "cut": layer.bptt_steps,
         "mask": "".join("1" if each else "0" for each in valid),
         "words": own[::-1] if place["turned"] else None if own is words else own,
         "turned": place["turned"],

@@ -298,6 +298,31 @@ def test_a_weight_keeps_the_name_that_it_was_given():
     assert layer.weight_names == ["variable_scale"]
 
 
+def test_what_a_constructor_hands_on_is_kept():
+    class Weighted(rnncore.losses.Loss):
+        def __init__(self, weight, **kwargs):
+            super().__init__(**kwargs)
+            self.weight = weight
+
+    class Lost(rnncore.layers.Layer):
+        def __init__(self, **options):
+            super().__init__()
+
+    class Bent(rnncore.layers.Dense):
+        def __init__(self, size, **kwargs):
+            super().__init__(units=size, **kwargs)
+            self.size = size
+
+    layer = Bent(3, activation="relu", activity_regularizer="l2", autocast=True)
+    for again in (Bent.from_config(layer.get_config()), layer.clone()):
+        assert (again.activation.name, again.units) == ("relu", 3)
+        assert isinstance(again.activity_regularizer, rnncore.regularizers.L2)
+    assert repr(layer) == "Bent(3, activation='relu', activity_regularizer=L2())"
+    assert Weighted(2, reduction="sum").clone().reduction == "sum"
+    with pytest.raises(TypeError, match="Lost does not keep alpha, an argument of its constructor"):
+        Lost(alpha=1).get_config()
+
+
 def test_functions_and_arrays_as_initializers():
     layer = rnncore.layers.Dense(
         2, kernel_initializer=lambda shape, dtype=None: np.full(shape, 3.0), bias_initializer=np.array([1.0, 2.0])

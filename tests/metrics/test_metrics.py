@@ -249,6 +249,7 @@ def test_a_function_as_a_metric():
     pair = ([[1], [2], [3]], [[1.0], [0.0], [4.0]])
     assert value_of(get(error), pair) == 1 and get(error).name == "error"
     wrapped = metrics.MeanMetricWrapper(error, "threefold", factor=3)
+    assert (wrapped.get_config()["factor"], repr(wrapped.clone())) == (3, repr(wrapped))
     assert value_of(wrapped, pair, sample_weight=[0, 0, 1]) == 3 and wrapped.name == "threefold"
     for function, cls in (
         (metrics.mean_squared_error, MeanSquaredError),

@@ -361,7 +361,7 @@ def test_errors(wrong, message):
 
 
 def test_unknown_argument():
-    with pytest.raises(TypeError, match="unexpected keyword argument 'lr'"):
+    with pytest.raises(TypeError, match="Adam has no argument 'lr': it is learning_rate"):
         Adam(lr=0.1)
 
 

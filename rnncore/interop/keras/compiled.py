@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ LOSSES = {  # older names, and functions that are not called as their class here
 _QUIET = {"name", "dtype", "jit_compile", "is_legacy_optimizer", "loss_scale_factor", "fn", "module", "axis", "decay"}
 _APART = {"RMSprop": ("velocity", "momentum", "average_gradient")}  # each slot of all weights before the next
 _LAST = ("velocity_hat",)
+MOST = 100  # metrics
 
 
 class Unknown(ValueError):
@@ -59,8 +61,10 @@ def arguments(asked: Mapping[str, Any], custom: Mapping[str, Any], notes: list[s
     loss = _single(asked.get("loss"))
     found["loss"] = None if loss is None else _named(loss, losses, losses.Loss, custom, notes, "loss")
     for part in ("metrics", "weighted_metrics"):
-        found[part] = []
-        for metric in _flat(asked.get(part)):
+        found[part], given = [], list(islice(_flat(asked.get(part)), MOST + 1))
+        if len(given) > MOST:
+            raise Unknown(f"there are more than {MOST} {part}")
+        for metric in given:
             try:
                 found[part].append(_metric(metric, custom, notes))
             except Unknown as error:

@@ -28,7 +28,7 @@ WHY = {
 }
 DTYPES = {"float32": "float32", "float64": "float64"}  # others are computed in float32
 _LISTS = {"kernel_size", "strides", "dilation_rate", "pool_size"}  # of one number each
-DEPTH = 16  # layers in layers
+DEPTH, MOST = 16, 2000  # layers in layers; layers
 
 
 class Reader:
@@ -99,6 +99,8 @@ class Reader:
     def layer(self, layer: Described) -> Layer:
         """Return a layer, not built."""
         self._depth += 1
+        if len(self.kinds) > MOST:
+            raise ValueError(f"it describes more than {MOST:,} layers")
         try:
             if self._depth > DEPTH:
                 raise ValueError(f"layer {layer.name!r:.100} stands in more than {DEPTH} others")

@@ -26,7 +26,6 @@ from .contents import ARRAYS, CONFIG, METADATA
 from .hdf5 import write_names
 
 VERSION = "3.15.0"  # whose files these are
-MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 _OWN = {  # options that Keras does not have -> what they must be, any value where it makes no difference
     "bptt_steps": (None,),

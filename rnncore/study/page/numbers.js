@@ -92,6 +92,12 @@ class Part {
     return this.stages.flatMap((stage) => stage.forward).findLast((line) => line.name === name);
   }
 
+  // The pre-activation that alone makes a value, if there is one: z_f of f.
+  feedOf(name) {
+    const [only, more] = new Set(namesIn(this.line(name).value));
+    return more === undefined ? this.feeds.find((feed) => feed.name === only) : undefined;
+  }
+
   previous(t) {
     return this.taken[this.place.get(t) - 1];
   }
@@ -180,8 +186,7 @@ class Part {
     const name = `d${state}`, total = this.arrays[name].data[t * this.H + unit], next = this.next(t);
     if (state !== this.states[0]) return [0, total];
     if (!this.sequences) return next === undefined ? [total, 0] : [0, total];
-    const cut = this.cut && (this.taken.length - 1 - this.place.get(t)) % this.cut === 0;
-    const later = next === undefined || cut ? 0 : this.at(`${name}_prev`, next, unit);
+    const later = next === undefined ? 0 : this.at(`${name}_prev`, next, unit);
     return [total - later, later];
   }
 

@@ -31,7 +31,7 @@ function sentences() {
   const whole = part.taken.reduce((total, t) => total + part.mean(series, t), 0) / part.taken.length;
   const last = element("p", "note", "All units: ", called(), ` is ${shown(part.mean(series, step))} on average here, `,
     `${shown(whole)} over the text.`);
-  const feed = part.feeds.find((each) => each.name === `z_${series}`);
+  const feed = part.feedOf(series);
   const brought = feed ? [
     ...feed.terms.map((term) => [source(term, part), sum(part.products(term, step, unit))]),
     ["the bias", part.bias(feed, unit)],
@@ -121,7 +121,7 @@ function forwardLines() {
       const line = added(feed.name, values[feed.name], part.arrays.bias ? [...columns, bias] : columns);
       line.classList.add("feed");
       found.push(line);
-      if (part.feeds.length < 3 || gate === series) found.push(strip(segments));
+      if (part.feeds.length < 3 || gate === series || feed === part.feedOf(series)) found.push(strip(segments));
     }
     const now = { ...values };
     for (const each of stage.forward) {
