@@ -10,7 +10,7 @@ import pytest
 
 from rnncore import config
 from rnncore.__main__ import COMMANDS, main
-from rnncore.layers import LSTM, CarryRNN, Dense, Embedding, Input
+from rnncore.layers import LSTM, RNN, CarryRNN, Dense, Embedding, Input, LSTMCell, TextVectorization
 from rnncore.models import Sequential, load_model
 
 
@@ -132,6 +132,21 @@ def test_look_at_a_text(saved, capsys):
     assert status == 0 and "the" in saved.with_name("walk.html").read_text()
     status, out, _ = run(capsys, *words, "the odd", "--index-from", 3)
     assert [line.split()[1] for line in out.splitlines()[3:6]] == ["(begin)", "the", "(odd)"]
+
+
+def test_look_at_cells_in_one_loop_and_at_a_model_that_takes_texts(tmp_path, settings, capsys):
+    config.set_backend("numpy")
+    Sequential([Input((3, 2)), RNN([LSTMCell(3), LSTMCell(2)])]).save(tmp_path / "cells.npz")
+    status, out, _ = run(capsys, "look", tmp_path / "cells.npz")
+    assert status == 0 and "lstm_cell" in out and ".f" in out
+    texts = TextVectorization(vocabulary=["good", "bad", "not"])
+    model = Sequential([texts, Embedding(5, 3, mask_zero=True), LSTM(2, name="lstm"), Dense(1)])
+    model(np.array(["not good"]))
+    model.save(tmp_path / "texts.npz")
+    page = tmp_path / "walk.html"
+    status, out, _ = run(capsys, "look", tmp_path / "texts.npz", "--text", "not good", "--html", page)
+    assert status == 0 and page.is_file() and [line.split()[1] for line in out.splitlines()[3:5]] == ["not", "good"]
+    assert "the model takes texts: give --text" in run(capsys, "look", tmp_path / "texts.npz")[2]
 
 
 def test_look_at_an_array(saved, capsys, tmp_path):

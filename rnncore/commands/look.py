@@ -18,7 +18,6 @@ import numpy as np
 from .. import study
 from ..layers import Embedding
 from ..models import Sequential, load_model
-from ..utils.files import replaced
 from . import plain
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -52,16 +51,17 @@ def run(options: argparse.Namespace) -> int:
     if not -len(x) <= options.row < len(x):
         raise ValueError(f"--row is {options.row}; the input has {len(x)} rows")
     x = x[options.row :][:1] if options.row >= 0 else x[options.row : options.row + 1 or None]
-    series = study.trace(model, x)
-    answer = np.asarray(model(x))
-    for name, values in series.items():
-        _print_layer(name, {key: value[0] for key, value in values.items() if _shown(key, value)}, words)
+    trace = study.trace(model, x, words=None if words is None else [words])
+    answer = np.asarray(trace.output)
+    words = None if trace.words is None else trace.words[0]  # a model that takes texts has its own
+    for name, series in trace.items():
+        _print_layer(name, {key: series[key][0] for key in series.shown}, words)
     print(f"answer: {np.array2string(answer[0], precision=4, suppress_small=True, threshold=12)}")
     if options.figure:
-        _draw(series, words, options.figure)
+        study.plots.plot_heat(trace, None, path=options.figure)
         print(f"wrote {options.figure}")
     if options.html:
-        study.walk(model, x, words=None if words is None else [words], path=options.html)
+        study.walk(model, x, words=words, path=options.html)
         print(f"wrote {options.html}")
     return 0
 
@@ -72,6 +72,10 @@ def run(options: argparse.Namespace) -> int:
 def _input(model: Sequential, options: argparse.Namespace) -> tuple[np.ndarray, list[str] | None]:
     """Return x, and the words of its row if it is a text."""
     first = model.input_layer
+    if first.input_kind == "string":
+        if options.text is None:
+            raise ValueError("the model takes texts: give --text")
+        return np.array([options.text]), None
     if options.text is not None:
         if not isinstance(first, Embedding):
             raise ValueError(
@@ -139,11 +143,6 @@ def _words(text: str) -> list[str]:
     return [word for part in text.split() if (word := part.strip("\"'.,;:!?()[]{}<>*-…“”„"))]
 
 
-def _shown(key: str, value: Any) -> bool:
-    """Return whether a series is of a gate or a state after its step, and not of what is behind them."""
-    return isinstance(value, np.ndarray) and value.ndim == 3 and "_" not in key and not key.startswith(("d", "x"))
-
-
 def _print_layer(name: str, series: Mapping[str, np.ndarray], words: Sequence[str] | None) -> None:
     """Print a line a step: the mean over the units of each gate, and of the size of what can be negative."""
     units, steps = next(iter(series.values())).shape[-1], len(next(iter(series.values())))
@@ -166,36 +165,3 @@ def _cell(value: float) -> str:
     if not np.isfinite(value):
         return f"{'masked':<9}"
     return f"{value:5.2f} {BARS[min(len(BARS) - 1, round(min(value, 1) * (len(BARS) - 1)))]}  "
-
-
-def _draw(series: Mapping[str, Mapping[str, np.ndarray]], words: Sequence[str] | None, path: str) -> None:
-    """Draw each gate of each layer as a picture, units from top to bottom, steps from left to right."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('--figure needs matplotlib: pip install "rnncore[plot]"') from error
-    shown = {name: {k: v[0] for k, v in values.items() if _shown(k, v)} for name, values in series.items()}
-    columns = max(map(len, shown.values()))
-    steps = max(len(v) for values in shown.values() for v in values.values())
-    figure = Figure(figsize=(1 + columns * min(6, max(2.2, steps / 8)), 0.6 + 2.6 * len(shown)), layout="constrained")
-    axes = figure.subplots(len(shown), columns, squeeze=False)
-    for row, (name, values) in zip(axes, shown.items(), strict=True):
-        for axis in row[len(values) :]:
-            axis.set_visible(False)
-        for axis, (key, value) in zip(row, values.items(), strict=False):
-            signed = np.nanmin(value) < 0
-            limit = max(1.0, float(np.nanmax(np.abs(value))))
-            scale = (
-                {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-                if signed
-                else {"cmap": "viridis", "vmin": 0, "vmax": 1}
-            )
-            picture = axis.imshow(value.T, aspect="auto", interpolation="nearest", **scale)
-            axis.set_title(f"{name}: {key}", fontsize=9)
-            axis.set_xlabel("step")
-            axis.set_ylabel("unit")
-            if words and len(words) == len(value) <= 40:
-                axis.set_xticks(range(len(words)), words, rotation=90, fontsize=7)
-            figure.colorbar(picture, ax=axis)
-    with replaced(path) as file:
-        figure.savefig(file, format=Path(path).suffix[1:] or "png")

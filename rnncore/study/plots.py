@@ -145,34 +145,43 @@ def plot_gates(
     return _given(figure, path, title)
 
 
-def plot_heat(trace: Trace, name: str, row: int = 0, units: Any = None, path: Where = None, title: str = "") -> Any:
+def plot_heat(
+    trace: Trace, name: str | None, row: int = 0, units: Any = None, path: Where = None, title: str = ""
+) -> Any:
     """Draw a gate or state of one row over its words: a line a unit, dark to bright from 0 to 1.
 
     Parameters
     ----------
     trace : Trace
-    name : str
-        ``lstm.f``; with one layer ``f``.
+    name : str or None
+        ``lstm.f``; with one layer ``f``. None: all gates and states, a panel each.
     row : int
     units : int or list of int, optional
         Default: all. Beside them stands their mean.
     path, title
         As in `plot_history`.
     """
-    shown = row_of(trace, name, row, units)
-    low, high = extent_of(shown.values)
-    steps, count = shown.values.shape
-    figure, (axis,) = _figure(1, max(6, 0.19 * steps + 2), max(3, min(9, 0.11 * count + 2)))
-    colours = "cividis" if low == 0 else "PuOr"
-    image = axis.imshow(shown.values.T, colours, aspect="auto", vmin=low, vmax=high, interpolation="nearest")
-    figure.colorbar(image, ax=axis, label=shown.label, pad=0.01)
-    _words(axis, shown.words)
-    if len(shown.units) <= 32:
-        axis.set_yticks(range(len(shown.units)), [str(unit) for unit in shown.units], fontsize="small")
-    else:
-        _whole(axis.yaxis)
-    axis.set(ylabel="unit")
-    return _given(figure, path, title or f"{shown.label} of row {row}, unit by unit")
+    names = [name] if name is not None else [f"{n}.{own}" for n, each in trace.items() for own in each.shown]
+    every = [row_of(trace, each, row, units) for each in names]
+    steps, count = (max(shown.values.shape[axis] for shown in every) for axis in (0, 1))
+    figure, axes = _figure(len(every), max(6 if len(every) == 1 else 4, 0.19 * steps + 2), _height(count))
+    for axis, shown in zip(axes, every, strict=True):
+        low, high = extent_of(shown.values)
+        colours = "cividis" if low == 0 else "PuOr"
+        image = axis.imshow(shown.values.T, colours, aspect="auto", vmin=low, vmax=high, interpolation="nearest")
+        figure.colorbar(image, ax=axis, label=shown.label, pad=0.01)
+        _words(axis, shown.words)
+        if len(shown.units) <= 32:
+            axis.set_yticks(range(len(shown.units)), [str(unit) for unit in shown.units], fontsize="small")
+        else:
+            _whole(axis.yaxis)
+        axis.set(ylabel="unit")
+    what = every[0].label if len(every) == 1 else "gates and states"
+    return _given(figure, path, title or f"{what} of row {row}, unit by unit")
+
+
+def _height(units: int) -> float:
+    return max(3, min(9, 0.11 * units + 2))
 
 
 def plot_lines(
