@@ -167,7 +167,7 @@ def plot_heat(
     figure, axes = _figure(len(every), max(6 if len(every) == 1 else 4, 0.19 * steps + 2), _height(count))
     for axis, shown in zip(axes, every, strict=True):
         low, high = extent_of(shown.values)
-        colours = "cividis" if low == 0 else "PuOr"
+        colours = "cividis" if low == 0 else "PuOr_r"
         image = axis.imshow(shown.values.T, colours, aspect="auto", vmin=low, vmax=high, interpolation="nearest")
         figure.colorbar(image, ax=axis, label=shown.label, pad=0.01)
         _words(axis, shown.words)
@@ -277,7 +277,7 @@ def plot_spectra(jacobians: np.ndarray, row: int = 0, path: Where = None, title:
 
 
 def plot_saliency(saliency: Saliency, row: int = 0, path: Where = None, title: str = "", columns: int = 12) -> Any:
-    """Draw a review with each word in the colour of what it contributes: orange lowers the output, violet raises it.
+    """Draw a review with each word in the colour of what it contributes: orange raises the output, violet lowers it.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ def plot_saliency(saliency: Saliency, row: int = 0, path: Where = None, title: s
 
     for n, (word, score) in enumerate(zip(words, scores, strict=True)):
         x, y = n % columns, n // columns
-        colour = colormaps["PuOr"](0.5 + 0.5 * score / most)
+        colour = colormaps["PuOr_r"](0.5 + 0.5 * score / most)
         axis.add_patch(_rectangle((x + 0.03, y + 0.08), 0.94, 0.84, colour))
         dark = sum(colour[:3]) < 1.4
         axis.text(x + 0.5, y + 0.5, word[:14], ha="center", va="center", color="white" if dark else "black", fontsize=9)

@@ -121,7 +121,7 @@ def salient(saliency: Saliency, row: int = 0, colour: bool = False) -> str:
     saliency, row
         As in `plots.plot_saliency`.
     colour : bool
-        Whether a terminal's colours say it (orange lowers the output, violet raises it), in place of signs.
+        Whether a terminal's colours say it (orange raises the output, violet lowers it), in place of signs.
     """
     words, scores = scores_of(saliency, row)
     most = float(np.abs(scores).max(initial=0)) or 1.0
@@ -129,7 +129,7 @@ def salient(saliency: Saliency, row: int = 0, colour: bool = False) -> str:
     for word, score in zip(words, scores, strict=True):
         size, sign = round(3 * abs(score) / most), "+" if score > 0 else "-"
         if colour and size:
-            shade = {"+": (183, 147, 99), "-": (223, 215, 208)}[sign][size - 1]
+            shade = {"+": (223, 215, 208), "-": (183, 147, 99)}[sign][size - 1]
             told.append(f"\x1b[48;5;{shade}m\x1b[30m{word}\x1b[0m")
         else:
             told.append(word + (f"[{sign * size}]" if size else ""))

@@ -108,6 +108,14 @@ def test_every_line_that_is_drawn_is_named(seen):
     assert len(legend.get_texts()) == len(figure.axes[0].lines) == 10
 
 
+def test_a_word_that_raises_the_output_is_orange_as_on_the_walk(seen):
+    (saliency,) = seen["saliency"]
+    patches = plots.plot_saliency(saliency).axes[0].patches
+    strongest = np.abs(saliency.scores[0]).argmax()
+    red, _, blue, _ = patches[strongest].get_facecolor()
+    assert (red > blue) == (saliency.scores[0, strongest] > 0)
+
+
 def test_what_a_figure_cannot_show_is_told(seen):
     trace, ways, jacobians, scores = (seen[name][0] for name in ("heat", "paths", "spectra", "saliency"))
     for call, message in (
