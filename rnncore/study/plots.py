@@ -18,7 +18,7 @@ from ..utils.files import replaced
 from .memory import saturation
 from .paths import Paths
 from .saliency import Saliency
-from .shown import extent_of, panels_of, row_of, scores_of, some, spectrum_of, ways_of
+from .shown import extent_of, panels_of, row_of, scores_of, shares_of, some, spectrum_of, ways_of
 from .trace import Trace
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -72,11 +72,10 @@ def plot_distance(
         Matplotlib's line styles by label.
     """
     figure, (axis,) = _figure(1, width=8)
-    for n, (label, norms) in enumerate(curves.items()):
-        norms = np.asarray(norms)[np.isfinite(norms)]
+    for n, (label, norms) in enumerate(shares_of(curves).items()):
         style = (styles or {}).get(label)
         look = {"color": COLOURS[n % 8], "linestyle": DASHES[n % 4]} if style is None else {}
-        axis.semilogy(np.arange(len(norms))[::-1], norms / norms[-1], *([style] if style else []), label=label, **look)
+        axis.semilogy(np.arange(len(norms))[::-1], norms, *([style] if style else []), label=label, **look)
     axis.set(xlabel="steps back from the last", ylabel="gradient norm / that at the last step")
     _whole(axis.xaxis)
     figure.legend(frameon=False, loc="outside right upper", fontsize="small")

@@ -11,7 +11,7 @@ import numpy as np
 from .memory import saturation
 from .paths import Paths
 from .saliency import Saliency
-from .shown import extent_of, panels_of, row_of, scores_of, some, spectrum_of, ways_of
+from .shown import extent_of, panels_of, row_of, scores_of, shares_of, some, spectrum_of, ways_of
 from .trace import Trace
 
 SHADES = " .:-=+*#%@"
@@ -69,8 +69,7 @@ def ways(paths: Paths, row: int = 0, words: Sequence[str] | None = None) -> str:
 
 def distance(curves: Mapping[str, np.ndarray]) -> str:
     """Return gradient norms as shares of that at the last step, at a few distances; as `plots.plot_distance`."""
-    known = {label: np.asarray(norms)[np.isfinite(norms)] for label, norms in curves.items()}
-    return _by_distance({label: norms / norms[-1] for label, norms in known.items()})
+    return _by_distance(shares_of(curves))
 
 
 def flow(history: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], batches: Sequence[int]) -> str:
