@@ -151,6 +151,7 @@ def test_look_at_cells_in_one_loop_and_at_a_model_that_takes_texts(tmp_path, set
 
 def test_look_at_an_array(saved, capsys, tmp_path):
     np.save(tmp_path / "x.npy", np.array([[1, 2, 3, 0], [4, 4, 0, 0]]))
+    (tmp_path / "deep.json").write_text('{"a": ' * 100_000)
     status, out, _ = run(
         capsys, "look", saved, "--input", tmp_path / "x.npy", "--row", 1, "--figure", tmp_path / "g.png"
     )
@@ -161,6 +162,7 @@ def test_look_at_an_array(saved, capsys, tmp_path):
         (("--text", "a"), "--text needs --vocabulary"),
         (("--input", tmp_path / "x.npy", "--row", 2), "--row is 2; the input has 2 rows"),
         (("--text", "no", "--vocabulary", saved.with_name("words.json")), "none of its words"),
+        (("--text", "no", "--vocabulary", tmp_path / "deep.json"), "deep.json is nested more than 64 deep"),
     ):
         status, _, error = run(capsys, "look", saved, *arguments)
         assert status == 2 and message in error and error.count("\n") == 1

@@ -6,7 +6,6 @@ Sizes: T steps, H units.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from .. import study
 from ..layers import Embedding
 from ..models import Sequential, load_model
+from ..utils.archive import parsed
 from . import plain
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -113,7 +113,7 @@ def _vocabulary(path: str) -> dict[str, int]:
         raise ValueError(f"{path}: a vocabulary of more than {VOCABULARY_LIMIT:,} bytes is not read")
     text = Path(path).read_text(encoding="utf-8")
     if text.lstrip().startswith("{"):
-        found = json.loads(text)
+        found = parsed(text.encode(), path)
         if not all(type(n) is int for n in found.values()):
             raise ValueError(f"{path}: expected an object of words and their whole numbers")
         return found
