@@ -8,6 +8,8 @@ import os
 import sys
 import warnings
 
+from .commands import plain
+
 COMMANDS = {
     "check": "hold a backward to its forward, entry by entry: where it goes wrong, and how",
     "info": "what a model file holds, who wrote it, and what it would need to run here",
@@ -31,13 +33,14 @@ def main(arguments: list[str] | None = None) -> int:
     command = importlib.import_module(f"rnncore.commands.{options.command}")
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+            warnings.showwarning = lambda message, *_: print(f"note: {plain(message)}", file=sys.stderr)
             return command.run(options) or 0
     except BrokenPipeError:  # `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, ImportError, TypeError) as error:
-        print(f"python -m rnncore {options.command}: {error}", file=sys.stderr)
+    except (ValueError, OSError, ImportError, TypeError, MemoryError) as error:
+        said = "\n".join(plain(line) for line in str(error).split("\n"))
+        print(f"python -m rnncore {options.command}: {said}", file=sys.stderr)
         return 2
 
 

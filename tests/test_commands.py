@@ -10,7 +10,7 @@ import pytest
 
 from rnncore import config
 from rnncore.__main__ import COMMANDS, main
-from rnncore.layers import LSTM, CarryRNN, Dense, Embedding, Input
+from rnncore.layers import LSTM, RNN, CarryRNN, Dense, Embedding, Input, LSTMCell, TextVectorization
 from rnncore.models import Sequential, load_model
 
 
@@ -60,7 +60,31 @@ def test_info_of_what_does_not_run_here(saved, capsys):
     status, out, _ = run(capsys, "info", saved.with_name("w.weights.h5"))
     assert status == 0 and "lstm/cell  float32 (3, 16)" in out and "160 numbers in 6 arrays" in out
     status, out, error = run(capsys, "info", saved.with_name("none.h5"))
-    assert status == 2 and error.startswith("python -m rnncore info: no file ")
+    assert status == 2 and error.startswith("python -m rnncore info: no file ") and not out
+
+
+def changed(saved, *pairs):
+    """Return the path of a copy of a file with another configuration."""
+    with zipfile.ZipFile(saved) as old, zipfile.ZipFile(saved.with_name("y.keras"), "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            for before, after in pairs if name == "config.json" else ():
+                assert before in content
+                content = content.replace(before, after)
+            new.writestr(name, content)
+    return saved.with_name("y.keras")
+
+
+def test_a_file_steers_no_terminal_and_takes_no_memory_for_made_up_input(saved, capsys):
+    ends = (b'"lstm"', b'"ls\\u001b[2Jtm"')
+    for path in (changed(saved, ends), changed(saved, ends, (b'"LSTM"', b'"My\\u001b[31m\\n|stery"'))):
+        for arguments in (("info", path), ("look", path), ("info", path.parent)):
+            status, *told = run(capsys, *arguments)
+            assert all(c.isprintable() or c == "\n" for text in told for c in text), arguments
+            assert any("\\x1b[" in text for text in told), arguments
+    path = changed(saved, (b"[null, null]", b"[null, 4000000000]"))
+    status, _, error = run(capsys, "look", path)
+    assert status == 2 and "too large to be made up: give --input" in error
 
 
 def test_a_folder_becomes_a_table(saved, capsys):
@@ -73,6 +97,8 @@ def test_a_folder_becomes_a_table(saved, capsys):
         and "| m.keras | 3.15.0 | InputLayer, Embedding 3, LSTM 4, Dense 1 | off by 0e+00 of the range |" in out
     )
     assert "| p.h5 |  |  | refused: it is a Git LFS pointer" in out
+    np.savez(saved.with_suffix(".npz"), x=x)
+    assert "Dense 1 | loads; not compared with m.npz: 'y is not a file" in run(capsys, "info", saved.parent)[1]
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".npz", ".keras"])
@@ -108,8 +134,24 @@ def test_look_at_a_text(saved, capsys):
     assert [line.split()[1] for line in out.splitlines()[3:6]] == ["(begin)", "the", "(odd)"]
 
 
+def test_look_at_cells_in_one_loop_and_at_a_model_that_takes_texts(tmp_path, settings, capsys):
+    config.set_backend("numpy")
+    Sequential([Input((3, 2)), RNN([LSTMCell(3), LSTMCell(2)])]).save(tmp_path / "cells.npz")
+    status, out, _ = run(capsys, "look", tmp_path / "cells.npz")
+    assert status == 0 and "lstm_cell" in out and ".f" in out
+    texts = TextVectorization(vocabulary=["good", "bad", "not"])
+    model = Sequential([texts, Embedding(5, 3, mask_zero=True), LSTM(2, name="lstm"), Dense(1)])
+    model(np.array(["not good"]))
+    model.save(tmp_path / "texts.npz")
+    page = tmp_path / "walk.html"
+    status, out, _ = run(capsys, "look", tmp_path / "texts.npz", "--text", "not good", "--html", page)
+    assert status == 0 and page.is_file() and [line.split()[1] for line in out.splitlines()[3:5]] == ["not", "good"]
+    assert "the model takes texts: give --text" in run(capsys, "look", tmp_path / "texts.npz")[2]
+
+
 def test_look_at_an_array(saved, capsys, tmp_path):
     np.save(tmp_path / "x.npy", np.array([[1, 2, 3, 0], [4, 4, 0, 0]]))
+    (tmp_path / "deep.json").write_text('{"a": ' * 100_000)
     status, out, _ = run(
         capsys, "look", saved, "--input", tmp_path / "x.npy", "--row", 1, "--figure", tmp_path / "g.png"
     )
@@ -120,6 +162,7 @@ def test_look_at_an_array(saved, capsys, tmp_path):
         (("--text", "a"), "--text needs --vocabulary"),
         (("--input", tmp_path / "x.npy", "--row", 2), "--row is 2; the input has 2 rows"),
         (("--text", "no", "--vocabulary", saved.with_name("words.json")), "none of its words"),
+        (("--text", "no", "--vocabulary", tmp_path / "deep.json"), "deep.json is nested more than 64 deep"),
     ):
         status, _, error = run(capsys, "look", saved, *arguments)
         assert status == 2 and message in error and error.count("\n") == 1

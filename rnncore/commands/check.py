@@ -1,9 +1,9 @@
 """Check a backward: python -m rnncore check module:function
 
-The function takes no arguments and returns what is checked: a layer and its input, ``layer, x``; or two functions and
-their arrays, ``forward, backward, x, W, …``. A dict at the end has further arguments of `check_layer` or `check`, as
-``{"time_axis": {"x": 1}}``. The exit code is 0 where the gradients are right, 1 where they are not, and 2 where they
-cannot be checked.
+The function takes no arguments and returns what is checked: a layer and its input, ``layer, x``; a compiled model,
+``model, x, y``; or two functions and their arrays, ``forward, backward, x, W, …``. A dict at the end has further
+arguments of `check_layer`, `check_model` or `check`, as ``{"time_axis": {"x": 1}}``. The exit code is 0 where the
+gradients are right, 1 where they are not, and 2 where they cannot be checked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..layers.base import Layer
 from ..utils.files import replaced
 
 
@@ -32,13 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check what the function returns, and print the report."""
-    from ..gradcheck import check, check_layer
+    from ..gradcheck import check_of
 
     what, *rest = _task(options.function)
     further = dict(rest.pop()) if rest and isinstance(rest[-1], dict) else {}
     chosen = {name: getattr(options, name) for name in ("entries", "rtol", "method", "seed")}
     further |= {name: value for name, value in chosen.items() if value is not None}
-    function = check_layer if isinstance(what, (Layer, type)) else check
+    function = check_of(what, *rest)
     try:
         found = _judged(function, options.function, [what, *rest], further)
     except (ValueError, TypeError) as error:
@@ -63,7 +62,7 @@ def _of_ours(error: BaseException) -> bool:
 
 
 def _judged(function: Any, name: str, given: list[Any], further: dict[str, Any]) -> Any:
-    least = 2 if function.__name__ == "check_layer" else 3
+    least = 3 if function.__name__ == "check" else 2
     if len(given) < least:
         raise ValueError(
             f"{name} returned {len(given)} things; expected a layer and its input, or two functions and arrays"
@@ -76,10 +75,14 @@ def _task(name: str) -> list[Any]:
     module, colon, function = name.partition(":")
     if not module or not colon or not function:
         raise ValueError(f"function is {name!r}; expected module:function, as homework:task")
+    folder = os.getcwd()
     if module.endswith(".py"):
-        module = ".".join(Path(module).with_suffix("").parts)
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        path = Path(module).with_suffix("")
+        if path.is_absolute() or ".." in path.parts:
+            folder, path = str(path.parent.resolve()), Path(path.name)
+        module = ".".join(path.parts)
+    if folder not in sys.path and not (folder == os.getcwd() and "" in sys.path):
+        sys.path.insert(0, folder)
     found = import_module(module)
     if not callable(getattr(found, function, None)):
         raise ValueError(f"{module} has no function {function!r}; expected one that returns what is to be checked")

@@ -15,6 +15,7 @@ from ..interop.keras.contents import FORMS, Contents
 from ..interop.keras.layers import KNOWN
 from ..interop.keras.versions import KINDS
 from ..models import Sequential, load_model
+from . import plain
 from .table import print_table
 
 SHOWN = [  # options, in the order in which they are shown
@@ -40,7 +41,9 @@ def run(options: argparse.Namespace) -> int:
     path = options.file
     if os.path.isdir(path):
         return print_table(Path(path))
-    print(f"{path}: {os.path.getsize(path):,} bytes" if os.path.isfile(path) else path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no file {path}")
+    print(f"{path}: {os.path.getsize(path):,} bytes")
     if saving.is_keras(path):
         with keras.contents_of(path) as contents:
             _print_origin(contents)
@@ -56,11 +59,11 @@ def run(options: argparse.Namespace) -> int:
             reason = str(error).removeprefix(f"{path}: ")
             if saving.is_keras(path):
                 _print_described(path)
-            print(f"runs here: no; {reason}")
+            print(plain(f"runs here: no; {reason}"))
             return 1
     _print_model(model)
     for warning in told:
-        print(f"left out:  {str(warning.message).removeprefix(f'{path}: ')}")
+        print(plain(f"left out:  {str(warning.message).removeprefix(f'{path}: ')}"))
     print("runs here: yes")
     return 0
 
@@ -69,7 +72,7 @@ def _print_origin(contents: Contents) -> None:
     backend = f" on {contents.backend}" if contents.backend else ""
     oldest = "Keras 1" if contents.form in ("h5", "weights") else "Keras 3"
     by = f"Keras {contents.version}{backend}" if contents.version else f"{oldest}, without its version"
-    print(f"format:    {FORMS[contents.form]}; written by {by}")
+    print(plain(f"format:    {FORMS[contents.form]}; written by {by}"))
 
 
 def _print_weights(path: str) -> int:
@@ -92,7 +95,7 @@ def _print_described(path: str) -> None:
             kind = entry.get("class_name", "?")
             here = KINDS.get(kind, (kind,))[0] in KNOWN | {"InputLayer", "Sequential", "Functional", "Model"}
             rows.append((f"{name:.40}", f"{kind:.40}", "" if here else "not here"))
-        print(f"model:     {model.kind} {model.name!r:.60}" if model else "")
+        print(plain(f"model:     {model.kind} {model.name!r:.60}") if model else "")
         print(_table(rows))
 
 
@@ -116,7 +119,8 @@ def _print_model(model: Sequential) -> None:
     named = [metric if isinstance(metric, str) else metric["config"]["name"] for metric in asked.get("metrics", [])]
     loss = "no loss" if model.loss is None else f"loss {model.loss.name}"
     metrics = f", metrics {', '.join(named)}" if named else ""
-    print(f"compiled:  {type(own).__name__} at a rate of {own.learning_rate:.3g} ({steps}), {loss}{metrics}")
+    rate = f"{type(own).__name__} at a rate of {own.learning_rate:.3g}"
+    print(plain(f"compiled:  {rate} ({steps}), {loss}{metrics}"))
 
 
 def _kind(layer: Any) -> str:
@@ -135,6 +139,7 @@ def _options(layer: Any) -> str:
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    rows = [tuple(map(plain, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  " + "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip() for row in rows

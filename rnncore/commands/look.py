@@ -6,9 +6,8 @@ Sizes: T steps, H units.
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,13 @@ import numpy as np
 from .. import study
 from ..layers import Embedding
 from ..models import Sequential, load_model
-from ..utils.files import replaced
+from ..utils.archive import parsed
+from . import plain
 
 BARS = " ▁▂▃▄▅▆▇█"
 VOCABULARY_LIMIT = 64 << 20  # bytes
 STEPS, ROWS = 24, 1000  # steps where the model does not say how many; and how many are printed
+DRAWN = 1 << 20  # random numbers at most: the file says how many
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,16 +51,17 @@ def run(options: argparse.Namespace) -> int:
     if not -len(x) <= options.row < len(x):
         raise ValueError(f"--row is {options.row}; the input has {len(x)} rows")
     x = x[options.row :][:1] if options.row >= 0 else x[options.row : options.row + 1 or None]
-    series = study.trace(model, x)
-    answer = np.asarray(model(x))
-    for name, values in series.items():
-        _print_layer(name, {key: value[0] for key, value in values.items() if _shown(key, value)}, words)
+    trace = study.trace(model, x, words=None if words is None else [words])
+    answer = np.asarray(trace.output)
+    words = None if trace.words is None else trace.words[0]  # a model that takes texts has its own
+    for name, series in trace.items():
+        _print_layer(name, {key: series[key][0] for key in series.shown}, words)
     print(f"answer: {np.array2string(answer[0], precision=4, suppress_small=True, threshold=12)}")
     if options.figure:
-        _draw(series, words, options.figure)
+        study.plots.plot_heat(trace, None, path=options.figure)
         print(f"wrote {options.figure}")
     if options.html:
-        study.walk(model, x, words=None if words is None else [words], path=options.html)
+        study.walk(model, x, words=words, path=options.html)
         print(f"wrote {options.html}")
     return 0
 
@@ -70,6 +72,10 @@ def run(options: argparse.Namespace) -> int:
 def _input(model: Sequential, options: argparse.Namespace) -> tuple[np.ndarray, list[str] | None]:
     """Return x, and the words of its row if it is a text."""
     first = model.input_layer
+    if first.input_kind == "string":
+        if options.text is None:
+            raise ValueError("the model takes texts: give --text")
+        return np.array([options.text]), None
     if options.text is not None:
         if not isinstance(first, Embedding):
             raise ValueError(
@@ -93,6 +99,8 @@ def _drawn(model: Sequential, first: Any) -> np.ndarray:
     if shape is None:
         raise ValueError("the file does not say the shape of the input: give --input")
     size = [1, *(STEPS if n is None else n for n in shape[1:])]
+    if math.prod(size) > DRAWN:
+        raise ValueError(f"the file asks for input of shape {tuple(shape)}, too large to be made up: give --input")
     rng = np.random.default_rng(0)
     print(f"no --text or --input: random numbers of shape {tuple(size)}")
     if isinstance(first, Embedding):
@@ -105,7 +113,7 @@ def _vocabulary(path: str) -> dict[str, int]:
         raise ValueError(f"{path}: a vocabulary of more than {VOCABULARY_LIMIT:,} bytes is not read")
     text = Path(path).read_text(encoding="utf-8")
     if text.lstrip().startswith("{"):
-        found = json.loads(text)
+        found = parsed(text.encode(), path)
         if not all(type(n) is int for n in found.values()):
             raise ValueError(f"{path}: expected an object of words and their whole numbers")
         return found
@@ -135,11 +143,6 @@ def _words(text: str) -> list[str]:
     return [word for part in text.split() if (word := part.strip("\"'.,;:!?()[]{}<>*-…“”„"))]
 
 
-def _shown(key: str, value: Any) -> bool:
-    """Return whether a series is of a gate or a state after its step, and not of what is behind them."""
-    return isinstance(value, np.ndarray) and value.ndim == 3 and "_" not in key and not key.startswith(("d", "x"))
-
-
 def _print_layer(name: str, series: Mapping[str, np.ndarray], words: Sequence[str] | None) -> None:
     """Print a line a step: the mean over the units of each gate, and of the size of what can be negative."""
     units, steps = next(iter(series.values())).shape[-1], len(next(iter(series.values())))
@@ -148,14 +151,13 @@ def _print_layer(name: str, series: Mapping[str, np.ndarray], words: Sequence[st
         signed = np.nanmin(values) < 0
         with np.errstate(invalid="ignore"):
             means[f"|{key}|" if signed else key] = np.abs(values).mean(axis=-1)
-    print(f"\n{name}: {units} units, {steps} steps; means over the units")
+    print(f"\n{plain(name)}: {units} units, {steps} steps; means over the units")
     wide = max(map(len, words)) if words and len(words) == steps else 0
     print("  ".join([f"{'step':>5}", *([" " * wide] if wide else []), *(f"{key:<9}" for key in means)]))
-    shown = shutil.get_terminal_size().lines < 0 or steps <= ROWS
-    for step in range(steps if shown else ROWS):
+    for step in range(min(steps, ROWS)):
         cells = [f"{step:>5}", *([f"{words[step]:<{wide}}"] if wide and words else [])]
         print("  ".join([*cells, *(_cell(values[step]) for values in means.values())]).rstrip())
-    if not shown:
+    if steps > ROWS:
         print(f"… and {steps - ROWS} more")
 
 
@@ -163,36 +165,3 @@ def _cell(value: float) -> str:
     if not np.isfinite(value):
         return f"{'masked':<9}"
     return f"{value:5.2f} {BARS[min(len(BARS) - 1, round(min(value, 1) * (len(BARS) - 1)))]}  "
-
-
-def _draw(series: Mapping[str, Mapping[str, np.ndarray]], words: Sequence[str] | None, path: str) -> None:
-    """Draw each gate of each layer as a picture, units from top to bottom, steps from left to right."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('--figure needs matplotlib: pip install "rnncore[plot]"') from error
-    shown = {name: {k: v[0] for k, v in values.items() if _shown(k, v)} for name, values in series.items()}
-    columns = max(map(len, shown.values()))
-    steps = max(len(v) for values in shown.values() for v in values.values())
-    figure = Figure(figsize=(1 + columns * min(6, max(2.2, steps / 8)), 0.6 + 2.6 * len(shown)), layout="constrained")
-    axes = figure.subplots(len(shown), columns, squeeze=False)
-    for row, (name, values) in zip(axes, shown.items(), strict=True):
-        for axis in row[len(values) :]:
-            axis.set_visible(False)
-        for axis, (key, value) in zip(row, values.items(), strict=False):
-            signed = np.nanmin(value) < 0
-            limit = max(1.0, float(np.nanmax(np.abs(value))))
-            scale = (
-                {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-                if signed
-                else {"cmap": "viridis", "vmin": 0, "vmax": 1}
-            )
-            picture = axis.imshow(value.T, aspect="auto", interpolation="nearest", **scale)
-            axis.set_title(f"{name}: {key}", fontsize=9)
-            axis.set_xlabel("step")
-            axis.set_ylabel("unit")
-            if words and len(words) == len(value) <= 40:
-                axis.set_xticks(range(len(words)), words, rotation=90, fontsize=7)
-            figure.colorbar(picture, ax=axis)
-    with replaced(path) as file:
-        figure.savefig(file, format=Path(path).suffix[1:] or "png")

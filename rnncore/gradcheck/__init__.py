@@ -24,6 +24,7 @@ import numpy as np
 
 from ..layers.base import Layer
 from ..lock import locked
+from ..training.trainer import Trainer
 from .judge import judge
 from .layers import checked_layer, checked_model, layer_problem, model_problem
 from .problem import Problem, of_pair, told
@@ -192,7 +193,8 @@ def assert_gradients(what: Any, *arguments: Any, **options: Any) -> Report:
     Parameters
     ----------
     what : Layer or callable
-        A layer, and then the arguments of `check_layer`; or a forward function, and then those of `check`.
+        A layer, and then the arguments of `check_layer`; a compiled model with x and y, as of `check_model`; or a
+        forward function, and then those of `check`.
     **options
         As there.
 
@@ -202,11 +204,17 @@ def assert_gradients(what: Any, *arguments: Any, **options: Any) -> Report:
         Where they are right.
     """
     options.setdefault("verbose", 0)
-    run = check if callable(what) and not isinstance(what, (Layer, type)) else check_layer
-    report = run(what, *arguments, **options)
+    report = check_of(what, *arguments)(what, *arguments, **options)
     if not report.ok:
         raise AssertionError(str(report))
     return report
+
+
+def check_of(what: Any, *arguments: Any) -> Callable[..., Report]:
+    """Return which of the checks takes these: `check`, `check_layer` or `check_model`."""
+    if isinstance(what, Trainer) and what.loss is not None and len(arguments) > 1:
+        return check_model
+    return check if callable(what) and not isinstance(what, (Layer, type)) else check_layer
 
 
 def compare(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..configured import look_up
-from ..gradcheck.layers import same_start
+from ..gradcheck.layers import checked_layer, same_start
 from ..layers.base import Layer
 from ..layers.checks import checked_array, plain
 from ..layers.recurrent import RNN
@@ -26,9 +26,7 @@ def recurrent_layers(model: Layer) -> list[Any]:
     ValueError
         There is none, or two have one name.
     """
-    if not isinstance(model, Layer):
-        raise TypeError(f"model is {model!r}; expected a model or a layer")
-    found = [layer for layer in model.walk() if hasattr(layer, "time_series")]
+    found = [layer for layer in checked_layer(model, what="model").walk() if hasattr(layer, "time_series")]
     if not found:
         kinds = ", ".join(type(part).__name__ for part in model.walk() if not part.children()) or "no layer"
         raise ValueError(

@@ -18,7 +18,7 @@ from ..utils.files import replaced
 from .memory import saturation
 from .paths import Paths
 from .saliency import Saliency
-from .shown import extent_of, panels_of, row_of, scores_of, some, spectrum_of, ways_of
+from .shown import extent_of, panels_of, row_of, scores_of, shares_of, some, spectrum_of, ways_of
 from .trace import Trace
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -72,11 +72,10 @@ def plot_distance(
         Matplotlib's line styles by label.
     """
     figure, (axis,) = _figure(1, width=8)
-    for n, (label, norms) in enumerate(curves.items()):
-        norms = np.asarray(norms)[np.isfinite(norms)]
+    for n, (label, norms) in enumerate(shares_of(curves).items()):
         style = (styles or {}).get(label)
         look = {"color": COLOURS[n % 8], "linestyle": DASHES[n % 4]} if style is None else {}
-        axis.semilogy(np.arange(len(norms))[::-1], norms / norms[-1], *([style] if style else []), label=label, **look)
+        axis.semilogy(np.arange(len(norms))[::-1], norms, *([style] if style else []), label=label, **look)
     axis.set(xlabel="steps back from the last", ylabel="gradient norm / that at the last step")
     _whole(axis.xaxis)
     figure.legend(frameon=False, loc="outside right upper", fontsize="small")
@@ -145,34 +144,43 @@ def plot_gates(
     return _given(figure, path, title)
 
 
-def plot_heat(trace: Trace, name: str, row: int = 0, units: Any = None, path: Where = None, title: str = "") -> Any:
+def plot_heat(
+    trace: Trace, name: str | None, row: int = 0, units: Any = None, path: Where = None, title: str = ""
+) -> Any:
     """Draw a gate or state of one row over its words: a line a unit, dark to bright from 0 to 1.
 
     Parameters
     ----------
     trace : Trace
-    name : str
-        ``lstm.f``; with one layer ``f``.
+    name : str or None
+        ``lstm.f``; with one layer ``f``. None: all gates and states, a panel each.
     row : int
     units : int or list of int, optional
         Default: all. Beside them stands their mean.
     path, title
         As in `plot_history`.
     """
-    shown = row_of(trace, name, row, units)
-    low, high = extent_of(shown.values)
-    steps, count = shown.values.shape
-    figure, (axis,) = _figure(1, max(6, 0.19 * steps + 2), max(3, min(9, 0.11 * count + 2)))
-    colours = "cividis" if low == 0 else "PuOr"
-    image = axis.imshow(shown.values.T, colours, aspect="auto", vmin=low, vmax=high, interpolation="nearest")
-    figure.colorbar(image, ax=axis, label=shown.label, pad=0.01)
-    _words(axis, shown.words)
-    if len(shown.units) <= 32:
-        axis.set_yticks(range(len(shown.units)), [str(unit) for unit in shown.units], fontsize="small")
-    else:
-        _whole(axis.yaxis)
-    axis.set(ylabel="unit")
-    return _given(figure, path, title or f"{shown.label} of row {row}, unit by unit")
+    names = [name] if name is not None else [f"{n}.{own}" for n, each in trace.items() for own in each.shown]
+    every = [row_of(trace, each, row, units) for each in names]
+    steps, count = (max(shown.values.shape[axis] for shown in every) for axis in (0, 1))
+    figure, axes = _figure(len(every), max(6 if len(every) == 1 else 4, 0.19 * steps + 2), _height(count))
+    for axis, shown in zip(axes, every, strict=True):
+        low, high = extent_of(shown.values)
+        colours = "cividis" if low == 0 else "PuOr_r"
+        image = axis.imshow(shown.values.T, colours, aspect="auto", vmin=low, vmax=high, interpolation="nearest")
+        figure.colorbar(image, ax=axis, label=shown.label, pad=0.01)
+        _words(axis, shown.words)
+        if len(shown.units) <= 32:
+            axis.set_yticks(range(len(shown.units)), [str(unit) for unit in shown.units], fontsize="small")
+        else:
+            _whole(axis.yaxis)
+        axis.set(ylabel="unit")
+    what = every[0].label if len(every) == 1 else "gates and states"
+    return _given(figure, path, title or f"{what} of row {row}, unit by unit")
+
+
+def _height(units: int) -> float:
+    return max(3, min(9, 0.11 * units + 2))
 
 
 def plot_lines(
@@ -268,7 +276,7 @@ def plot_spectra(jacobians: np.ndarray, row: int = 0, path: Where = None, title:
 
 
 def plot_saliency(saliency: Saliency, row: int = 0, path: Where = None, title: str = "", columns: int = 12) -> Any:
-    """Draw a review with each word in the colour of what it contributes: orange lowers the output, violet raises it.
+    """Draw a review with each word in the colour of what it contributes: orange raises the output, violet lowers it.
 
     Parameters
     ----------
@@ -288,7 +296,7 @@ def plot_saliency(saliency: Saliency, row: int = 0, path: Where = None, title: s
 
     for n, (word, score) in enumerate(zip(words, scores, strict=True)):
         x, y = n % columns, n // columns
-        colour = colormaps["PuOr"](0.5 + 0.5 * score / most)
+        colour = colormaps["PuOr_r"](0.5 + 0.5 * score / most)
         axis.add_patch(_rectangle((x + 0.03, y + 0.08), 0.94, 0.84, colour))
         dark = sum(colour[:3]) < 1.4
         axis.text(x + 0.5, y + 0.5, word[:14], ha="center", va="center", color="white" if dark else "black", fontsize=9)

@@ -44,7 +44,7 @@ def row_of(trace: Trace, name: str, row: int = 0, units: Any = None, most: int |
     label, series = named(trace, name)
     own = label[len(series.layer) + 1 :]
     values, kept = series[own], series.mask
-    check_row(row, len(values))
+    check_row(row, kept)
     steps = np.flatnonzero(kept[row])
     values = values[row, steps]
     if units is None:
@@ -59,10 +59,13 @@ def row_of(trace: Trace, name: str, row: int = 0, units: Any = None, most: int |
     return Row(label, values[:, units], words, units)
 
 
-def check_row(row: Any, count: int) -> None:
-    """Raise ValueError if there is no such row."""
+def check_row(row: Any, kept: np.ndarray) -> None:
+    """Raise ValueError if there is no such row, or, by (B, T), no step of it counts."""
+    count = len(kept)
     if not isinstance(row, (int, np.integer)) or not -count <= row < count:
         raise ValueError(f"row is {row!r}; there are {count}, from 0 to {count - 1}")
+    if not kept[row].any():
+        raise ValueError(f"row {row} is padding only: there is nothing to show")
 
 
 def named(trace: Trace, name: str) -> tuple[str, Series]:
@@ -77,8 +80,9 @@ def ways_of(paths: Paths, row: int, words: Sequence[str] | None) -> tuple[list[s
     """Return the steps of one row that count, by word or number, and the norms of each way there, all ways first."""
     if not isinstance(paths, Paths):
         raise TypeError(f"paths is a {type(paths).__name__}; expected those of one layer: paths(model, x, y)['lstm']")
-    check_row(row, len(paths.line))
-    steps = _steps_of(~np.isnan(paths.line[row]).any(axis=-1), words)
+    kept = ~np.isnan(paths.line).any(axis=-1)
+    check_row(row, kept)
+    steps = _steps_of(kept[row], words)
     every = {"dc": paths.line + paths.output + paths.gates, **paths._asdict()}
     norms = {name: np.linalg.norm(values[row, [*steps]], axis=-1) for name, values in every.items()}
     return [*steps.values()], norms
@@ -86,8 +90,9 @@ def ways_of(paths: Paths, row: int, words: Sequence[str] | None) -> tuple[list[s
 
 def scores_of(saliency: Saliency, row: int) -> tuple[list[str], np.ndarray]:
     """Return the steps of one row that count, by word or number, and their scores."""
-    check_row(row, len(saliency.scores))
-    steps = _steps_of(~np.isnan(saliency.scores[row]), None if saliency.words is None else saliency.words[row])
+    kept = ~np.isnan(saliency.scores)
+    check_row(row, kept)
+    steps = _steps_of(kept[row], None if saliency.words is None else saliency.words[row])
     return [*steps.values()], saliency.scores[row, [*steps]]
 
 
@@ -100,9 +105,18 @@ def _steps_of(kept: np.ndarray, words: Sequence[str] | None) -> dict[int, str]:
 
 def spectrum_of(jacobians: np.ndarray, row: int) -> np.ndarray:
     """Return the singular values of one row's Jacobians, (t, n), at the steps that count."""
-    check_row(row, len(jacobians))
-    values = singular_values(jacobians[row])
-    return values[~np.isnan(values).any(axis=-1)]
+    kept = ~np.isnan(jacobians).any(axis=(-2, -1))
+    check_row(row, kept)
+    return singular_values(jacobians[row][kept[row]])
+
+
+def shares_of(curves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return gradient norms as shares of that at the last step, where they are known."""
+    known = {label: np.asarray(norms)[np.isfinite(norms)] for label, norms in curves.items()}
+    for label, norms in known.items():
+        if not len(norms):
+            raise ValueError(f"curves: {label} is NaN at every step: there is nothing to show")
+    return {label: norms / norms[-1] for label, norms in known.items()}
 
 
 def extent_of(values: np.ndarray) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from .memory import saturation
 from .paths import Paths
 from .saliency import Saliency
-from .shown import extent_of, panels_of, row_of, scores_of, some, spectrum_of, ways_of
+from .shown import extent_of, panels_of, row_of, scores_of, shares_of, some, spectrum_of, ways_of
 from .trace import Trace
 
 SHADES = " .:-=+*#%@"
@@ -69,8 +69,7 @@ def ways(paths: Paths, row: int = 0, words: Sequence[str] | None = None) -> str:
 
 def distance(curves: Mapping[str, np.ndarray]) -> str:
     """Return gradient norms as shares of that at the last step, at a few distances; as `plots.plot_distance`."""
-    known = {label: np.asarray(norms)[np.isfinite(norms)] for label, norms in curves.items()}
-    return _by_distance({label: norms / norms[-1] for label, norms in known.items()})
+    return _by_distance(shares_of(curves))
 
 
 def flow(history: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], batches: Sequence[int]) -> str:
@@ -121,7 +120,7 @@ def salient(saliency: Saliency, row: int = 0, colour: bool = False) -> str:
     saliency, row
         As in `plots.plot_saliency`.
     colour : bool
-        Whether a terminal's colours say it (orange lowers the output, violet raises it), in place of signs.
+        Whether a terminal's colours say it (orange raises the output, violet lowers it), in place of signs.
     """
     words, scores = scores_of(saliency, row)
     most = float(np.abs(scores).max(initial=0)) or 1.0
@@ -129,7 +128,7 @@ def salient(saliency: Saliency, row: int = 0, colour: bool = False) -> str:
     for word, score in zip(words, scores, strict=True):
         size, sign = round(3 * abs(score) / most), "+" if score > 0 else "-"
         if colour and size:
-            shade = {"+": (183, 147, 99), "-": (223, 215, 208)}[sign][size - 1]
+            shade = {"+": (223, 215, 208), "-": (183, 147, 99)}[sign][size - 1]
             told.append(f"\x1b[48;5;{shade}m\x1b[30m{word}\x1b[0m")
         else:
             told.append(word + (f"[{sign * size}]" if size else ""))

@@ -52,6 +52,11 @@ class Series(Named):
             for some in (gates, lambda plan: plan.cell.states)
         )
 
+    @property
+    def shown(self) -> list[str]:
+        """Gates and states: what a look at a layer begins with."""
+        return [*self.gates, *self.states]
+
     def __getitem__(self, name: str) -> np.ndarray:
         if name.startswith("d") and name[1:] in self._arrays and not any(own.startswith("d") for own in self._arrays):
             raise ValueError(f"{self.layer}: there are no gradients in the trace; give y as well: trace(model, x, y)")

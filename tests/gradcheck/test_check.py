@@ -261,6 +261,8 @@ def test_the_command(capsys, tmp_path, monkeypatch):
     (tmp_path / "wrong_homework.py").write_text(
         "import numpy as np\ndef task(): return (lambda x: x * x), (lambda dy, x: dy * x), np.ones(3)\n"
         "def nothing(): return ()\ndef broken(): return {}['x']\n"
+        "def model():\n    from rnncore import Sequential, layers\n    made = Sequential([layers.SimpleRNN(2)])\n"
+        "    made.compile('sgd', 'mse')\n    return made, np.ones((2, 3, 1)), np.ones((2, 2))\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -272,6 +274,11 @@ def test_the_command(capsys, tmp_path, monkeypatch):
         assert told.err.startswith("python -m rnncore check: ") and told.err.count("\n") == 1 and not told.out
     with pytest.raises(KeyError):
         program.main(["check", "wrong_homework:broken"])
+    assert program.main(["check", "wrong_homework:model"]) == 0  # of its loss: y is no mask
+    assert "Sequential" in capsys.readouterr().out
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / "elsewhere.py").write_text("from wrong_homework import task\n")
+    assert program.main(["check", f"{tmp_path / 'away' / 'elsewhere.py'}:task"]) == 1
 
 
 def test_a_bar_where_somebody_looks(capsys, monkeypatch):

@@ -108,7 +108,17 @@ def test_every_line_that_is_drawn_is_named(seen):
     assert len(legend.get_texts()) == len(figure.axes[0].lines) == 10
 
 
+def test_a_word_that_raises_the_output_is_orange_as_on_the_walk(seen):
+    (saliency,) = seen["saliency"]
+    patches = plots.plot_saliency(saliency).axes[0].patches
+    strongest = np.abs(saliency.scores[0]).argmax()
+    red, _, blue, _ = patches[strongest].get_facecolor()
+    assert (red > blue) == (saliency.scores[0, strongest] > 0)
+
+
 def test_what_a_figure_cannot_show_is_told(seen):
+    layer = LSTM(2)
+    padded = study.trace(layer, np.ones((2, 3, 1)), mask=[[True] * 3, [False] * 3])
     trace, ways, jacobians, scores = (seen[name][0] for name in ("heat", "paths", "spectra", "saliency"))
     for call, message in (
         (lambda: plots.plot_heat(trace, "q"), "unknown name 'lstm.q'"),
@@ -121,6 +131,9 @@ def test_what_a_figure_cannot_show_is_told(seen):
         (lambda: text.spectra(jacobians, 2), "row is 2"),
         (lambda: plots.plot_saliency(scores, 2), "row is 2"),
         (lambda: str(study.GateRecorder(trace)), "history is empty"),
+        (lambda: text.lines(padded, "c", 1), "row 1 is padding only"),
+        (lambda: text.spectra(np.full((1, 2, 3, 3), np.nan)), "row 0 is padding only"),
+        (lambda: text.distance({"dc": np.full(3, np.nan)}), "dc is NaN at every step"),
     ):
         with pytest.raises((ValueError, TypeError), match=message):
             call()

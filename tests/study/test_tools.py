@@ -470,6 +470,7 @@ def test_bad_input_is_told_in_a_sentence():
     for call, message in (
         (lambda: study.trace(uncompiled, x, np.ones(3)), "there is no loss; call compile"),
         (lambda: study.trace(layer, x, np.ones(3)), "a layer by itself, which has no loss"),
+        (lambda: study.trace(LSTM, x), "model is the class LSTM; expected an object of it"),
         (lambda: study.trace(Dense(2), x), "has no recurrent layer"),
         (lambda: study.trace(model, ids, names=["lstm.q"]), "unknown name 'lstm.q'"),
         (lambda: found["lsmt"], "did you mean 'lstm'"),

@@ -121,7 +121,7 @@ class Reader:
         if own is None and (kind not in KNOWN or layer.foreign or not hasattr(layers, kind)):
             where = f", a class of {layer.foreign:.100}" if layer.foreign else ""
             why = WHY.get(kind, f"is a {kind:.100}{where}, which rnncore does not have")
-            raise ValueError(f"layer {layer.name!r:.100} {why}. {advice(layer.name)}")
+            raise ValueError(f"layer {layer.name!r:.100} {why}; {advice(layer.name)}")
         cls = own if own is not None else getattr(layers, kind)
         options = self._options(cls, config, f"layer {layer.name!r:.100}")
         options["name"] = layer.name.replace("/", "_")
