@@ -478,7 +478,7 @@ def pair(
     """
     keras, _ = frameworks()
     keras.utils.clear_session()
-    rnncore.layers.base.reset_names()
+    rnncore.layers.scopes.reset_names()
     models = [library.Sequential([made(library, row) for row in rows]) for library in (rnncore, keras)]
     if input_shape is not None:
         rng = np.random.default_rng(seed)

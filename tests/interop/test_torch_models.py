@@ -46,7 +46,7 @@ MODULES |= {"simple_rnn": "rnn", "conv1d": "conv", "batch_normalization": "norm"
 
 
 def model_of(rows=stack, seed=SEED):
-    layers.base.reset_names()
+    layers.scopes.reset_names()
     model = Sequential(rows())
     randomize(model, np.random.default_rng(seed))
     for layer in model.layers:
@@ -92,7 +92,7 @@ def test_a_model_of_pytorch_and_back(tmp_path):
     net.eval()
     state = {name: array.numpy() for name, array in net.state_dict().items()}
     safetensors.write(tmp_path / "a.safetensors", state)
-    layers.base.reset_names()
+    layers.scopes.reset_names()
     model = Sequential(stack())
     for source in (net.state_dict(), tmp_path / "a.safetensors"):
         model.set_weights([0 * weight for weight in model.get_weights()])

@@ -189,7 +189,7 @@ def test_two_kinds_of_layers_in_two_directions():
     with pytest.raises(ValueError, match="must be a list of 3: 2 of the forward layer, then 1 of the backward"):
         layer(x, initial_state=states[:2])
     with pytest.raises(ValueError, match=r"'sum' needs the same units both ways; got \[3, 1\]"):
-        Bidirectional(LSTM(3), "sum", LSTM(1, go_backwards=True))
+        Bidirectional(LSTM(3), "sum", backward_layer=LSTM(1, go_backwards=True))
 
 
 @pytest.mark.parametrize(("layer", "arrays"), [(SimpleRNN, 2), (GRU, 5), (LSTM, 6)])
@@ -346,7 +346,7 @@ def test_states_are_a_list_that_initial_state_takes():
     np.testing.assert_array_equal(follower(x, initial_state=kept), layer(x))
     layer.states = kept  # go back to where the first batch ended
     np.testing.assert_array_equal(follower(x, initial_state=kept), layer(x))
-    with pytest.raises(ValueError, match="states has 1 arrays; expected 2: h, c"):
+    with pytest.raises(ValueError, match="states has 1 array; expected 2: h, c"):
         layer.states = kept[:1]
     layer.reset_states(), both.reset_states()
     assert layer.states is None and both.states is None
