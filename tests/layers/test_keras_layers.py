@@ -454,10 +454,9 @@ def terminal(monkeypatch):
 
 
 @pytest.mark.usefixtures("terminal")
-@pytest.mark.parametrize("shape", [None, (None, 80), (None, None)])
+@pytest.mark.parametrize("shape", [(None, 80), (None, None)])
 def test_summary(shape):
-    text = assert_same_summary(pair(FULL, shape))
-    assert ("2,691,713" in text) == (shape is not None)
+    assert "2,691,713" in assert_same_summary(pair(FULL, shape))
 
 
 @pytest.mark.usefixtures("terminal")
