@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import config
 from ..configured import PACKAGE
 from ..lock import locked
 from .scopes import states_apart
@@ -18,8 +19,8 @@ NAMELESS = "variable"  # what a weight without a name is called, with a number
 _SIZES = (2, 3)  # that stand for an axis of any size, one after the other
 
 
-def is_own(function: Callable) -> bool:
-    """Return whether a function is not the package's."""
+def is_own(function: Any) -> bool:
+    """Return whether a function or class is not the package's."""
     return function.__module__.partition(".")[0] != PACKAGE
 
 
@@ -82,9 +83,20 @@ def lacks_backward(layer: Any) -> NotImplementedError:
 
 
 def check_backward(layer: Any) -> None:
-    """Raise NotImplementedError if a layer, or one that it is made of, is a user's without a backward pass."""
+    """Raise NotImplementedError if a layer, or one that it is made of, is a user's without a backward pass.
+
+    A user's `call` beside a backward pass of the package's, inherited, is told of once.
+    """
     if layer._own and not layer._goes_back:
         raise lacks_backward(layer)
+    cls = type(layer)
+    if layer._own and not is_own(cls.call_backward):
+        base = next(each for each in cls.__mro__ if not is_own(each)).__name__
+        config.warn_once(
+            f"inherited backward pass of {cls.__qualname__}",
+            f"{layer.name}: {cls.__name__} has a `call` of its own and the backward pass of {base}: the gradients are "
+            f"those of {base}'s `call`. Define call_backward(self, dy) where they differ; gradcheck.check_layer tells",
+        )
     for child in () if layer._own else layer.children():
         check_backward(child)
 

@@ -1,10 +1,12 @@
 """Layers as users write them for Keras: `call` that takes what it likes, weights by keywords, layers in attributes."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
 import rnncore
-from rnncore import gradcheck
+from rnncore import config, gradcheck
 
 X = np.random.default_rng(0).normal(size=(4, 3, 5)).astype("float32")
 
@@ -346,3 +348,24 @@ def test_as_keras():
     theirs.compile("sgd", "mse")
     losses = [model.evaluate(X, np.ones((4, 2)), verbose=0) for model in (ours, theirs)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_call_of_ones_own_beside_an_inherited_backward_pass_is_told_of(monkeypatch):
+    monkeypatch.setattr(config, "_said", set())
+
+    class Doubled(rnncore.layers.Dense):
+        def call(self, x, mask=None, training=False):
+            return 2 * super().call(x)
+
+    class Right(Doubled):
+        def call_backward(self, dy):
+            return super().call_backward(2 * dy)
+
+    x, y = np.ones((4, 3)), np.ones((4, 2))
+    for made in (Doubled, Right):
+        model = rnncore.Sequential([made(2)])
+        model.compile("sgd", "mse")
+        told = pytest.warns(UserWarning, match="Doubled has a `call` of its own and the backward pass of Dense: ")
+        with told if made is Doubled else contextlib.nullcontext():
+            model.fit(x, y, verbose=0)
+    assert rnncore.gradcheck.check_layer(Right(2), x, verbose=0).ok
