@@ -1,8 +1,10 @@
 """Random models of one chain, made and trained live in Keras: its files come here and go back, and training goes on.
 
-`both_ways` is one model's journey; the quick run takes a few, the slow one 300.
+`both_ways` is one model's journey: a few in the quick run, 40 in the whole one, or as many as
+``RNNCORE_KERAS_MODELS`` says: 300 take 25 minutes of two cores.
 """
 
+import os
 import warnings
 
 import numpy as np
@@ -17,6 +19,7 @@ from rnncore.models import load_model
 
 PREDICTED, TRAINED = 1e-6, 1e-5  # of the largest number, or 1
 STEPS = 10
+SEEDS = range(int(os.environ.get("RNNCORE_KERAS_MODELS", "40")))
 
 
 def keras_model(given):
@@ -120,7 +123,7 @@ def both_ways(seed, folder):
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize("seed", few_at_first(range(300), 2))
+@pytest.mark.parametrize("seed", few_at_first(SEEDS, 2))
 def test_models_go_both_ways(seed, tmp_path):
     config.set_backend("numpy")
     both_ways(seed, tmp_path)
