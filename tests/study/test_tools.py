@@ -64,7 +64,7 @@ def test_rows_of_different_lengths_are_traced_as_if_alone():
             scale = 3 if name[0] == "d" else 1  # the loss is the mean over the rows
             np.testing.assert_allclose(scale * values[n, : len(row)], alone[name][0], rtol=1e-5, atol=1e-7)
             assert np.isnan(values[n, len(row) :]).all()
-    layer = GRU(3)
+    layer = GRU(3, name="gru")
     ragged = study.trace(layer, [np.ones((2, 3)), np.ones((4, 3))])
     alone = study.trace(layer, np.ones((1, 2, 3)))["gru.h"][0]
     np.testing.assert_allclose(ragged["gru.h"][0, :2], alone, rtol=1e-5, atol=1e-7)
