@@ -13,7 +13,7 @@ from ..gradcheck.problem import told
 from ..layers.scopes import expected_weights
 from . import text
 from .flow import gradient_flow
-from .memory import NEAR, named_weights, update_ratios
+from .memory import NEAR, at_ends, named_weights, update_ratios
 from .plots import Where, plot_flow, plot_gates
 from .trace import trace
 
@@ -221,10 +221,15 @@ def mean_over_rows(values: np.ndarray) -> np.ndarray:
 
 def _statistics(values: np.ndarray) -> dict[str, Any]:
     values = values.astype(np.float64)
-    size = np.abs(values)
-    shares = {"mean": values, "low": size < NEAR, "high": size > 1 - NEAR}
-    found: dict[str, Any] = {name: float(np.mean(part)) if part.size else 0.0 for name, part in shares.items()}
-    return found | {"quantiles": np.quantile(values, QUANTILES).tolist() if values.size else [0.0] * len(QUANTILES)}
+    if not values.size:
+        return {"mean": 0.0, "low": 0.0, "high": 0.0, "quantiles": [0.0] * len(QUANTILES)}
+    low, high = map(float, at_ends(values.ravel(), NEAR))
+    return {
+        "mean": float(values.mean()),
+        "low": low,
+        "high": high,
+        "quantiles": np.quantile(values, QUANTILES).tolist(),
+    }
 
 
 def _append(kept: dict[str, Any], name: str, value: Any) -> None:

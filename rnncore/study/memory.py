@@ -116,13 +116,16 @@ def saturation(found: Trace, near: float = NEAR) -> dict[str, dict[str, Saturati
     .. [1] Karpathy, Johnson, Fei-Fei, "Visualizing and understanding recurrent networks", 2015, section 4.2.
     """
     return {
-        layer: {gate: _shares(series[gate][series.mask], near) for gate in series.gates}
+        layer: {gate: at_ends(series[gate][series.mask], near) for gate in series.gates}
         for layer, series in checked_trace(found).items()
     }
 
 
-def _shares(values, near):
+def at_ends(values: np.ndarray, near: float) -> Saturation:
+    """Return the shares of values, (N, …), that are near 0 and near 1 or -1: NaN where there are none."""
     size = np.abs(values)
+    if not len(values):
+        return Saturation(*(np.full(size.shape[1:], np.nan) for _ in range(2)))
     return Saturation(*(part.mean(axis=0, dtype=np.float64) for part in (size < near, size > 1 - near)))
 
 

@@ -511,3 +511,9 @@ def test_bad_input_is_told_in_a_sentence():
         study.trace(model, ids, y)
     with pytest.raises(TypeError, match="'a'; expected a number"), study.intervene(model, {"lstm.f": "a"}):
         pass
+
+
+def test_gates_of_padding_alone_are_saturated_at_no_share():
+    layer = LSTM(3, name="lstm")
+    shares = study.saturation(study.trace(layer, np.ones((2, 4, 3)), mask=np.zeros((2, 4), bool)))["lstm"]["f"]
+    assert np.isnan(shares.low).all() and np.isnan(shares.high).all() and shares.low.shape == (3,)
