@@ -80,7 +80,7 @@ class CompiledRun(Run):
     def outputs(self):
         return concatenated([part.states[0, 1:] for part in self._parts], 1)
 
-    def arrays(self):
+    def parts(self):
         gradients = self._backs or [()] * len(self._parts)
         return [(part.blocks, part.states, *own) for part, own in zip(self._parts, gradients, strict=True)]
 

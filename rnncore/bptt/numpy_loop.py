@@ -207,7 +207,7 @@ class NumpyRun(Run):
         out[valid if to is None else to[valid]] = dx[valid]
         return out, gradients
 
-    def arrays(self):
+    def parts(self):
         return [(self.blocks, self.states, *self.gradients)]
 
 

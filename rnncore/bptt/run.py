@@ -143,30 +143,39 @@ class Run(ABC):
         """
 
     @abstractmethod
-    def arrays(self) -> list[tuple[np.ndarray, ...]]:
-        """Return for each part of the rows blocks and states, and after `backward` dblocks and dstates: see plan.py."""
+    def parts(self) -> list[tuple[np.ndarray, ...]]:
+        """Return for each part of the rows blocks and states, and after `backward` dblocks and dstates: see plan.py.
+
+        Of the steps that were not taken blocks and dblocks have anything.
+        """
 
     def state_gradients(self) -> list[np.ndarray]:
         """Return dL/d(initial state), one (B, H) a state, copies; none before `backward`."""
-        first = [dstates[:, 0] for _, _, *gradients in self.arrays() for dstates in gradients[1:]]
+        first = [dstates[:, 0] for _, _, *gradients in self.parts() for dstates in gradients[1:]]
         return list(np.concatenate(first, axis=1)) if first else []
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Return blocks and states of all rows, and after `backward` dblocks and dstates; 0 at steps not taken."""
+        blocks, states, *gradients = (concatenated(arrays, 2) for arrays in zip(*self.parts(), strict=True))
+        gradients[:1] = [self._taken(dblocks) for dblocks in gradients[:1]]
+        return self._taken(blocks), states, *gradients
 
     def series(self) -> dict[str, np.ndarray]:
         """Return what happened at each step by name, each (T, B, H): gates (0 at masked steps), states, gradients."""
-        blocks, states, *gradients = (concatenated(arrays, 2) for arrays in zip(*self.arrays(), strict=True))
+        blocks, states, *gradients = self.arrays()
         cell = self.plan.cell
         returned = {name for stage in cell.stages for name in stage.outputs}
-        pairs = zip(self.plan.blocks, self._taken(blocks), strict=True)
+        pairs = zip(self.plan.blocks, blocks, strict=True)
         found = {name: block for name, block in pairs if name in returned}
         found |= dict(zip(cell.states, states[:, 1:], strict=True))
         if gradients:
             dblocks, dstates = gradients
             found |= {f"d{name}": own for name, own in zip(cell.states, dstates[:, 1:], strict=True)}
-            found |= {f"dz_{gate}": own for gate, own in zip(cell.gates, self._taken(dblocks), strict=False)}
+            found |= {f"dz_{gate}": own for gate, own in zip(cell.gates, dblocks, strict=False)}
         return found
 
     def _taken(self, blocks):
-        """Return blocks with 0 at the steps that were not taken, where a loop may leave anything."""
+        """Return blocks with 0 at the steps that were not taken."""
         return blocks if self.mask is None else np.where(self.mask[:, :, None], blocks, np.zeros((), blocks.dtype))
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..bptt.numpy_loop import input_gradient, inputs_of, reverse
-from ..bptt.run import Inputs, Run, Sequence, concatenated
+from ..bptt.run import Inputs, Run, Sequence
 from ..configured import look_up
 from ..layers.base import Layer
 from ..layers.recurrent import RNN
@@ -44,7 +44,7 @@ class Steps:
 
     def __init__(self, run: Run):
         self.plan, self.weights, self.sequence = run.plan, run.weights, run.sequence
-        blocks, states, *_ = (concatenated(arrays, 2) for arrays in zip(*run.arrays(), strict=True))
+        blocks, states, *_ = run.arrays()
         self.blocks, self.states, self.x = blocks, states, inputs_of(run.sequence)
         self.count, (self.S, _, self.B, self.H) = self.sequence.steps, states.shape
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..bptt.numpy_loop import weight_gradients
-from ..bptt.run import concatenated
 from ..layers.base import Layer
 from ..layers.recurrent import RNN
 from ..lock import locked
@@ -183,10 +182,7 @@ def _terms(layer: RNN) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for cell in layer.cells:
         last = cell.last_run
-        arrays = [concatenated(own, 2) for own in zip(*last.arrays(), strict=True)]
-        if last.mask is not None:
-            arrays[2] = np.where(last.mask[:, :, None], arrays[2], 0)  # the compiled loop leaves anything there
-        blocks, states, dblocks, _ = arrays
+        blocks, states, dblocks, _ = last.arrays()
         steps = range(last.sequence.steps)[:: -1 if layer.go_backwards else 1]
         parts = [
             weight_gradients(last.plan, last.weights, last.sequence, blocks, states, dblocks, slice(t, t + 1))

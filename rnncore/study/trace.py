@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..bptt.numpy_loop import input_gradient, inputs_of, preactivations
-from ..bptt.run import Run, concatenated
+from ..bptt.run import Run
 from ..configured import look_up
 from ..gradcheck.problem import told
 from ..layers.base import Layer
@@ -245,7 +245,7 @@ def checked_trace(found: Any) -> Trace:
 def of_run(run: Run, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
     """Return all that a run has by name, each (T, B, H), in the order of the table in names.py."""
     plan, weights, sequence = run.plan, run.weights, run.sequence
-    blocks, states, *gradients = (concatenated(arrays, 2) for arrays in zip(*run.arrays(), strict=True))
+    blocks, states, *gradients = run.arrays()
     places, found = {**plan.locations, **plan.gradients}, {}
     arrays = {"blocks": blocks, "states": states, **dict(zip(("dblocks", "dstates"), gradients, strict=False))}
     before = {}

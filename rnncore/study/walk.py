@@ -169,7 +169,7 @@ def _part(
         raise ValueError(f"{layer.name}: {error}") from None
     arrays = of_run(run)
     for stage, *_ in plan.stages:
-        arrays |= _arriving(stage, arrays, run.mask)
+        arrays |= _arriving(stage, arrays)
     before = [f"{state}_prev" for state in plan.cell.states]
     kept = ["x", *before, *(f"d{state}" for state in plan.cell.states)]
     shown = {name: layer.by_row(arrays[name])[at] for name in kept}
@@ -200,18 +200,13 @@ def _part(
     }
 
 
-def _arriving(stage: Any, arrays: dict[str, np.ndarray], mask: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Return what reaches from outside of the step the gradients that its equations complete: linear in them.
-
-    Gates of steps that are not taken, False in `mask` (T, B), may be anything.
-    """
+def _arriving(stage: Any, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what reaches from outside of the step the gradients that its equations complete: linear in them."""
     completed = [f"d{state}" for state in stage.completes.split()]
     if not completed:
         return {}
     given = {name: arrays[name] for name in stage.backward_inputs}
     given |= {name: np.zeros_like(arrays[name]) for name in completed}
-    if mask is not None:
-        given = {name: np.where(mask[:, :, None], array, np.zeros_like(array)) for name, array in given.items()}
     within = stage.step_backward(*given.values())[len(stage.inputs) :]
     return {name: arrays[name] - own for name, own in zip(completed, within, strict=True)}
 

@@ -73,6 +73,7 @@ def found(run_class, drawn, shown=None, bptt_steps=None, workspace=None, **optio
     dx, gradients = run.backward(dh if len(dh) else None, dlast, bptt_steps, **options)
     results |= {"dx": dx, **gradients, **{f"series {name}": array for name, array in run.series().items()}}
     results |= {f"initial {n}": gradient for n, gradient in enumerate(run.state_gradients())}
+    results |= dict(zip(("blocks", "states", "dblocks", "dstates"), run.arrays(), strict=True))
     return {name: np.array(array) for name, array in results.items()}
 
 
