@@ -1,6 +1,7 @@
 """Layers, masks and seeds that several tests share."""
 
 import os
+import random
 import secrets
 
 import numpy as np
@@ -35,6 +36,13 @@ def few_at_first(values, first: int) -> list:
         value if n < first else pytest.param(*(value if type(value) is tuple else (value,)), marks=pytest.mark.slow)
         for n, value in enumerate(values)
     ]
+
+
+def some(values, count: int) -> list:
+    """Return so many of the values, others in each run; all of them where ``RNNCORE_TEST_ALL`` is set."""
+    values = list(values)
+    chosen = {*random.Random(RUN_SEED).sample(range(len(values)), min(count, len(values)))}
+    return [value for n, value in enumerate(values) if n in chosen or os.environ.get("RNNCORE_TEST_ALL")]
 
 
 def masks(pattern: str, rows: int, steps: int, rng: np.random.Generator) -> np.ndarray | None:

@@ -24,6 +24,7 @@ import numba
 import numpy as np
 from numba.core import caching
 from numba.core.compiler import CompileResult
+from numba.core.runtime import rtsys
 
 from .. import config
 from . import trusted_files
@@ -69,7 +70,7 @@ class KernelCache(caching.NullCache):
 
     def load_overload(self, sig, target_context):
         """Return the compiled code for arguments of such types, or None: it is compiled then."""
-        target_context.refresh()
+        rtsys.initialize(target_context)  # all that code which is compiled needs; its `refresh` is the compiler's
         found = None
         try:
             content = trusted_files.read(cache_folder(), self._file(sig, target_context.codegen()))

@@ -420,13 +420,17 @@ class Optimizer(Copied, Configured):
             a schedule or function, which the step determines), the class's counters, and a ``"{slot}/{i}"`` for
             each slot of array i, moving average and accumulator included, of that array's shape and dtype.
         """
+        return {name: array.copy() for name, array in self.state().items()}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return what `get_state` does, the slots themselves, which the next step changes."""
         self._deferred.flush()
         state = {"iterations": np.array(self._calls, np.int64)}
         if not callable(self._learning_rate):
             state["learning_rate"] = np.array(self._learning_rate, np.float64)
         if self.built:
             state |= {name: np.array(getattr(self, name)) for name in self.counters()}
-        return state | {key: slot.copy() for key, slot in self._named_slots()}
+        return state | dict(self._named_slots())
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from what `get_state` returned; the optimizer must have been built.
@@ -439,7 +443,7 @@ class Optimizer(Copied, Configured):
         """
         if not self.built:
             raise ValueError(f"state: {self.name} has no slots yet; call build(arrays) first")
-        expected = self.get_state()
+        expected = self.state()
         if set(state) != set(expected):
             missing, unknown = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
             raise ValueError(f"state does not fit {self.name}: missing {missing}, unknown {unknown}")

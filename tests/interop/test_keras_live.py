@@ -1,15 +1,14 @@
 """Random models of one chain, made and trained live in Keras: its files come here and go back, and training goes on.
 
-`both_ways` is one model's journey: a few in the quick run, 40 in the whole one, or as many as
-``RNNCORE_KERAS_MODELS`` says: 300 take 25 minutes of two cores.
+`both_ways` is one model's journey: two in the quick run, 16 in the whole one, other ones each time; all 300, with
+``RNNCORE_TEST_ALL=1``, take 25 minutes of two cores.
 """
 
-import os
 import warnings
 
 import numpy as np
 import pytest
-from cases import few_at_first
+from cases import few_at_first, some
 from keras_reference import frameworks, made
 from random_models import drawn
 
@@ -19,7 +18,7 @@ from rnncore.models import load_model
 
 PREDICTED, TRAINED = 1e-6, 1e-5  # of the largest number, or 1
 STEPS = 10
-SEEDS = range(int(os.environ.get("RNNCORE_KERAS_MODELS", "40")))
+SEEDS = some(range(300), 16)
 
 
 def keras_model(given):

@@ -118,8 +118,10 @@ def name_of(check):
 
 
 def one_at_a_time():
-    for layer, options, pattern, backend in itertools.product(LAYERS, OPTIONS.values(), PATTERNS, config.BACKENDS):
-        yield Check(layer, options, pattern, backend=backend)
+    for layer, options, pattern in itertools.product(LAYERS, OPTIONS.values(), PATTERNS):
+        yield Check(layer, options, pattern)
+    for layer, options in itertools.product(LAYERS, OPTIONS.values()):  # tests/bptt/test_runs.py has the other patterns
+        yield Check(layer, options, backend="numba")
     for layer, sizes, backend in itertools.product(LAYERS, SIZES.values(), config.BACKENDS):
         yield Check(layer, OPTIONS["states too"], sizes=sizes, backend=backend)
     for layer, activation in itertools.product(LAYERS, SMOOTH):

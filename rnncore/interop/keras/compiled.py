@@ -217,7 +217,7 @@ def set_state(own: Optimizer, arrays: Sequence[np.ndarray], count: int, legacy: 
     if not names or (legacy and all(array.size == 1 for array in rest[len(names) :])):
         rest = rest[: len(names)]  # an SGD's momentum that is 0, what stands for amsgrad in an Adam of Keras 2
     state = dict(zip(names, rest, strict=True))
-    own_state = own.get_state()
+    own_state = own.state()
     for name, array in state.items():
         state[name] = array.astype(own_state[name].dtype, copy=False)
     state["iterations"] = np.array(steps, np.int64)
