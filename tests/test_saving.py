@@ -540,7 +540,7 @@ def test_a_hostile_text(saved, tmp_path, hostile, message):
 def check_refused(path, message):
     """Hold loading to a ValueError with `message` (None: or none at all), little memory and little time."""
     tracemalloc.start()
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         if message is None:
             load_model(path)
@@ -553,7 +553,7 @@ def check_refused(path, message):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 100 << 20
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10
 
 
 FIRST = "state/weights/0.npy"
@@ -667,13 +667,13 @@ def test_fuzz(saved, tmp_path, count):
             bad.write_bytes(mutated_bytes(whole, rng))
         else:
             written(bad, mutated_text(parts, rng))
-        begin = time.perf_counter()
+        begin = time.process_time()
         try:
             assert isinstance(load_model(bad), Sequential)
         except ValueError as error:
             refused += str(error).startswith(f"{bad}: ")
         else:
             loaded += 1
-        assert time.perf_counter() - begin < 5
+        assert time.process_time() - begin < 5
     assert refused + loaded == count
     assert refused > loaded > 0

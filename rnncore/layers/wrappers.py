@@ -84,22 +84,31 @@ class Bidirectional(Layer):
         super().__init__(name, dtype or layer.dtype, trainable)
         self.layer, self.merge_mode = layer, merge_mode
         look_up(merge_mode or "none", _MERGES, "merge_mode")
-        self._mirrored = backward_layer is None
         made = {"dtype": self.dtype, "trainable": trainable and layer.trainable}
         self.forward_layer = layer.clone(name=f"forward_{layer.name}", **made)
-        if backward_layer is None:
-            made |= {"go_backwards": not layer.go_backwards, "name": f"backward_{layer.name}"}
-            self.backward_layer = layer.clone(**made)
-        else:
-            self.backward_layer = backward_layer
+        self.backward_layer = self._mirrored() if backward_layer is None else backward_layer
         self._check_pair()
         self.zero_output_for_mask = zero_output_for_mask
         for child in self.children():
             zero = child.return_sequences if zero_output_for_mask is None else zero_output_for_mask
             child.zero_output_for_mask = flag(zero, f"{self.name}: zero_output_for_mask")
 
+    def _mirrored(self) -> RNN:
+        """Return the forward layer, made anew to go the other way."""
+        return self.forward_layer.clone(
+            name=f"backward_{self.layer.name}", go_backwards=not self.forward_layer.go_backwards
+        )
+
+    def argument(self, name):
+        if name != "layer":
+            return super().argument(name)
+        own = {"name": self.layer.name, "zero_output_for_mask": self.layer.zero_output_for_mask}
+        return self.forward_layer.clone(**own)  # as it is now: who freezes it means the layer that is saved
+
     def _is_default(self, name, value, default):
-        return (name == "backward_layer" and self._mirrored) or super()._is_default(name, value, default)
+        if name == "backward_layer":
+            return value.get_config() == self._mirrored().get_config()
+        return super()._is_default(name, value, default)
 
     def _check_pair(self) -> None:
         one, other = self.children()

@@ -496,6 +496,7 @@ def test_texts_that_the_library_would_stumble_over(tmp_path):
     referred = whole.index(heap.to_bytes(8, "little")) - 4
     for place, value, message in (
         (free + 8, bytes(8), "beyond its heap"),
+        (heap + 5, b"\xff" * 5, "beyond the end"),
         (referred, b"\0\0\0\x80", "is said to have"),
     ):
         (tmp_path / "bad.h5").write_bytes(whole[:place] + value + whole[place + len(value) :])
@@ -588,6 +589,20 @@ def test_what_is_written_comes_back(tmp_path, suffix):
     again.load_weights(tmp_path / f"m{suffix}")
     with pytest.raises(FileExistsError):
         model.save(tmp_path / f"m{suffix}", overwrite=False)
+
+
+@pytest.mark.parametrize("frozen", ["forward_layer", "backward_layer"])
+@pytest.mark.parametrize("suffix", [".npz", ".keras", ".h5"])
+def test_one_direction_is_frozen(tmp_path, suffix, frozen):
+    """A legacy file has the weights that are trained first: which ones these are must be known as it is read."""
+    model = Sequential([layers.Input((4, 2)), Bidirectional(GRU(3, name="gru"), name="both")])
+    model.compile("sgd", "mse")
+    getattr(model.layers[0], frozen).trainable = False
+    model.save(tmp_path / f"model{suffix}")
+    again = load_model(tmp_path / f"model{suffix}")
+    (layer,), x = again.layers, np.ones((2, 4, 2), np.float32)
+    assert [layer.forward_layer.trainable, layer.backward_layer.trainable] == [frozen[0] != "f", frozen[0] != "b"]
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
 def test_states_that_tensorflow_wrote_are_left(tmp_path):

@@ -36,6 +36,7 @@ def keras_model(given):
         model = keras.Model(first, x)
     else:
         model = keras.Sequential([first, *rows])
+    freeze(model.layers[:-1], np.random.default_rng([given.seed, 1]))
     name, options = given.optimizer
     rate = options["learning_rate"]
     if isinstance(rate, tuple):
@@ -50,6 +51,14 @@ def keras_model(given):
     for _ in range(3):
         model.train_on_batch(given.x, given.y)
     return model
+
+
+def freeze(layers, rng):
+    """Freeze some layers, or one direction of them: files have what is trained first."""
+    for layer in layers:
+        if rng.random() < 0.2:
+            parts = [layer, *(getattr(layer, f"{way}_layer", layer) for way in ("forward", "backward"))]
+            parts[rng.integers(3)].trainable = False
 
 
 def _named(library, room, names):

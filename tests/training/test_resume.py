@@ -683,7 +683,6 @@ def test_kill(kills, kind, tmp_path, monkeypatch):
         monkeypatch.setenv("KIND", kind)
     epochs, rng = 4 + 12 * kills, random.Random(RUN_SEED)
     (tmp_path / "whole").mkdir()
-    begin = time.perf_counter()
     with start(tmp_path / "whole", 1000, epochs) as process:
         assert process.wait() == 0
     killed = 0
@@ -709,7 +708,6 @@ def test_kill(kills, kind, tmp_path, monkeypatch):
     assert same_bits(other.optimizer.get_state().values(), one.optimizer.get_state().values())
     assert (cut / "best").read_bytes() == (tmp_path / "whole" / "best").read_bytes()
     assert list((cut / "backup").iterdir()) == []
-    assert time.perf_counter() - begin < 300
 
 
 @pytest.mark.parametrize("call", few_at_first(["os replace 4", "os fsync 9", "ZipFile open 50", "ZipFile open 51"], 1))

@@ -26,7 +26,8 @@ SCANNED = 64 << 30  # bytes that are gone through for references to texts, some 
 NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}
 
-_HEAP = re.compile(rb"GCOL\x01\0\0\0(.{8})", re.DOTALL)  # where texts of any length are kept, and its size
+# where texts of any length are kept, and its size; the library does not look at the three bytes between
+_HEAP = re.compile(rb"GCOL\x01...(.{8})", re.DOTALL)
 _OBJECT = struct.Struct("<HHIQ")  # of a heap: number, references, nothing, size
 
 

@@ -142,6 +142,8 @@ class Reader:
                 made = Bidirectional(**options, backward_layer=other)
         if self._masked and made.forward_layer.return_sequences and versions.repeats_masked(self.version):
             made = Bidirectional(**options, zero_output_for_mask=False)
+        if other is not None:  # one of the two may be frozen
+            made.backward_layer.trainable = made.trainable and other.trainable
         return made
 
     def _input(self, layer: Described) -> InputLayer:
