@@ -81,6 +81,12 @@ def save_model(
         _write(path, overwrite, "model", {**described_model(model), "state": model_state(model), **kept})
 
 
+def check_form(model: Any, path: str | os.PathLike) -> None:
+    """Raise what `save_model` would, if Keras's form, which the path asks for, cannot hold the built model."""
+    if str(path).endswith(KERAS_MODELS):
+        _keras().described_for_keras(model)
+
+
 def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Any:
     """Return the model of a file: what it answers, and what more training makes of it, is as of the one saved.
 

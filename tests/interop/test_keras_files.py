@@ -560,6 +560,12 @@ def test_what_keras_cannot_express_is_refused_by_name(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="no weights yet"):
         Sequential([Dense(1)]).save(tmp_path / "m.keras")
+    model = Sequential([layers.Input((4, 2)), layers.CarryRNN(2), Dense(1)])
+    model.compile("sgd", "mse")
+    before, checkpoint = model.get_weights(), rnncore.callbacks.ModelCheckpoint(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match="is a CarryRNN"):  # before there is an epoch to lose
+        model.fit(np.ones((2, 4, 2)), np.ones((2, 1)), callbacks=[checkpoint], verbose=0)
+    assert all(map(np.array_equal, model.get_weights(), before))
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])

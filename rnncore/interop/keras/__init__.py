@@ -6,6 +6,15 @@ package needs h5py, which the extra ``keras`` installs.
 
 from .contents import Contents, contents_of
 from .reading import load_model, load_weights, read_weights
-from .writing import save_model, save_weights
+from .writing import described_for_keras, save_model, save_weights
 
-__all__ = ["Contents", "contents_of", "load_model", "load_weights", "read_weights", "save_model", "save_weights"]
+__all__ = [
+    "Contents",
+    "contents_of",
+    "described_for_keras",
+    "load_model",
+    "load_weights",
+    "read_weights",
+    "save_model",
+    "save_weights",
+]

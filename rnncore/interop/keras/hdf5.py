@@ -31,6 +31,15 @@ _HEAP = re.compile(rb"GCOL\x01...(.{8})", re.DOTALL)
 _OBJECT = struct.Struct("<HHIQ")  # of a heap: number, references, nothing, size
 
 
+def h5py_here() -> Any:
+    """Return the module h5py, or raise ImportError with how to get it."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError('Keras\'s files are read and written with h5py: pip install "rnncore[keras]"') from error
+    return h5py
+
+
 @contextmanager
 def opened(source: BinaryIO | bytes) -> Iterator[Hdf5]:
     """Open the HDF5 file that `source` is, or holds.
@@ -40,10 +49,7 @@ def opened(source: BinaryIO | bytes) -> Iterator[Hdf5]:
     ImportError
         h5py is not there.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError('Keras\'s files are read and written with h5py: pip install "rnncore[keras]"') from error
+    h5py = h5py_here()
     if isinstance(source, bytes):
         content: Any = source
     else:

@@ -23,7 +23,7 @@ from ...optimizers import schedules
 from ...utils.files import replaced
 from . import compiled, layers, weights
 from .contents import ARRAYS, CONFIG, METADATA
-from .hdf5 import write_names
+from .hdf5 import h5py_here, write_names
 
 VERSION = "3.15.0"  # whose files these are
 
@@ -61,8 +61,7 @@ def save_model(model: Sequential, path: str | os.PathLike) -> None:
     ImportError
         h5py is not there.
     """
-    _check_built(model, "save")
-    described, asked = _model(model), _compile_config(model)
+    described, asked = described_for_keras(model)
     if str(path).endswith(".keras"):
         described |= {"build_config": {"input_shape": _shape(model)}, "compile_config": asked}
         content = _bytes(lambda file: _write_by_position(file, model, asked is not None))
@@ -75,6 +74,13 @@ def save_model(model: Sequential, path: str | os.PathLike) -> None:
         content = _bytes(lambda file: _write_lists(file, model, described, asked))
         with replaced(path) as file:
             file.write(content)
+
+
+def described_for_keras(model: Sequential) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return what Keras 3.15's file says of a model and of how it is compiled; errors as those of `save_model`."""
+    _check_built(model, "save")
+    h5py_here()
+    return _model(model), _compile_config(model)
 
 
 @locked
@@ -99,12 +105,8 @@ def _check_built(model: Sequential, what: str) -> None:
 
 def _bytes(write: Any) -> bytes:
     """Return the bytes of an HDF5 file that `write` fills."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError('Keras\'s files are read and written with h5py: pip install "rnncore[keras]"') from error
     memory = io.BytesIO()
-    with h5py.File(memory, "w") as file:
+    with h5py_here().File(memory, "w") as file:
         write(file)
     return memory.getvalue()
 
