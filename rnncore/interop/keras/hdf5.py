@@ -22,13 +22,13 @@ import numpy as np
 EXPANSION, FLOOR = 8, 64 << 20  # arrays may take 8 times the file's bytes, or 64 MB
 LOOKS, BYTES_A_LOOK = 1024, 64  # look-ups, and bytes for one more: an object has some 300, and is looked up a few times
 NAMES = 4096  # entries of a list of names, or of a group; heaps of texts
-SCANNED = 64 << 30  # bytes that are gone through for references to texts, some 10 GB a second
 NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}
 
 # where texts of any length are kept, and its size; the library does not look at the three bytes between
 _HEAP = re.compile(rb"GCOL\x01...(.{8})", re.DOTALL)
 _OBJECT = struct.Struct("<HHIQ")  # of a heap: number, references, nothing, size
+_REFERENCE = struct.Struct("<IQI")  # to a text: its length, where the heap begins, the number there
 
 
 def h5py_here() -> Any:
@@ -98,7 +98,7 @@ class Hdf5:
         self._largest = max((size for texts in heaps.values() for size in texts.values()), default=0)
         self._left = EXPANSION * self._size + FLOOR
         self._looks = LOOKS + self._size // BYTES_A_LOOK
-        self._referred = False
+        self._referred: set[str] = set()
 
     def _look(self, count: int = 1) -> None:
         self._looks -= count
@@ -209,7 +209,7 @@ class Hdf5:
         if info is None:
             raise ValueError(f"the attribute {name} is of {kind!s:.50}; expected text")
         if info.length is None:
-            self._check_references()
+            self._check_references(name)
             if attribute.get_type().get_super().get_size() != 1:
                 raise ValueError(f"damaged: the attribute {name} is of letters of more than a byte")
         # several texts of any length may share one place in the file
@@ -220,26 +220,40 @@ class Hdf5:
         self._left -= sum(map(len, texts))
         return texts
 
-    def _check_references(self) -> None:
-        """Raise ValueError if a reference to a text, wherever it stands, says that it is longer than it is.
+    def _check_references(self, name: str) -> None:
+        """Raise ValueError if an attribute of that name says that a text is longer than it is.
 
         The library would take memory for what the reference says.
         """
-        if self._referred:
+        if name in self._referred:
             return
-        if len(self._heaps) * self._size > SCANNED:
-            raise ValueError(
-                f"it has {len(self._heaps):,} heaps of texts in {self._size:,} bytes: too many to go through"
-            )
-        for address, texts in self._heaps.items():
-            word, place = struct.pack("<Q", address), 0
-            while (place := self._content.find(word, place)) >= 0:
-                number = int.from_bytes(self._content[place + 8 : place + 12], "little")
-                length = int.from_bytes(self._content[max(0, place - 4) : place], "little")
-                if number and length > texts.get(number, length):
-                    raise ValueError(f"damaged: a text of {texts[number]:,} bytes is said to have {length:,}")
-                place += 1
-        self._referred = True
+        self._referred.add(name)
+        attributes = list(self._attributes(name))
+        if not attributes:
+            raise ValueError(f"the attribute {name} does not lie in the file in one piece")
+        for begin, count in attributes:
+            for length, address, number in _REFERENCE.iter_unpack(self._content[begin : begin + 16 * count]):
+                kept = self._heaps.get(address, {}).get(number, self._size)
+                if length > kept:
+                    raise ValueError(f"damaged: a text of {kept:,} bytes is said to have {length:,}")
+
+    def _attributes(self, name: str) -> Iterator[tuple[int, int]]:
+        """Yield where the values of each attribute of that name begin, and how many there are.
+
+        An attribute lies in one piece: version, sizes, name, type, shape, values; those up to the shape are padded to
+        8 bytes in version 1.
+        """
+        word, place, content = name.encode() + b"\0", -1, self._content
+        while (place := content.find(word, place + 1)) >= 0:
+            for version, before, unit in ((1, 8, 8), (2, 8, 1), (3, 9, 1)):
+                if place < before or content[place - before] != version:
+                    continue
+                sizes = struct.unpack("<3H", content[place - before + 2 : place - before + 8])
+                shape, begin = (place + sum(-(-size // unit) * unit for size in sizes[:n]) for n in (2, 3))
+                if sizes[0] == len(word) and begin + 16 <= len(content):
+                    rank, first = content[shape + 1], shape + (8 if content[shape] == 1 else 4)
+                    lengths = struct.unpack(f"<{rank}Q", content[first : first + 8 * rank].ljust(8 * rank))
+                    yield begin, min(math.prod(lengths), (len(content) - begin) // 16)
 
 
 def _decoded(text: Any) -> str:
