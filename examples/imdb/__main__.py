@@ -1,13 +1,13 @@
 """The lectures' sentiment classifiers: they read film reviews and say whether they praise, and by which words.
 
-    python -m examples.imdb                        train the first lecture's model: 15 epochs
-    python -m examples.imdb --quick                a tenth of the reviews, 2 epochs: does it run?
-    python -m examples.imdb train --model pooled   another model; --help lists them
-    python -m examples.imdb predict "a review"     the answer, the words that made it so, and the gates
-    python -m examples.imdb evaluate               the saved model on the test reviews
-    python -m examples.imdb compare                all models on the same reviews: a table and a figure
-    python -m examples.imdb padding                how far zeros around a review move the answer
-    python -m examples.imdb keras                  the same weights and batches in Keras, beside it
+python -m examples.imdb                        train the first lecture's model: 15 epochs
+python -m examples.imdb --quick                a tenth of the reviews, 2 epochs: does it run?
+python -m examples.imdb train --model pooled   another model; --help lists them
+python -m examples.imdb predict "a review"     the answer, the words that made it so, and the gates
+python -m examples.imdb evaluate               the saved model on the test reviews
+python -m examples.imdb compare                all models on the same reviews: a table and a figure
+python -m examples.imdb padding                how far zeros around a review move the answer
+python -m examples.imdb keras                  the same weights and batches in Keras, beside it
 """
 
 from __future__ import annotations

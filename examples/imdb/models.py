@@ -1,4 +1,4 @@
-"""The models, and what each of them reads. Layers come from `L`: ``rnncore.layers``, or ``keras.layers`` just as well."""
+"""The models, and what each of them reads. Layers come from `L`: ``rnncore.layers``, or ``keras.layers`` as well."""
 
 from __future__ import annotations
 

@@ -19,11 +19,10 @@ from rnncore.commands import plain
 from rnncore.models import Sequential, load_model
 
 from .models import MODELS
-from .reviews import Reader, Text
+from .reviews import UNKNOWN, Reader, Text, reader_from
 
 SHOWN = 24  # words of a review whose gates are shown: the last ones
 EXACT = 1e-2  # of an explanation: by what share its sum may miss what it explains
-UNKNOWN = "[?]"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,16 +68,9 @@ def chosen(model: str | None, out: str) -> Path:
 
 
 def opened(path: str | os.PathLike) -> tuple[Sequential, Reader]:
-    """Return a model and what makes numbers of texts for it, or raise ValueError."""
+    """Return a model and what reads for it, or raise ValueError."""
     model, notes = load_model(path, compile=False), saving.load_notes(path)
-    reader = Reader.from_notes(notes, str(path))
-    room = getattr(model.input_layer, "input_dim", None)
-    if room is not None and room < reader.num_words:
-        raise ValueError(
-            f"{path}: its vocabulary has {reader.num_words:,} words, its {type(model.input_layer).__name__} {room:,}: "
-            "they are not of one training"
-        )
-    return model, reader
+    return model, reader_from(notes, model, str(path))
 
 
 def answer(model: Sequential, reader: Reader, review: str, told: bool, options: argparse.Namespace) -> int:
@@ -114,7 +106,7 @@ def explain(model: Sequential, text: Text, options: argparse.Namespace) -> None:
     print(f"\nThe words' shares add up to {scores[begin:].sum():+.3f}{padding}: {verdict(found.error)}")
     print(f"the logit is {after:+.3f}, and {before:+.3f} where no step has a vector.")
     head, *rows = study.text.heat(trace, options.gate or usual(trace)).splitlines()
-    print("\n".join(["", head, *rows[-min(SHOWN, len(text.words) - begin) :]]))
+    print("\n".join(["", head, *rows[-min(SHOWN, sum(map(bool, text.words))) :]]))
     if options.html:
         print(f"\nThe walk: {study.walk(model, text.x, words=[text.words], path=options.html)}")
 
@@ -128,4 +120,3 @@ def usual(trace: Any) -> str:
     """Return the gate that forgets, of the first layer that has one, or its state."""
     layer = next(iter(trace))
     return next(f"{layer}.{name}" for name in ("f", "z", "h") if name in trace[layer])
-

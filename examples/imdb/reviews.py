@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnncore import Sequential, saving
 from rnncore.datasets import imdb
+from rnncore.layers import SubwordVectorization
 from rnncore.utils import pad_sequences
 
-from .models import Recipe
+from .models import MODELS, Recipe
 
 HELD_OUT, QUICK = 10, (2000, 1000)  # every tenth; reviews to train on and to test
+UNKNOWN = "[?]"
 
 
 class Part(NamedTuple):
-    """Some reviews: x as a model takes them, y (N,) of 0 and 1."""
+    """Some reviews: lists of ids as `imdb.load_data` has them, and y (N,) of 0 and 1."""
 
-    x: Any
+    x: np.ndarray
     y: np.ndarray
 
 
@@ -35,7 +39,7 @@ class Text(NamedTuple):
     words : list of str
         A word a step of it; "" is padding.
     count, unknown : int
-        The text's words, and how many of them are not in the vocabulary.
+        The text's words (or pieces), and how many of them are not in the vocabulary.
     """
 
     x: Any
@@ -46,46 +50,41 @@ class Text(NamedTuple):
 
 @dataclass(frozen=True)
 class Reader:
-    """What makes ids of a review, kept with a model.
+    """What makes numbers of reviews, kept with a model.
 
     Attributes
     ----------
-    num_words, tokens, ends, padded
-        As in `models.Recipe`.
+    model : str
+        Whose recipe says what is read of a review.
     words : str
         The vocabulary, a word a line, the most frequent first.
+    num_words, tokens : int
+        As in the recipe.
     """
 
+    model: str
+    words: str
     num_words: int
     tokens: int
-    ends: bool
-    padded: bool
-    words: str
-
-    @classmethod
-    def of(cls, recipe: Recipe, ranks: Mapping[str, int]) -> Reader:
-        """Return the reader of a recipe, with the words that it has room for."""
-        words = sorted(ranks, key=ranks.__getitem__)[: recipe.words]
-        return cls(recipe.words, recipe.tokens, recipe.ends, recipe.padded, "\n".join(words))
-
-    @classmethod
-    def from_notes(cls, notes: Mapping[str, Any], path: str) -> Reader:
-        """Return the reader that a model was saved with, or raise ValueError."""
-        kinds = {"num_words": int, "tokens": int, "ends": bool, "padded": bool, "words": str}
-        if not all(type(notes.get(name)) is kind for name, kind in kinds.items()):
-            raise ValueError(f"{path}: no vocabulary is beside the model; python -m examples.imdb train writes both")
-        if notes["tokens"] < 1 or notes["num_words"] < 1:
-            raise ValueError(f"{path}: its notes have {notes['num_words']} words and {notes['tokens']} tokens")
-        return cls(**{name: notes[name] for name in kinds})
-
-    def notes(self) -> dict[str, Any]:
-        """Return what belongs into the model's file."""
-        return asdict(self)
 
     @cached_property
     def ranks(self) -> dict[str, int]:
         """The rank of each word."""
         return {word: rank for rank, word in enumerate(self.words.split("\n"), start=1) if word}
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the model was made by."""
+        return MODELS[self.model]
+
+    def save(self, model: Sequential, path: str | os.PathLike) -> None:
+        """Write model, vocabulary and settings into one file."""
+        names = ("model", "words", "num_words", "tokens")
+        saving.save_model(self.whole(model), path, notes={name: getattr(self, name) for name in names})
+
+    def whole(self, model: Sequential) -> Sequential:
+        """Return the model as it goes into a file."""
+        return model
 
     def read(self, text: str) -> Text:
         """Return a text of one's own as the model takes it."""
@@ -93,21 +92,89 @@ class Reader:
         x = self.rows([ids])
         return Text(x, imdb.words(x[0], self.ranks, padding=""), len(ids) - 1, ids.count(2))
 
-    def rows(self, reviews: Any) -> Any:
+    def rows(self, reviews: Sequence[list[int]]) -> Any:
         """Return reviews as the model takes them: (N, T) with zeros in front, or lists of ids."""
         rows = [self._cut(ids) for ids in reviews]
-        return pad_sequences(rows, self.tokens) if self.padded else rows
+        return pad_sequences(rows, self.tokens) if self.recipe.padded else rows
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the words of a review."""
+        return imdb.decode(ids, self.ranks)
 
     def _cut(self, ids: list[int]) -> list[int]:
         """Return what is read of a review."""
         if len(ids) <= self.tokens:
             return ids
-        half = self.tokens // 2 if self.ends else 0
+        half = self.tokens // 2 if self.recipe.ends else 0
         return ids[:half] + ids[half - self.tokens :]
 
 
+@dataclass(frozen=True)
+class Pieces(Reader):
+    """What makes numbers of reviews by pieces of their words.
+
+    Attributes
+    ----------
+    layer : SubwordVectorization
+    takes_texts : bool
+        Whether the model begins with that layer, as in its file; it is trained on numbers, made once.
+    """
+
+    layer: SubwordVectorization
+    takes_texts: bool = False
+
+    def whole(self, model):
+        whole = Sequential([self.layer, *model.layers])
+        whole.predict(np.array([UNKNOWN], object))  # builds it
+        return whole
+
+    def read(self, text):
+        pieces = self.layer.words(text)
+        padded = (pieces + [""] * self.tokens)[: self.tokens]
+        return Text(np.array([text], object), padded, len(pieces), pieces.count("[UNK]"))
+
+    def rows(self, reviews):
+        texts = np.array([self.decode(ids) or UNKNOWN for ids in reviews], object)
+        if self.takes_texts:
+            return texts
+        parts = np.array_split(texts, -(-len(texts) // 1000))  # a review's row is as long as its part's longest
+        return [row[row > 0].tolist() for part in parts for row in self.layer(part)]
+
+
+def reader_of(name: str, data: str, reviews: Sequence[list[int]]) -> Reader:
+    """Return what reads for a model; pieces of words are found in the reviews, those to train on."""
+    recipe, ranks = MODELS[name], word_ranks(data)
+    words = "\n".join(sorted(ranks, key=ranks.__getitem__)[: None if recipe.subwords else recipe.words])
+    reader = Reader(name, words, recipe.words, recipe.tokens)
+    if not recipe.subwords:
+        return reader
+    if not ranks:
+        raise ValueError(f"{name} needs the reviews' words, and there is no word index beside them")
+    layer = SubwordVectorization(recipe.words, output_sequence_length=recipe.tokens, name="pieces")
+    layer.adapt([reader.decode(ids) for ids in reviews])
+    return Pieces(name, words, recipe.words, recipe.tokens, layer)
+
+
+def reader_from(notes: Mapping[str, Any], model: Sequential, path: str) -> Reader:
+    """Return what reads for a model from a file, or raise ValueError: the file may come from anyone."""
+    kinds = {"model": str, "words": str, "num_words": int, "tokens": int}
+    if not all(type(notes.get(name)) is kind for name, kind in kinds.items()) or notes["model"] not in MODELS:
+        raise ValueError(f"{path}: there is no vocabulary beside the model; python -m examples.imdb train writes both")
+    own, first = {name: notes[name] for name in kinds}, model.input_layer
+    if own["tokens"] < 1 or own["num_words"] < 1:
+        raise ValueError(f"{path}: its notes have {own['num_words']} words and {own['tokens']} tokens")
+    if MODELS[own["model"]].subwords != isinstance(first, SubwordVectorization):
+        raise ValueError(f"{path}: the model is not {own['model']}, of which its vocabulary is")
+    if isinstance(first, SubwordVectorization):
+        return Pieces(**own, layer=first, takes_texts=True)
+    if getattr(first, "input_dim", 0) < own["num_words"]:
+        room = f"its {type(first).__name__} has {getattr(first, 'input_dim', 'no')} rows"
+        raise ValueError(f"{path}: its vocabulary has {own['num_words']:,} words, {room}: not of one training")
+    return Reader(**own)
+
+
 def load(recipe: Recipe, data: str, quick: bool) -> tuple[Part, Part, Part]:
-    """Return training, validation and test reviews as lists of ids, not cut; validation may be the test."""
+    """Return training, validation and test reviews; validation may be the test."""
     (x, y), (x_test, y_test) = imdb.load_data(data, num_words=None if recipe.subwords else recipe.words)
     if quick:
         x, y, x_test, y_test = x[: QUICK[0]], y[: QUICK[0]], x_test[: QUICK[1]], y_test[: QUICK[1]]

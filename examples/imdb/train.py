@@ -11,15 +11,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from rnncore import Sequential, config, layers, saving
+from rnncore import Sequential, config, layers
 from rnncore.callbacks import EarlyStopping
 from rnncore.datasets import imdb
 from rnncore.utils.files import replaced
 
 from .models import MODELS, Recipe
-from .reviews import Part, Reader, load, word_ranks
+from .reviews import Part, load, reader_of
 
 PATIENCE = 2  # epochs without a better one after which training ends, where reviews are held out for that
 
@@ -28,14 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     about = "; ".join(f"{name}: {recipe.about}" for name, recipe in MODELS.items())
     parser.add_argument("--model", choices=MODELS, default="lstm80", help=f"{about} (default: %(default)s)")
-    add_common(parser)
     parser.add_argument("--seed", type=int, default=0, help="of weights, dropout and order (default: 0)")
+    add_epochs(parser)
+    add_data(parser)
+
+
+def add_epochs(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of all commands that train."""
+    parser.add_argument("--epochs", type=positive, help="default: the model's own, with --quick 2")
     parser.add_argument("--verbose", type=int, choices=(0, 1, 2), default=1, help="as in fit (default: 1)")
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of all commands that train."""
-    parser.add_argument("--epochs", type=positive, help="default: the model's own, with --quick 2")
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of all commands that read the reviews."""
     parser.add_argument("--data", default="imdb.npz", help="an imdb.npz; default: look where imdb.find looks")
     parser.add_argument("--out", default="results/imdb", help="folder of models and results (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="2,000 reviews to train on, 1,000 to test")
@@ -58,12 +61,10 @@ def run(options: argparse.Namespace) -> int:
 def train(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train a model as its recipe says; return, and write, what came of it."""
     recipe = MODELS[name]
-    ranks = word_ranks(options.data)
     training, validation, test = load(recipe, options.data, options.quick)
+    reader = reader_of(name, options.data, training.x)
     config.set_seed(options.seed)
-    reader = Reader.of(recipe, ranks)
     model = compiled(recipe)
-    x_validation = reader.rows(validation.x)
     held = f", {len(validation.y):,} held out of them to say when to stop" if recipe.held_out else ""
     print(f"{name}: {recipe.about}")
     print(f"{len(training.y):,} reviews to train on{held}, {len(test.y):,} to test; seed {options.seed}")
@@ -82,7 +83,7 @@ def train(name: str, options: argparse.Namespace) -> dict[str, Any]:
             training.y,
             batch_size=recipe.batch,
             epochs=epochs,
-            validation_data=(x_validation, validation.y),
+            validation_data=(reader.rows(validation.x), validation.y),
             validation_batch_size=256,  # the same numbers, in less time
             callbacks=[best],
             verbose=options.verbose,
@@ -96,7 +97,7 @@ def train(name: str, options: argparse.Namespace) -> dict[str, Any]:
     stem = Path(options.out) / f"{name}-seed{options.seed}"
     stem.parent.mkdir(parents=True, exist_ok=True)
     path = f"{stem}.npz"
-    saving.save_model(model, path, notes={**reader.notes(), "model": name, "seed": options.seed})
+    reader.save(model, path)
     loss, accuracy = model.evaluate(reader.rows(test.x), test.y, batch_size=256, verbose=0)
     done = {
         "model": name,
@@ -118,8 +119,7 @@ def train(name: str, options: argparse.Namespace) -> dict[str, Any]:
     }
     write_json(f"{stem}.json", done)
     report(done, recipe)
-    if ranks:
-        show_reviews(model, reader, test)
+    show_reviews(model, reader, test)
     if history:
         draw(history, f"{stem}.png", f"IMDB, {name}: {recipe.about}")
     print(f"\nResults:      {stem}.json")
@@ -149,11 +149,13 @@ def report(done: dict[str, Any], recipe: Recipe) -> None:
 
 def show_reviews(model: Sequential, reader: Any, test: Part, count: int = 6) -> None:
     """Print the ends of a few reviews, what they were and what the model says, in the terminal's width."""
+    if not reader.words:
+        return
     room = max(20, shutil.get_terminal_size().columns - 26)
     probabilities = model.predict(reader.rows(test.x[:count]))[:, 0]
     print("\np(positive)  truth     the end of the review")
     for ids, truth, p in zip(test.x, test.y, probabilities, strict=False):
-        text = imdb.decode(ids, reader.ranks)
+        text = reader.decode(ids)
         print(f"{p:10.3f}   {'positive' if truth else 'negative'}  … {text[-room:]}")
 
 
