@@ -88,20 +88,24 @@ class Reader:
 
     def read(self, text: str) -> Text:
         """Return a text of one's own as the model takes it."""
-        ids = imdb.encode(text, self.ranks, num_words=self.num_words)
+        ids = self.encode(text)
         x = self.rows([ids])
         return Text(x, imdb.words(x[0], self.ranks, padding=""), len(ids) - 1, ids.count(2))
 
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text of one's own, those of the words that it has; not cut."""
+        return imdb.encode(text, self.ranks, num_words=self.num_words)
+
     def rows(self, reviews: Sequence[list[int]]) -> Any:
         """Return reviews as the model takes them: (N, T) with zeros in front, or lists of ids."""
-        rows = [self._cut(ids) for ids in reviews]
+        rows = [self.cut(ids) for ids in reviews]
         return pad_sequences(rows, self.tokens) if self.recipe.padded else rows
 
     def decode(self, ids: list[int]) -> str:
         """Return the words of a review."""
         return imdb.decode(ids, self.ranks)
 
-    def _cut(self, ids: list[int]) -> list[int]:
+    def cut(self, ids: list[int]) -> list[int]:
         """Return what is read of a review."""
         if len(ids) <= self.tokens:
             return ids
@@ -150,7 +154,7 @@ def reader_of(name: str, data: str, reviews: Sequence[list[int]]) -> Reader:
         return reader
     if not ranks:
         raise ValueError(f"{name} needs the reviews' words, and there is no word index beside them")
-    layer = SubwordVectorization(recipe.words, output_sequence_length=recipe.tokens, name="pieces")
+    layer = SubwordVectorization(recipe.words, "lower_and_strip_punctuation", recipe.tokens, name="pieces")
     layer.adapt([reader.decode(ids) for ids in reviews])
     return Pieces(name, words, recipe.words, recipe.tokens, layer)
 
