@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rnncore import Sequential, config, layers
-from rnncore.callbacks import EarlyStopping
+from rnncore.callbacks import EarlyStopping, LearningRateScheduler
 from rnncore.datasets import imdb
 from rnncore.utils.files import replaced
 
@@ -85,7 +85,7 @@ def train(name: str, options: argparse.Namespace) -> dict[str, Any]:
             epochs=epochs,
             validation_data=(reader.rows(validation.x), validation.y),
             validation_batch_size=256,  # the same numbers, in less time
-            callbacks=[best],
+            callbacks=[best, LearningRateScheduler(lambda epoch, _: recipe.rate * recipe.decay**epoch)],
             verbose=options.verbose,
         )
     except KeyboardInterrupt as reason:
