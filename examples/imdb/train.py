@@ -75,7 +75,7 @@ def train(name: str, options: argparse.Namespace) -> dict[str, Any]:
     best = EarlyStopping(
         "val_accuracy", patience=PATIENCE if recipe.held_out else epochs, restore_best_weights=True
     )  # gives the best weights back after Ctrl-C, too
-    begin, interrupted = time.perf_counter(), False
+    begin, worked, interrupted = time.perf_counter(), time.process_time(), False
     compiling = config.compiling.seconds
     try:
         model.fit(
@@ -91,7 +91,7 @@ def train(name: str, options: argparse.Namespace) -> dict[str, Any]:
     except KeyboardInterrupt as reason:
         interrupted = True
         print(f"\nInterrupted: {reason}; going on with what there is.")
-    seconds = time.perf_counter() - begin
+    seconds, worked = time.perf_counter() - begin, time.process_time() - worked
     history = model.history.history if model.history else {}
 
     stem = Path(options.out) / f"{name}-seed{options.seed}"
@@ -109,6 +109,7 @@ def train(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "parameters": model.count_params(),
         "asked_epochs": epochs,
         "seconds": seconds,
+        "seconds_of_processors": worked,
         "seconds_compiling": config.compiling.seconds - compiling,
         "history": history,
         "best_epoch": best.best_epoch + 1 if history else 0,
