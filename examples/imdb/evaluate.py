@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     for said, counts in table.items():
         print(f"{said:>12}{counts['positive']:>14,}{counts['negative']:>14,}")
     show_reviews(model, reader, test)
-    results = path.with_suffix(".evaluate.json")
+    results = path.with_name(f"evaluate-{path.stem}.json")
     write_json(results, {"file": str(path), "test": len(right), "test_accuracy": right.mean(), "said": table})
     print(f"\nResults: {results}")
     return 0

@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
             alone, padded = (answers(model, [with_zeros(ids, n, "right")], masked)[0] for n in (0, 400))
             label = "masked" if masked else "unmasked"
             print(f"  {label:9} {alone:.4f}, with 400 zeros after it {padded:.4f}")
-    results = path.with_suffix(".padding.json")
+    results = path.with_name(f"padding-{path.stem}.json")
     write_json(results, {"file": str(path), "reviews": len(rows), "changes": found})
     print(f"\nResults: {results}")
     return int(any(told["largest"] > 0 for told in found if told["masked"]))

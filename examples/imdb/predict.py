@@ -22,6 +22,7 @@ from .models import MODELS
 from .reviews import UNKNOWN, Reader, Text, reader_from
 
 SHOWN = 24  # words of a review whose gates are shown: the last ones
+LOADED = 100  # words in all from which on compiled code is worth loading
 EXACT = 1e-2  # of an explanation: by what share its sum may miss what it explains
 
 
@@ -37,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Answer; return the exit code: 1 where a text has no words."""
-    config.set_backend("numpy")  # for one review the plain loop is faster than loading compiled code
     path = chosen(options.model, options.out)
     model, reader = opened(path)
     asked = options.texts or [line.rstrip("\n") for line in lines(sys.stdin) if line.strip()]
@@ -46,7 +46,10 @@ def run(options: argparse.Namespace) -> int:
     if options.html and len(asked) > 1:
         raise ValueError(f"--html shows one review; there are {len(asked)}")
     told = bool(options.texts) and not options.plain
-    return max([answer(model, reader, text, told, options) for text in asked])
+    texts = [(review, reader.read(review)) for review in asked]
+    if len(texts) * max(len(text.words) for _, text in texts) < LOADED:
+        config.set_backend("numpy")  # the plain loop is through before compiled code is loaded
+    return max([answer(model, review, text, told, options) for review, text in texts])
 
 
 def lines(stream: Any) -> Iterator[str]:
@@ -73,9 +76,8 @@ def opened(path: str | os.PathLike) -> tuple[Sequential, Reader]:
     return model, reader_from(notes, model, str(path))
 
 
-def answer(model: Sequential, reader: Reader, review: str, told: bool, options: argparse.Namespace) -> int:
+def answer(model: Sequential, review: str, text: Text, told: bool, options: argparse.Namespace) -> int:
     """Print what a model says of a review, and if `told` why; return 1 if there is no word in it."""
-    text = reader.read(review)
     if not text.count:
         print(f"  –    there is no word in {plain(review[:60])!r}")
         return 1
