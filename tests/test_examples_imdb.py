@@ -28,9 +28,9 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True, scope="module")
 def small():
-    """Let vocabularies be small: tables of 20,000 words take their time."""
+    """Let vocabularies be small: tables of 20,000 words and 400 steps take their time."""
     before = dict(models.MODELS)
-    models.MODELS |= {name: replace(recipe, words=150) for name, recipe in before.items()}
+    models.MODELS |= {name: replace(recipe, words=150, tokens=80) for name, recipe in before.items()}
     drawn, train.draw = train.draw, lambda *given: None
     yield
     models.MODELS |= before
@@ -80,12 +80,12 @@ def test_train_shows_reviews_and_saves_model_vocabulary_and_results_in_a_file_ea
 
 
 def test_ctrl_c_loses_nothing(reviews, monkeypatch, capsys):
-    class Interrupts(train.LearningRateScheduler):
+    class Interrupts(train.EarlyStopping):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
                 raise KeyboardInterrupt("stopped by the test")
 
-    monkeypatch.setattr(train, "LearningRateScheduler", Interrupts)
+    monkeypatch.setattr(train, "EarlyStopping", Interrupts)
     assert main(["--data", reviews, "--epochs", "3", "--verbose", "0"]) == 130
     assert "stopped by the test; going on with what there is" in capsys.readouterr().out
     model, reader = opened("results/imdb/lstm80-seed0.npz")
@@ -101,11 +101,11 @@ def test_predict_gives_probability_words_and_gates_and_the_words_shares_add_up(m
     p = load_model(f"{made}/lstm80-seed0.npz").predict(x)[0, 0]
     assert f"p(positive) = {p:.3f}: " in told
     assert "3 of its 5 words are not in the vocabulary: [?]" in told
-    assert "all of the answer" in told
+    assert "all that lies" in told
     gates = told.split("lstm.f, row 0")[1].splitlines()[1:7]
     assert [line.split()[0] for line in gates] == ["[start]", "word9", "word1", "[?]", "[?]", "[?]"]
     shares = re.search(r"add up to ([+-][\d.]+), that of the padding before them ([+-][\d.]+)", told)
-    after, before = map(float, re.search(r"the logit is ([+-][\d.]+), and ([+-][\d.]+)", told).groups())
+    after, before = map(float, re.search(r"the logit, ([+-][\d.]+), .* a vector, ([+-][\d.]+)\.", told).groups())
     assert sum(map(float, shares.groups())) == pytest.approx(after - before, abs=0.003)
     assert "word9" in (tmp_path / "walk.html").read_text()
 
@@ -126,7 +126,7 @@ def test_predict_answers_every_line_of_standard_input(made, monkeypatch, capsys)
         ("nothing known here", 0, "So the answer is that for a review of unknown words."),
         ("word1 \x00\x1b[2J\x9b31mword2\r", 0, "p(positive) = "),
         ("Фильм понравился 映画 🎬 لا", 0, "p(positive) = "),
-        ("word1 word2 " * 50_000, 0, "all of the answer"),
+        ("word1 word2 " * 50_000, 0, "all that lies"),
         ("x" * 1_000_000, 0, "1 of its 1 words"),
         ("lone \ud800 surrogate", 2, "surrogate"),
     ],
@@ -244,4 +244,4 @@ def test_every_model_is_trained_and_explained(name, reviews, capsys):
     rnncore.set_backend("numba")
     assert main(["train", "--model", name, "--data", reviews, "--epochs", "1", "--verbose", "0"]) == 0
     assert main(["predict", "word1 word2 word3", "--model", name]) == 0
-    assert "all of the answer" in capsys.readouterr().out
+    assert "all that lies" in capsys.readouterr().out

@@ -106,7 +106,7 @@ def explain(model: Sequential, text: Text, options: argparse.Namespace) -> None:
     scores, before, after = np.nan_to_num(found.scores[0]), found.baseline[0], found.value[0]
     padding = f", that of the padding before them {scores[:begin].sum():+.3f}" if begin else ""
     print(f"\nThe words' shares add up to {scores[begin:].sum():+.3f}{padding}: {verdict(found.error)}")
-    print(f"the logit is {after:+.3f}, and {before:+.3f} where no step has a vector.")
+    print(f"between the logit, {after:+.3f}, and that of steps without a vector, {before:+.3f}.")
     head, *rows = study.text.heat(trace, options.gate or usual(trace)).splitlines()
     print("\n".join(["", head, *rows[-min(SHOWN, sum(map(bool, text.words))) :]]))
     if options.html:
@@ -115,7 +115,7 @@ def explain(model: Sequential, text: Text, options: argparse.Namespace) -> None:
 
 def verdict(error: float) -> str:
     """Return whether shares add up to what they explain."""
-    return "all of the answer" if error < EXACT else f"NOT the answer, they are off by {error:.1%}"
+    return "all that lies" if error < EXACT else f"NOT all (off by {error:.1%}) that lies"
 
 
 def usual(trace: Any) -> str:

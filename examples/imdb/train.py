@@ -75,6 +75,7 @@ def train(name: str, options: argparse.Namespace) -> dict[str, Any]:
     best = EarlyStopping(
         "val_accuracy", patience=PATIENCE if recipe.held_out else epochs, restore_best_weights=True
     )  # gives the best weights back after Ctrl-C, too
+    decay = LearningRateScheduler(lambda epoch, _: recipe.rate * recipe.decay**epoch)
     begin, worked, interrupted = time.perf_counter(), time.process_time(), False
     compiling = config.compiling.seconds
     try:
@@ -85,7 +86,7 @@ def train(name: str, options: argparse.Namespace) -> dict[str, Any]:
             epochs=epochs,
             validation_data=(reader.rows(validation.x), validation.y),
             validation_batch_size=256,  # the same numbers, in less time
-            callbacks=[best, LearningRateScheduler(lambda epoch, _: recipe.rate * recipe.decay**epoch)],
+            callbacks=[best, *([decay] if recipe.decay < 1 else [])],
             verbose=options.verbose,
         )
     except KeyboardInterrupt as reason:
@@ -164,8 +165,9 @@ def draw(history: dict[str, list[float]], path: str, title: str) -> None:
     """Write the figure, or say why not."""
     from rnncore.study.plots import plot_history
 
+    shown = {name: values for name, values in history.items() if name != "learning_rate"}
     try:
-        print(f"\nFigure:       {plot_history(history, path, title)}")
+        print(f"\nFigure:       {plot_history(shown, path, title)}")
     except (ImportError, OSError) as error:
         print(f"\nNo figure: {error}")
 
