@@ -117,7 +117,7 @@ def test_predict_answers_every_line_of_standard_input(made, monkeypatch, capsys)
     assert [line[7:] for line in told] == ["word1 word1", r"word7\x1b[31m word8"]
 
 
-@pytest.mark.parametrize("name", ["lstm80", "bilstm"])
+@pytest.mark.parametrize("name", ["lstm80", pytest.param("bilstm", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("review", "code", "says"),
     [
@@ -207,6 +207,7 @@ def test_compare_makes_its_table_of_what_is_there(made, reviews, capsys, monkeyp
     assert [row[:2] for row in rows] == [("lstm80", "150,913"), ("bilstm", "83,969")]
 
 
+@pytest.mark.slow
 def test_a_model_of_pieces_takes_texts_from_its_file(reviews, capsys):
     pytest.importorskip("tokenizers")
     given = ["--data", reviews, "--model", "subwords", "--epochs", "1", "--verbose", "0"]
