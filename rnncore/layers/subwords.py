@@ -25,7 +25,7 @@ class SubwordVectorization(TextVectorization):
     standardize : {"lower", "lower_and_strip_punctuation", "strip_punctuation", None} or callable
         What a text goes through first; punctuation that stays belongs to the word that it stands at.
     output_sequence_length, vocabulary, encoding, name
-        As in `TextVectorization`; that of `get_vocabulary` or `save_vocabulary` is taken.
+        As in `TextVectorization`; `preprocessing.text.save_vocabulary` writes such a file.
 
     Notes
     -----

@@ -15,7 +15,6 @@ import numpy as np
 
 from ..configured import look_up, revived
 from ..unsupported import without_effect
-from ..utils.files import replaced
 from .base import Layer
 from .checks import positive
 
@@ -195,22 +194,6 @@ class TextVectorization(Layer):
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[str]:
         """Return the words in the order of their numbers, padding and [UNK] first unless told otherwise."""
         return [PADDING, UNKNOWN] * bool(include_special_tokens) + list(self._numbers or ())
-
-    def save_vocabulary(self, path: str | Path) -> None:
-        """Write the words into a file, one a line, for `vocabulary=` or `set_vocabulary`.
-
-        Raises
-        ------
-        ValueError
-            There is none, or a word has a line break in it.
-        """
-        words = self.get_vocabulary(include_special_tokens=False)
-        bad = next((word for word in words if "\n" in word or "\r" in word), None)
-        if not words or bad is not None:
-            what = "there is no vocabulary" if bad is None else f"vocabulary has {bad!r}, with a line break"
-            raise ValueError(f"{self.name}: save_vocabulary: {what}")
-        with replaced(path) as file:
-            file.write("".join(f"{word}\n" for word in words).encode(self.encoding))
 
     def vocabulary_size(self) -> int:
         """Return how many numbers there are, 0 and 1 among them: an embedding's `input_dim`."""

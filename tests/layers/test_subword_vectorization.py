@@ -13,6 +13,7 @@ import rnncore
 from rnncore import Sequential, study
 from rnncore.layers import LSTM, Dense, Embedding, SubwordVectorization
 from rnncore.models import load_model
+from rnncore.preprocessing.text import save_vocabulary
 
 TEXTS = [
     "The acting was great, the actors' playing too.",
@@ -76,11 +77,11 @@ def test_a_model_is_saved_with_its_pieces_and_loads_without_tokenizers(trained, 
 
 
 def test_the_vocabulary_goes_through_a_file(trained, tmp_path):
-    trained.save_vocabulary(tmp_path / "pieces.txt")
+    save_vocabulary(trained, tmp_path / "pieces.txt")
     again = SubwordVectorization(vocabulary=tmp_path / "pieces.txt")
     assert again.get_vocabulary() == trained.get_vocabulary()
     odd = rnncore.layers.TextVectorization(split="character", standardize=None, vocabulary=["\x85", "\u2028", "a"])
-    odd.save_vocabulary(tmp_path / "odd.txt")  # what Python takes for line breaks, too, are words
+    save_vocabulary(odd, tmp_path / "odd.txt")  # what Python takes for line breaks, too, are words
     assert rnncore.layers.TextVectorization(vocabulary=tmp_path / "odd.txt").get_vocabulary() == odd.get_vocabulary()
 
 
@@ -88,10 +89,10 @@ def test_what_is_refused(trained, monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="ids has 80; expected numbers below 80"):
         trained.decode([2, 80])
     with pytest.raises(ValueError, match="there is no vocabulary"):
-        SubwordVectorization().save_vocabulary(tmp_path / "none.txt")
+        save_vocabulary(SubwordVectorization(), tmp_path / "none.txt")
     broken = rnncore.layers.TextVectorization(split="character", vocabulary=["a", "\n"])
     with pytest.raises(ValueError, match="with a line break"):
-        broken.save_vocabulary(tmp_path / "none.txt")
+        save_vocabulary(broken, tmp_path / "none.txt")
     assert not (tmp_path / "none.txt").exists()
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(ImportError, match=r'pip install "rnncore\[subwords\]"'):
