@@ -147,6 +147,7 @@ def test_other_models_and_vocabularies_are_refused(made, capsys, tmp_path):
         "larger": ({**notes, "num_words": 30_000}, "its vocabulary has 30,000 words, its Embedding has 150 rows"),
         "tokens": ({**notes, "tokens": -5}, "150 words and -5 tokens"),
         "pieces": ({**notes, "model": "subwords"}, "the model is not subwords"),
+        "empty": ({**notes, "words": ""}, "there is no vocabulary beside the model"),
         "odd": ({**notes, "words": 7}, "there is no vocabulary beside the model"),
     }
     for name, (given, says) in cases.items():

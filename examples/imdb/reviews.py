@@ -162,7 +162,8 @@ def reader_of(name: str, data: str, reviews: Sequence[list[int]]) -> Reader:
 def reader_from(notes: Mapping[str, Any], model: Sequential, path: str) -> Reader:
     """Return what reads for a model from a file, or raise ValueError: the file may come from anyone."""
     kinds = {"model": str, "words": str, "num_words": int, "tokens": int}
-    if not all(type(notes.get(name)) is kind for name, kind in kinds.items()) or notes["model"] not in MODELS:
+    known = all(type(notes.get(name)) is kind for name, kind in kinds.items()) and notes["model"] in MODELS
+    if not known or not notes["words"]:
         raise ValueError(f"{path}: there is no vocabulary beside the model; python -m examples.imdb train writes both")
     own, first = {name: notes[name] for name in kinds}, model.input_layer
     if own["tokens"] < 1 or own["num_words"] < 1:
