@@ -72,12 +72,12 @@ def read(pattern: str, options: argparse.Namespace) -> list[dict[str, Any]]:
 def table(runs: dict[str, list], beside: dict[str, list]) -> str:
     """Return a Markdown table, a line a model: means over the seeds, and their spread, in percent."""
     lines = [
-        "| model | parameters | seconds an epoch | seeds | best epoch | last epoch | Keras's best | its last |",
+        "| model | parameters | CPU seconds an epoch | seeds | best epoch | last epoch | Keras's best | its last |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, own in runs.items():
         held_out = MODELS[name].held_out  # its validation is not the test: there is one number, at its best epoch
-        seconds = np.mean([(run["seconds"] - run["seconds_compiling"]) / epochs_of(run) for run in own])
+        seconds = np.mean([run["seconds_of_processors"] / epochs_of(run) for run in own])  # whatever else was running
         best = spread([run["test_accuracy"] for run in own])
         cells = [name, f"{own[0]['parameters']:,}", f"{seconds:.0f}", str(len(own)), best]
         cells += ["–" if held_out else spread([run["history"]["val_accuracy"][-1] for run in own])]
