@@ -95,7 +95,7 @@ def test_what_is_not_wanted_of_a_file_is_not_read(tmp_path):
     np.testing.assert_array_equal(found["state"]["weights"][0], [0, 0])
     with zipfile.ZipFile(path, "a") as file:
         file.writestr("stated.npy", b"")  # nothing tells of it, and it is no part of "state"
-    with pytest.raises(ValueError, match="nothing tells of its member 'stated.npy'"):
+    with pytest.raises(ValueError, match=r"nothing tells of its member 'stated\.npy'"):
         archive.read(path, ["state", "notes"])
 
 
