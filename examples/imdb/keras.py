@@ -74,10 +74,10 @@ def losses(keras: Any, options: argparse.Namespace) -> int:
     rows = reader_of(options.model, options.data, x).rows(x)
     before = config.floatx(), keras.config.floatx()
     try:
-        config.set_floatx(options.dtype), keras.config.set_floatx(options.dtype)
+        set_dtype(keras, options.dtype, options.dtype)
         off, ours = beside(keras, recipe, rows, y, options.steps or ALL, options.seed)
     finally:
-        config.set_floatx(before[0]), keras.config.set_floatx(before[1])
+        set_dtype(keras, *before)
     within = off[:100].max() < BOUND[options.dtype]
     print(
         f"{options.model} in {options.dtype}, no dropout, seed {options.seed}: {len(off)} steps from the same weights"
@@ -92,6 +92,13 @@ def losses(keras: Any, options: argparse.Namespace) -> int:
     write_json(path, {"model": options.model, "dtype": options.dtype, "loss": ours.tolist(), "apart": off.tolist()})
     print(f"Results: {path}")
     return int(not within)
+
+
+def set_dtype(keras: Any, ours: str, theirs: str) -> None:
+    """Choose what both compute in; Keras keeps it in two places."""
+    config.set_floatx(ours)
+    keras.config.set_floatx(theirs)
+    keras.config.set_dtype_policy(theirs)
 
 
 def beside(
