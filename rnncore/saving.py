@@ -110,7 +110,7 @@ def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None
     """
     if is_keras(path):
         return _keras().load_model(path, custom_objects, compile)
-    content = _read(path, "model")
+    content = _read(path, "model", without=["notes"] if compile else ["notes", "state/optimizer"])
     with refusing(path), custom_object_scope(custom_objects):
         check_number_of_objects([content["model"], content["compile"]])
         state = content["state"]
@@ -135,7 +135,7 @@ def load_notes(path: str | os.PathLike) -> dict[str, Any]:
         The file is damaged, or no model's.
     FileNotFoundError
     """
-    notes = _read(path, "model").get("notes", {})
+    notes = _read(path, "model", without=["state"]).get("notes", {})
     if not isinstance(notes, dict):
         raise ValueError(f"{path}: its notes are no table by name")
     return notes
@@ -418,8 +418,8 @@ def _write(path: str | os.PathLike, overwrite: bool, kind: str, content: Mapping
     archive.write(path, {"format": "rnncore", "version": VERSION, "kind": kind, **content})
 
 
-def _read(path: str | os.PathLike, *kinds: str) -> dict[str, Any]:
-    content = archive.read(path)
+def _read(path: str | os.PathLike, *kinds: str, without: Sequence[str] = ()) -> dict[str, Any]:
+    content = archive.read(path, without)
     if content.get("format") != "rnncore":
         raise ValueError(f"{path}: its format is {content.get('format')!r:.100}; expected 'rnncore'")
     if type(content.get("version")) is not int or content["version"] != VERSION:

@@ -87,6 +87,18 @@ def same_bits(one, other):
 # --- round trips ------------------------------------------------------------------------------------------------------
 
 
+def test_what_is_not_wanted_of_a_file_is_not_read(tmp_path):
+    path = tmp_path / "a.npz"
+    archive.write(path, {"state": {"optimizer": [np.ones(3)], "weights": [np.zeros(2)]}, "notes": {"n": np.arange(2)}})
+    found = archive.read(path, ["state/optimizer", "notes"])
+    assert found["state"]["optimizer"] is None and found["notes"] is None
+    np.testing.assert_array_equal(found["state"]["weights"][0], [0, 0])
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("stated.npy", b"")  # nothing tells of it, and it is no part of "state"
+    with pytest.raises(ValueError, match=r"nothing tells of its member 'stated\.npy'"):
+        archive.read(path, ["state", "notes"])
+
+
 def test_a_loaded_model_goes_on_as_the_saved_one(tmp_path):
     x, y = data()
     model = trained(rich_model())

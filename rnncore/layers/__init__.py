@@ -15,6 +15,7 @@ from .pooling import AveragePooling1D, GlobalAveragePooling1D, GlobalMaxPooling1
 from .recurrent import RNN, CellRNN, layer_of
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
 from .rnn_cells import RecurrentCell, StackedRNNCells
+from .subwords import SubwordVectorization
 from .text import TextVectorization
 from .wrappers import Bidirectional, TimeDistributed
 
@@ -61,6 +62,7 @@ __all__ = [
     "Softmax",
     "SpatialDropout1D",
     "StackedRNNCells",
+    "SubwordVectorization",
     "TextVectorization",
     "TimeDistributed",
     "layer_of",

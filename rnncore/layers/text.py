@@ -6,7 +6,8 @@ import json
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -143,19 +144,24 @@ class TextVectorization(Layer):
         """
         if self._given:
             raise ValueError(f"{self.name}: adapt came, but vocabulary was given: set_vocabulary takes another one")
-        counts: Counter[str] = Counter()
+        words = self._found(self._texts(data, steps))
+        if words:
+            self._set(words if self.max_tokens is None else words[: self.max_tokens - 2])
+
+    def _texts(self, data: Any, steps: int | None) -> Iterator[str]:
+        """Yield the texts of an array, or of some of an iterable's batches."""
         whole = isinstance(data, (str, list, tuple, np.ndarray)) or hasattr(data, "__array__")
-        for n, batch in enumerate([data] if whole else data):
-            if steps is not None and n >= steps:
-                break
-            for text in self.checked_input(batch).reshape(-1):
-                counts.update(self.words(text))
+        for batch in islice([data] if whole else data, None if whole else steps):
+            yield from self.checked_input(batch).reshape(-1)
+
+    def _found(self, texts: Iterable[str]) -> list[str]:
+        """Return the words of texts that are to have numbers, in their order."""
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(self.words(text))
         for special in (PADDING, UNKNOWN):
             counts.pop(special, None)
-        if not counts:
-            return
-        words = sorted(counts, key=lambda word: (counts[word], word), reverse=True)
-        self._set(words if self.max_tokens is None else words[: self.max_tokens - 2])
+        return sorted(counts, key=lambda word: (counts[word], word), reverse=True)
 
     def set_vocabulary(self, vocabulary: Sequence[str] | str | Path, idf_weights: None = None) -> None:
         """Take the words of a list or an array, or of a file with one a line; padding and [UNK] may lead them.
@@ -167,7 +173,7 @@ class TextVectorization(Layer):
         """
         without_effect(type(self), {"idf_weights": idf_weights})
         if isinstance(vocabulary, (str, Path)):
-            vocabulary = Path(vocabulary).read_text(self.encoding).splitlines()
+            vocabulary = Path(vocabulary).read_text(self.encoding).removesuffix("\n").split("\n")
         words = [str(word) for word in vocabulary]
         words = words[2:] if words[:2] == [PADDING, UNKNOWN] else words
         if not words:

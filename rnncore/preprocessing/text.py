@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..layers.checks import flag, positive
+from ..layers.text import TextVectorization
+from ..utils.files import replaced
 
 FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 Text = str | Sequence[str]
@@ -302,6 +305,23 @@ def tokenizer_from_json(json_string: str) -> Tokenizer:
     tokenizer.index_word = {int(number): word for number, word in counts["index_word"].items()}
     tokenizer.word_index = counts["word_index"]
     return tokenizer
+
+
+def save_vocabulary(layer: TextVectorization, path: str | os.PathLike) -> None:
+    """Write a text layer's words, or pieces, into a file, one a line, for its `vocabulary=` or `set_vocabulary`.
+
+    Raises
+    ------
+    ValueError
+        There is none, or a word has a line break in it.
+    """
+    words = layer.get_vocabulary(include_special_tokens=False)
+    bad = next((word for word in words if "\n" in word or "\r" in word), None)
+    if not words or bad is not None:
+        what = "there is no vocabulary" if bad is None else f"vocabulary has {bad!r}, with a line break"
+        raise ValueError(f"{layer.name}: save_vocabulary: {what}")
+    with replaced(path) as file:
+        file.write("".join(f"{word}\n" for word in words).encode(layer.encoding))
 
 
 def _check(counts: Mapping[str, Any], documents: Any) -> None:

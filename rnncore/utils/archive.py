@@ -17,7 +17,7 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,8 +67,14 @@ def write(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
                 member.write(array.reshape(-1).view(np.uint8).data)
 
 
-def read(path: str | os.PathLike) -> dict[str, Any]:
+def read(path: str | os.PathLike, without: Sequence[str] = ()) -> dict[str, Any]:
     """Return what `write` wrote.
+
+    Parameters
+    ----------
+    path : path
+    without : sequence of str
+        What is not wanted, as ``state/optimizer``: None is in its place, and its arrays are not read.
 
     Raises
     ------
@@ -81,7 +87,7 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
         raise FileNotFoundError(f"no file {path}")
     with open(path, "rb", buffering=0) as file:
         try:
-            return _read(file, os.fstat(file.fileno()).st_size)
+            return _read(file, os.fstat(file.fileno()).st_size, without)
         # zipfile raises most of these for damaged offsets, flags and versions
         except (
             *(zipfile.BadZipFile, struct.error, EOFError, OSError, RuntimeError, ValueError),
@@ -144,7 +150,7 @@ def opened(file: io.FileIO) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def _read(file: io.FileIO, size: int) -> dict[str, Any]:
+def _read(file: io.FileIO, size: int, without: Sequence[str]) -> dict[str, Any]:
     with opened(file) as archive:
         infos = archive.infolist()
         members = {info.filename: info for info in infos}
@@ -160,7 +166,7 @@ def _read(file: io.FileIO, size: int) -> dict[str, Any]:
         if text.file_size > TEXT_LIMIT:
             raise ValueError(f"{TEXT} is larger than {TEXT_LIMIT:,} bytes")
         content = parsed(archive.read(text))
-        return _put_together(content, archive, members)
+        return _put_together(content, archive, members, without)
 
 
 def parsed(text: bytes, name: str = TEXT) -> dict[str, Any]:
@@ -186,10 +192,14 @@ def parsed(text: bytes, name: str = TEXT) -> dict[str, Any]:
     return content
 
 
-def _put_together(content: dict[str, Any], archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> Any:
+def _put_together(
+    content: dict[str, Any], archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], without: Sequence[str]
+) -> Any:
     """Return `content` with the arrays in their places; each member must be asked for just once."""
 
     def arrays(value: Any, keys: tuple[str, ...]) -> Any:
+        if "/".join(keys) in without:
+            return None
         if isinstance(value, list):
             return [arrays(v, (*keys, str(n))) if isinstance(v, (list, dict)) else v for n, v in enumerate(value)]
         if set(value) != {"npy", "dtype", "shape"}:
@@ -202,8 +212,9 @@ def _put_together(content: dict[str, Any], archive: zipfile.ZipFile, members: di
         return _array(name, value["dtype"], value["shape"], archive, members.pop(name))
 
     whole = arrays(content, ())
-    if members:
-        raise ValueError(f"nothing tells of its member {next(iter(members))!r:.100}")
+    untold = [name for name in members if not name.startswith(tuple(f"{part}/" for part in without))]
+    if untold:
+        raise ValueError(f"nothing tells of its member {untold[0]!r:.100}")
     return whole
 
 

@@ -1,0 +1,132 @@
+"""``python -m examples.imdb compare``: all models on the same reviews: a table, a figure, and all numbers as JSON.
+
+What was trained before with as many epochs and the same reviews, in the same folder, is not trained again: a run that
+was cut goes on. What the command `keras` has written there stands beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnncore.datasets import imdb
+
+from .models import MODELS
+from .train import add_data, add_epochs, train, write_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    names = [name for name in MODELS if name != "subwords"]
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=names, help=f"default: {' '.join(names)}")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="default: 0")
+    parser.add_argument("--table", action="store_true", help="of what is there already; train nothing")
+    add_epochs(parser)
+    add_data(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train what is missing, then show all; return the exit code."""
+    if not options.table:
+        for name in options.models:
+            for seed in options.seeds:
+                if not is_there(name, seed, options):
+                    done = train(name, argparse.Namespace(**vars(options), model=name, seed=seed))
+                    if done["interrupted"]:
+                        print("Interrupted: the same command goes on with the next model.")
+                        return 130
+    runs = {name: read(f"{name}-seed*.json", options) for name in options.models}
+    beside = {name: read(f"{name}-keras-seed*.json", options) for name in options.models}
+    runs = {name: found for name, found in runs.items() if found}
+    if not runs:
+        raise ValueError(f"there are no results in {options.out} to make a table of")
+    print(table(runs, beside))
+    out = Path(options.out)
+    write_json(out / "compare.json", {"runs": runs, "keras": beside})
+    print(f"\nResults: {out / 'compare.json'}")
+    draw(runs, beside, out / "compare.png")
+    return 0
+
+
+def is_there(name: str, seed: int, options: argparse.Namespace) -> bool:
+    """Return whether a run of as many epochs on the same reviews has been written down."""
+    epochs = options.epochs or (2 if options.quick else MODELS[name].epochs)
+    source = imdb.find(options.data).kind
+    return any(
+        run["seed"] == seed and run["asked_epochs"] == epochs and run["source"] == source and not run["interrupted"]
+        for run in read(f"{name}-seed{seed}.json", options)
+    )
+
+
+def read(pattern: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the results in the folder that are of as many reviews as are asked for now."""
+    found = [json.loads(path.read_text()) for path in sorted(Path(options.out).glob(pattern))]
+    return [run for run in found if (run["reviews"]["test"] == 1000) == options.quick]
+
+
+def table(runs: dict[str, list], beside: dict[str, list]) -> str:
+    """Return a Markdown table, a line a model: means over the seeds, and their spread, in percent."""
+    lines = [
+        "| model | parameters | CPU seconds an epoch | seeds | best epoch | last epoch | Keras's best | its last |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, own in runs.items():
+        held_out = MODELS[name].held_out  # its validation is not the test: there is one number, at its best epoch
+        seconds = np.mean([run["seconds_of_processors"] / epochs_of(run) for run in own])  # whatever else was running
+        best = spread([run["test_accuracy"] for run in own])
+        cells = [name, f"{own[0]['parameters']:,}", f"{seconds:.0f}", str(len(own)), best]
+        cells += ["–" if held_out else spread([run["history"]["val_accuracy"][-1] for run in own])]
+        accuracies = [run["history"]["val_accuracy"] for run in beside.get(name, ())]
+        cells += [spread([max(each) for each in accuracies]), spread([each[-1] for each in accuracies])]
+        lines.append(f"| {' | '.join(cells)} |")
+    first = next(iter(runs.values()))[0]
+    sizes = first["reviews"]
+    lines += [
+        "",
+        f"{sizes['train']:,} reviews to train on, {sizes['test']:,} to test ({first['source']}), {first['date']}.",
+    ]
+    return "\n".join(lines)
+
+
+def epochs_of(run: dict[str, Any]) -> int:
+    """Return how many epochs a run had."""
+    return max(1, len(run["history"].get("loss", ())))
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return shares in percent: their mean, and of several the lowest and the highest."""
+    if not values:
+        return "–"
+    percent = 100 * np.array(values)
+    ends = f" ({percent.min():.2f} to {percent.max():.2f})" if len(values) > 1 else ""
+    return f"{percent.mean():.2f}{ends}"
+
+
+def draw(runs: dict[str, list], beside: dict[str, list], path: Path) -> None:
+    """Write a figure: accuracy over the epochs, a line a model, Keras's dashed; or say why not."""
+    from rnncore.study.plots import COLOURS
+
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        print(f"No figure: {error}")
+        return
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axis = figure.subplots()
+    for n, (name, own) in enumerate(runs.items()):
+        for found, style, label in ((own, "o-", name), (beside.get(name, []), "o--", f"{name}, Keras")):
+            curves = [run["history"].get("val_accuracy", []) for run in found]
+            length = min(map(len, curves), default=0)
+            if length:
+                mean = 100 * np.mean([curve[:length] for curve in curves], axis=0)
+                axis.plot(range(1, length + 1), mean, style, label=label, color=COLOURS[n % len(COLOURS)], markersize=3)
+    axis.set(xlabel="epoch", ylabel="accuracy on the validation reviews, %")
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+    print(f"Figure: {path}")
