@@ -17,7 +17,9 @@ def parser_of(name: str, about: str, out: str, quick: str) -> argparse.ArgumentP
     """Return a parser with the options that every program has: --seed, --out, --quick, --verbose."""
     parser = argparse.ArgumentParser(prog=f"python -m examples.{name}", description=about)
     parser.add_argument("--seed", type=whole, default=0, help="of weights, order and draws (default: 0)")
-    parser.add_argument("--out", type=Path, default=Path("results"), help=f"the folder for {out} (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results"), help=f"the folder for {out} (default: %(default)s)"
+    )
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--verbose", type=int, choices=(0, 1, 2), default=1, help="as in fit (default: 1)")
     return parser

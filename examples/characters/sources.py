@@ -13,29 +13,30 @@ from pathlib import Path
 
 import numpy as np
 
-TRAINING = """
-    _collections_abc ast base64 bdb calendar cmd code codecs configparser contextlib copy csv dataclasses difflib dis
-    doctest enum filecmp fileinput fnmatch ftplib functools getopt gettext gzip hashlib imaplib inspect ipaddress mailbox
-    mimetypes ntpath optparse os pdb pickle pickletools pkgutil platform plistlib poplib pprint profile pstats pydoc
-    random selectors shelve shutil smtplib socket socketserver ssl string subprocess tarfile threading timeit trace
-    traceback typing uuid warnings wave weakref webbrowser
-""".split()
-VALIDATION = "bisect graphlib numbers operator shlex tempfile zipapp".split()
-HELD_OUT = "heapq queue sched statistics textwrap tokenize".split()
+TRAINING = (
+    "_collections_abc ast base64 bdb calendar cmd code codecs configparser contextlib copy csv dataclasses difflib dis "
+    "doctest enum filecmp fileinput fnmatch ftplib functools getopt gettext gzip hashlib imaplib inspect ipaddress "
+    "mailbox mimetypes ntpath optparse os pdb pickle pickletools pkgutil platform plistlib poplib pprint profile "
+    "pstats pydoc random selectors shelve shutil smtplib socket socketserver ssl string subprocess tarfile threading "
+    "timeit trace traceback typing uuid warnings wave weakref webbrowser"
+)
+VALIDATION = "bisect graphlib numbers operator shlex tempfile zipapp"
+HELD_OUT = "heapq queue sched statistics textwrap tokenize"
 
 OTHER = "\N{REPLACEMENT CHARACTER}"  # stands for every character that is not in the alphabet
 ALPHABET = "\n" + "".join(map(chr, range(32, 127))) + OTHER
 _IDS = {letter: n for n, letter in enumerate(ALPHABET)}
 
 
-def read(modules: list[str]) -> str:
+def read(modules: str) -> str:
     """Return the sources of modules one behind the other; say which there are not, and raise OSError without any."""
     folder = Path(sysconfig.get_path("stdlib"))
-    found = [path for path in (folder / f"{name}.py" for name in modules) if path.is_file()]
+    names = modules.split()
+    found = [path for path in (folder / f"{name}.py" for name in names) if path.is_file()]
     if not found:
-        raise FileNotFoundError(f"no sources of Python's standard library in {folder}: {modules[0]}.py, …")
-    if len(found) < len(modules):
-        print(f"Not in this Python: {', '.join(sorted({*modules} - {path.stem for path in found}))}")
+        raise FileNotFoundError(f"no sources of Python's standard library in {folder}: {names[0]}.py, …")
+    if len(found) < len(names):
+        print(f"Not in this Python: {', '.join(sorted({*names} - {path.stem for path in found}))}")
     return "".join(path.read_text(encoding="utf-8", errors="replace") for path in found)
 
 
@@ -59,7 +60,9 @@ def streams(ids: np.ndarray, rows: int, steps: int) -> tuple[np.ndarray, np.ndar
     if not batches:
         raise ValueError(f"a text of {len(ids)} characters is too short for {rows} rows of {steps}")
     end = batches * rows * steps
-    cut = (part.reshape(rows, batches, steps).swapaxes(0, 1).reshape(-1, steps) for part in (ids[:end], ids[1 : end + 1]))
+    cut = (
+        part.reshape(rows, batches, steps).swapaxes(0, 1).reshape(-1, steps) for part in (ids[:end], ids[1 : end + 1])
+    )
     x, y = cut
     return x, y
 

@@ -92,6 +92,8 @@ def generate(
             scores = _next(model.predict_on_batch(np.array([read])), logits, vocabulary)
             if model.padding_value is not None:
                 scores[int(model.padding_value)] = -np.inf
+            if scores.max() == -np.inf:
+                raise ValueError("model gives no symbol, but for padding, a probability above 0")
             ids.append(_drawn(scores, temperature, rng))
     found = ids[len(prompt) :]
     return np.array(found, np.int64) if vocabulary is None else "".join(vocabulary[one] for one in found)
@@ -132,8 +134,8 @@ def _ids(prompt: Any, padding: float | None, vocabulary: Sequence[str] | None) -
         ids = array.tolist()
     if not ids:
         raise ValueError("prompt is empty; expected at least one symbol to begin with")
-    if padding in ids:
-        raise ValueError(f"prompt has id {int(padding)} at {ids.index(padding)}, which the model takes for padding")
+    if padding is not None and padding in ids:
+        raise ValueError(f"prompt has id {int(padding)} at {ids.index(int(padding))}, which the model takes for padding")
     return ids
 
 
