@@ -6,15 +6,16 @@
 
 The data are weekly means from 1958 to 2001 (Keeling & Whorf, 2004), which the package statsmodels brings along. They
 are cut in time, in order: the first 60 % to train on, then 18 % to choose the epoch by, then 22 % held out, which
-nothing is fitted to or scaled by. From every week of these, all of the next 52 weeks are forecast. What is forecast is
-by how much a week will differ from the same week a year before; the models, the linear one too, are given the last 104
-of these differences. Gaps are filled in straight lines to train on; errors count measured weeks only.
+nothing is fitted to or scaled by. From every week of these, all of the next 52 weeks are forecast. The linear model and
+the LSTM are given the last 104 weeks and asked for the next ones, each as its distance from the mean of the 52 weeks
+that were the last ones then. A gap holds the value before it, as who forecasts does not know the one after it; errors
+count measured weeks only.
 
 =========================  ============================================================================================
 naive                      as the last week
 seasonal naive             as the same week a year before
-seasonal naive with drift  that, and the mean difference of the training weeks
-linear                     least squares, a line of weights for each week ahead
+seasonal naive with drift  that, and the mean growth of a year in the training part
+linear                     least squares, a row of weights for each week ahead
 LSTM                       its state after the 104 weeks, and a Dense layer of 52
 =========================  ============================================================================================
 
@@ -43,7 +44,7 @@ from rnncore.optimizers import Adam
 from rnncore.utils import timeseries_dataset_from_array
 
 TRAINING, VALIDATION = 0.6, 0.18  # shares of the series
-EPOCHS, PATIENCE, UNITS = 40, 8, 32
+EPOCHS, PATIENCE, UNITS = 60, 8, 32
 COLOURS = {"seasonal naive": "#E69F00", "linear": "#009E73", "LSTM": "#0072B2"}
 
 
@@ -71,8 +72,10 @@ class Task(NamedTuple):
     dates : list of str
     measured, values : ndarray of shape (N,)
         With NaN in the gaps, and with the gaps filled.
-    differences : ndarray of shape (N,)
-        From the value a period before; NaN in the first period.
+    levels : ndarray of shape (N,)
+        The mean of the period that ends with the step; NaN where it would begin before the first.
+    scale : float
+        The spread of values around their levels in the part to train on.
     cuts : tuple of int
         Where validation and held-out part begin, and N.
     period, ahead, window : int
@@ -82,7 +85,8 @@ class Task(NamedTuple):
     dates: list[str]
     measured: np.ndarray
     values: np.ndarray
-    differences: np.ndarray
+    levels: np.ndarray
+    scale: float
     cuts: tuple[int, int, int]
     period: int
     ahead: int
@@ -90,14 +94,8 @@ class Task(NamedTuple):
 
     def origins(self, part: int) -> np.ndarray:
         """Return the first steps of all forecasts that lie within a part, 0, 1 or 2."""
-        begin = (self.period + self.window, *self.cuts)[part]
+        begin = (self.period - 1 + self.window, *self.cuts)[part]
         return np.arange(begin, self.cuts[part] - self.ahead + 1)
-
-    def scaled(self) -> tuple[np.ndarray, float, float]:
-        """Return the differences by mean and spread of those to train on, and these two."""
-        known = self.differences[self.period : self.cuts[0]]
-        mean, spread = known.mean(), known.std() or 1.0
-        return ((self.differences - mean) / spread).astype(np.float32), mean, spread
 
 
 def forecast(options: argparse.Namespace) -> int:
@@ -114,7 +112,7 @@ def forecast(options: argparse.Namespace) -> int:
         for seed in range(options.seed, options.seed + options.seeds):
             begin = time.perf_counter()
             models.append(trained(task, seed, options.epochs, options.verbose))
-            forecasts[f"LSTM, seed {seed}"] = with_season(task, held_out, models[-1].predict(windows(task, 2)))
+            forecasts[f"LSTM, seed {seed}"] = as_values(task, models[-1].predict(windows(task, 2)))
             seconds.append(time.perf_counter() - begin)
     except KeyboardInterrupt as reason:
         code = 130
@@ -132,7 +130,7 @@ def forecast(options: argparse.Namespace) -> int:
     if models:
         shown["LSTM"] = forecasts[f"LSTM, seed {options.seed}"]
         options.out.mkdir(parents=True, exist_ok=True)
-        notes = {"period": task.period, "ahead": task.ahead, "window": task.window, "scale": task.scaled()[1:]}
+        notes = {"period": task.period, "ahead": task.ahead, "window": task.window, "scale": task.scale}
         saving.save_model(models[-1], options.out / "forecast.npz", notes={k: np.array(v) for k, v in notes.items()})
     program.write_figure(options.out / "forecast.png", lambda figure: draw(figure, task, shown), (11, 9))
     split = dict(zip(("training", "validation", "held out"), parts, strict=True))
@@ -190,9 +188,11 @@ def task_of(name: str, dates: list[str], measured: np.ndarray, period: int, ahea
         )
     if np.isnan(measured[cuts[1] :]).all():
         raise ValueError(f"the series has no values in its last {count - cuts[1]} steps, the held-out part")
-    values = np.interp(np.arange(count), known, measured[known])
-    differences = np.concatenate([np.full(period, np.nan), values[period:] - values[:-period]])
-    return Task(name, dates, measured, values, differences, cuts, period, ahead, window)
+    before = np.where(np.isnan(measured), known[0], np.arange(count))
+    values = measured[np.maximum.accumulate(before)]
+    levels = np.concatenate([np.full(period - 1, np.nan), sliding_window_view(values, period).mean(axis=1)])
+    scale = float(np.nanstd((values - levels)[: cuts[0]])) or 1.0
+    return Task(name, dates, measured, values, levels, scale, cuts, period, ahead, window)
 
 
 # --- forecasts: (origins, ahead) -------------------------------------------------------------------------------------
@@ -205,17 +205,19 @@ def season_before(task: Task, origins: np.ndarray) -> np.ndarray:
 
 def baselines(task: Task, origins: np.ndarray) -> dict[str, np.ndarray]:
     """Return the forecasts that nothing is learnt for, or next to nothing."""
-    seasonal, drift = season_before(task, origins), np.nanmean(task.differences[: task.cuts[0]])
-    last = np.repeat(task.values[origins - 1, None], task.ahead, axis=1)
+    last, seasonal = np.repeat(task.values[origins - 1, None], task.ahead, axis=1), season_before(task, origins)
+    drift = (task.values[task.period :] - task.values[: -task.period])[: task.cuts[0] - task.period].mean()
     return {"naive": last, "seasonal naive": seasonal, "seasonal naive with drift": seasonal + drift}
 
 
 def windows(task: Task, part: int, **options: Any) -> Any:
-    """Return batches of windows of scaled differences, and of what follows each, for the forecasts within a part."""
-    scaled, origins = task.scaled()[0], task.origins(part)
+    """Return batches of windows, and of what follows each, for the forecasts within a part: scaled distances."""
+    origins = task.origins(part)
+    x = (task.values - task.levels) / task.scale
+    y = sliding_window_view(task.values, task.ahead)[origins] - task.levels[origins - 1, None]
     return timeseries_dataset_from_array(
-        scaled[origins[0] - task.window : origins[-1], None],
-        sliding_window_view(scaled, task.ahead)[origins[0] :],
+        x[origins[0] - task.window : origins[-1], None].astype(np.float32),
+        (y / task.scale).astype(np.float32),
         task.window,
         **options,
     )
@@ -227,22 +229,21 @@ def flat(task: Task, part: int) -> tuple[np.ndarray, np.ndarray]:
     return np.hstack([x[:, :, 0], np.ones((len(x), 1))]), y
 
 
-def with_season(task: Task, origins: np.ndarray, scaled: np.ndarray) -> np.ndarray:
-    """Return forecasts of values from those of scaled differences."""
-    _, mean, spread = task.scaled()
-    return season_before(task, origins) + scaled * spread + mean
+def as_values(task: Task, scaled: np.ndarray) -> np.ndarray:
+    """Return forecasts of the held-out part from scaled distances."""
+    return task.levels[task.origins(2) - 1, None] + scaled * task.scale
 
 
 def linear(task: Task) -> np.ndarray:
     """Return the forecasts of the held-out part by least squares."""
     weights = np.linalg.lstsq(*flat(task, 0))[0]
-    return with_season(task, task.origins(2), flat(task, 2)[0] @ weights)
+    return as_values(task, flat(task, 2)[0] @ weights)
 
 
 def trained(task: Task, seed: int, epochs: int, verbose: int) -> Sequential:
     """Return an LSTM, with the weights of the epoch that was best on the validation part."""
     config.set_seed(seed)
-    model = Sequential([LSTM(UNITS, dropout=0.2), Dense(task.ahead)])
+    model = Sequential([LSTM(UNITS), Dense(task.ahead)])
     model.compile(Adam(2e-3), "mse")
     best = EarlyStopping(patience=PATIENCE, restore_best_weights=True)
     data, validation = windows(task, 0, batch_size=32, shuffle=True, seed=seed), windows(task, 1)

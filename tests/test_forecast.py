@@ -21,7 +21,7 @@ def numpy_backend(settings):
 def measured(seed=0):
     steps = np.arange(STEPS)
     values = 0.1 * steps + np.sin(2 * np.pi * steps / PERIOD) + np.random.default_rng(seed).normal(0, 0.1, STEPS)
-    values[[3, 4, 70, 140]] = np.nan
+    values[[0, 3, 4, 89, 90, 140]] = np.nan  # the first, and those where a part ends
     return values
 
 
@@ -47,26 +47,26 @@ def test_what_comes_later_changes_nothing_before():
     for part in (0, 1):
         values[task.cuts[part] :] = 1e6
         other = task_of(values)
-        assert other.scaled()[1:] == task.scaled()[1:]
+        assert other.scale == task.scale
         for mine, theirs in zip(forecast.flat(task, part), forecast.flat(other, part), strict=True):
             np.testing.assert_array_equal(mine, theirs)
         values = measured()
 
 
 def test_windows_lie_where_they_say():
-    task, (scaled, mean, spread) = task_of(measured()), task_of(measured()).scaled()
+    task = task_of(measured())
     x, y = forecast.flat(task, 2)
     origins = task.origins(2)
     assert len(x) == len(origins) and origins[-1] + AHEAD == STEPS and origins[0] == task.cuts[1]
     for n, origin in enumerate(origins):
-        np.testing.assert_array_equal(x[n, :-1], scaled[origin - WINDOW : origin])
-        np.testing.assert_array_equal(y[n], scaled[origin : origin + AHEAD])
+        levels = [task.values[step - PERIOD + 1 : step + 1].mean() for step in range(origin - WINDOW, origin)]
+        np.testing.assert_allclose(x[n, :-1] * task.scale, task.values[origin - WINDOW : origin] - levels, atol=1e-5)
         truth = task.values[origin : origin + AHEAD]
-        np.testing.assert_allclose(forecast.with_season(task, origins, y)[n], truth, atol=1e-5)
-    known = task.differences[PERIOD : task.cuts[0]]
-    assert (mean, spread) == (known.mean(), known.std())
-    first = task.origins(0)[0]
-    assert np.isfinite(forecast.flat(task, 0)[0]).all() and np.isnan(scaled[first - WINDOW - 1])
+        np.testing.assert_allclose(y[n] * task.scale, truth - levels[-1], atol=1e-5)
+        np.testing.assert_allclose(forecast.as_values(task, y)[n], truth, atol=1e-5)
+    assert np.isfinite(forecast.flat(task, 0)[0]).all()
+    begun, end = task.origins(0)[[0, -1]] + [-WINDOW, AHEAD]
+    assert np.isnan(task.levels[begun - 2]) and end == task.cuts[0]
 
 
 def test_errors_count_measured_steps_only():
@@ -81,12 +81,12 @@ def test_errors_count_measured_steps_only():
     naive, seasonal, drift = forecast.baselines(task, task.origins(2)).values()
     assert (naive[5] == task.values[task.origins(2)[5] - 1]).all()
     assert (seasonal[5] == task.values[task.origins(2)[5] - PERIOD :][:AHEAD]).all()
-    assert (drift - seasonal).ravel() == pytest.approx(np.nanmean(task.differences[: task.cuts[0]]))
+    assert (drift - seasonal).ravel() == pytest.approx(0.1 * PERIOD, abs=0.05)
 
 
 def test_a_line_is_found_by_least_squares():
     steps = np.arange(STEPS)
-    task = task_of(0.01 * steps**2 + np.tile(np.arange(PERIOD), STEPS // PERIOD))  # the differences are a line
+    task = task_of(0.01 * steps + np.tile(np.arange(PERIOD), STEPS // PERIOD))
     assert forecast.errors(task, forecast.linear(task))["RMSE"] < 1e-3
 
 
@@ -94,15 +94,13 @@ def test_the_program(csv, tmp_path, capsys):
     assert run("--data", csv, "--epochs", 3, "--seeds", 2, "--seed", 7, "--out", tmp_path / "out", "--verbose", 0) == 0
     told = capsys.readouterr().out
     results = json.loads((tmp_path / "out" / "forecast.json").read_text())
-    assert results["gaps"] == 4 and results["split"]["training"] == "2001-00-00 to 2001-00-89"
+    assert results["gaps"] == 6 and results["split"]["training"] == "2001-00-00 to 2001-00-89"
     assert list(results["held out"])[-3:] == ["linear", "LSTM, seed 7", "LSTM, seed 8"]
     table = dict(re.findall(r"^(\S.*?) +(\d+\.\d{3}) +\d+\.\d{3} +\d+%$", told, flags=re.M))
     assert table == {name: f"{own['MAE']:.3f}" for name, own in results["held out"].items()}
     assert (tmp_path / "out" / "forecast.png").stat().st_size > 10_000
     task = task_of(measured())
-    made = forecast.with_season(
-        task, task.origins(2), load_model(tmp_path / "out/forecast.npz").predict(forecast.windows(task, 2))
-    )
+    made = forecast.as_values(task, load_model(tmp_path / "out/forecast.npz").predict(forecast.windows(task, 2)))
     assert forecast.errors(task, made)["MAE"] == pytest.approx(results["held out"]["LSTM, seed 8"]["MAE"])
 
 

@@ -31,12 +31,12 @@ def found(model: Sequential, untrained: Sequential, validation: str, held_out: s
     """
     results = {}
     texts = validation, held_out
-    traces = {network: [carries(network, text) for text in texts] for network in (model, untrained)}
+    traces = [[carries(network, text) for text in texts] for network in (model, untrained)]
     wanted = [sources.labels(text) for text in texts]
     for what in WHAT:
         chosen, others = (
             [study.find_units(one, own[what][None, :SHOWN], name="c") for one, own in zip(both, wanted, strict=True)]
-            for both in traces.values()
+            for both in traces
         )
         results[what] = {
             "unit": int(chosen[0].units[0]),
@@ -63,9 +63,8 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def passage(text: str, count: int) -> tuple[int, int]:
     """Return where the lines begin and end, of `count` lines, in which quotes open and close most often."""
-    text = text[:SHOWN]
-    edges = np.abs(np.diff(sources.labels(text)["quotes"], prepend=0))
-    ends = np.flatnonzero(np.array(list(text)) == "\n") + 1
+    edges = np.abs(np.diff(sources.labels(text)["quotes"][:SHOWN], prepend=0))
+    ends = np.flatnonzero(np.array(list(text[:SHOWN])) == "\n") + 1
     starts = np.concatenate([[0], ends[: -count - 1]])
     sums = np.concatenate([[0], edges.cumsum()])
     best = int(np.argmax([sums[ends[n + count - 1]] - sums[start] for n, start in enumerate(starts)]))
@@ -102,7 +101,8 @@ def draw(figure: Any, model: Sequential, text: str, found: dict[str, dict[str, A
             grid[n, : len(row)] = values[place : place + len(row)]
             place += len(row) + 1
             for column, letter in enumerate(row):
-                axis.text(column, n, letter, ha="center", va="center", family="monospace", fontsize=7)
+                said = axis.text(column, n, letter, ha="center", va="center", family="monospace", fontsize=7)
+                said.set_in_layout(False)  # quicker
         image = axis.imshow(grid, "PuOr_r", vmin=-1, vmax=1, aspect="auto")
         own = found[what]
         axis.set_title(f"{WHAT[what]}: unit {own['unit']}, correlation {own['held out']:.2f} (held out)", fontsize=10)
