@@ -244,7 +244,7 @@ def trained(task: Task, seed: int, epochs: int, verbose: int) -> Sequential:
     """Return an LSTM, with the weights of the epoch that was best on the validation part."""
     config.set_seed(seed)
     model = Sequential([LSTM(UNITS), Dense(task.ahead)])
-    model.compile(Adam(2e-3), "mse")
+    model.compile(Adam(4e-3), "mse")
     best = EarlyStopping(patience=PATIENCE, restore_best_weights=True)
     data, validation = windows(task, 0, batch_size=32, shuffle=True, seed=seed), windows(task, 1)
     model.fit(data, epochs=epochs, validation_data=validation, callbacks=[best], verbose=verbose)

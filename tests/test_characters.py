@@ -102,6 +102,7 @@ def library(tmp_path, monkeypatch):
         lines = [TEXT.replace("Say b", f"{name} {k}").replace("return 0", f"return {k + n}") for k in range(12)]
         (tmp_path / f"{name}.py").write_text("\n".join(lines))
     monkeypatch.setattr(sources.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(program, "write_figure", lambda *given: None)
     monkeypatch.setattr(characters, "STEPS", 8)
     monkeypatch.setattr(units, "SHOWN", 200)
     return tmp_path
@@ -115,7 +116,6 @@ def test_the_program(library, capsys):
     perplexities = results["perplexity"]
     assert 1 < perplexities["3-gram"] < perplexities["LSTM"] < 97  # one pass of 5 units against counts
     assert f"{perplexities['LSTM']:7.3f}   {math.log2(perplexities['LSTM']):.3f} bits" in told
-    assert (out / "characters.png").stat().st_size > 10_000
     assert [len(text) for text in results["written"].values()] == [9, 9, 9]
     assert set(results["what units do"]) == set(units.WHAT) and "tanh(c) of unit" in told
 
@@ -146,7 +146,6 @@ def test_interrupted_it_measures_what_there_is(library, monkeypatch, capsys):
     def interrupted(self, *given):
         raise KeyboardInterrupt("stopped after epoch 1, batch 1")
 
-    monkeypatch.setattr(program, "write_figure", lambda *given: None)
     monkeypatch.setattr(characters.Anew, "on_train_batch_end", interrupted, raising=False)
     assert characters.main(["--quick", "--units", "3", "--length", "3", "--out", str(library), "--verbose", "0"]) == 130
     assert "Interrupted: stopped after epoch 1, batch 1" in capsys.readouterr().out
@@ -167,3 +166,12 @@ def test_a_unit_that_follows_the_quotes_is_found(monkeypatch):
     assert (found["unit"], found["validation"], found["held out"]) == (4, pytest.approx(-1), pytest.approx(-1))
     assert text[begin:end].count("\n") == 3 and text[begin - 1] == "\n" and text[begin:end].count('"') >= 8
     assert (state > 0.5).tolist() == (sources.labels(text)["quotes"] == 1).tolist()
+
+
+@pytest.mark.slow
+def test_the_figure(tmp_path):
+    rnncore.set_backend("numpy")
+    text, model = TEXT * 30, characters.made(6)
+    found = units.found(model, model, text, text)
+    program.write_figure(tmp_path / "a.png", lambda figure: units.draw(figure, model, text, found), units.SIZE)
+    assert (tmp_path / "a.png").stat().st_size > 10_000

@@ -4,7 +4,7 @@
     python -m examples.characters --quick                  a little of it: does it run?
     python -m examples.characters --prompt "def read("     what the saved model goes on with
 
-An LSTM that keeps its states from batch to batch (`stateful`) reads 64 pieces of the sources side by side, 64
+An LSTM that keeps its states from batch to batch (`stateful`) reads 64 pieces of the sources side by side, 32
 characters at a time: truncated backpropagation through time. Measured is its perplexity a character on modules that it
 has not met, beside what counting comes to, an interpolated trigram and 6-gram of the same text. Then it writes, at
 three temperatures; and its units are asked, as Karpathy et al. (2015) did, which of them is on inside quotes, which
@@ -29,7 +29,7 @@ from rnncore.models import load_model
 from rnncore.optimizers import Adam
 from rnncore.optimizers.schedules import CosineDecay
 
-STEPS = 64  # characters that the gradient goes back at most
+STEPS = 32  # characters that the gradient goes back at most
 TEMPERATURES = (0, 0.5, 1.0)
 
 
