@@ -100,6 +100,7 @@ class Task(NamedTuple):
 
 def forecast(options: argparse.Namespace) -> int:
     """Train, compare, write."""
+    options.out.mkdir(parents=True, exist_ok=True)
     task = task_of(*series(options.data), options.period, options.ahead, options.window)
     parts = [f"{task.dates[a]} to {task.dates[b - 1]}" for a, b in zip((0, *task.cuts), task.cuts, strict=False)]
     gaps = int(np.isnan(task.measured).sum())
@@ -129,7 +130,6 @@ def forecast(options: argparse.Namespace) -> int:
     shown = {name: forecasts[name] for name in ("seasonal naive", "linear")}
     if models:
         shown["LSTM"] = forecasts[f"LSTM, seed {options.seed}"]
-        options.out.mkdir(parents=True, exist_ok=True)
         notes = {"period": task.period, "ahead": task.ahead, "window": task.window, "scale": task.scale}
         saving.save_model(models[-1], options.out / "forecast.npz", notes={k: np.array(v) for k, v in notes.items()})
     program.write_figure(options.out / "forecast.png", lambda figure: draw(figure, task, shown), (11, 9))

@@ -116,7 +116,7 @@ def test_the_program(library, capsys):
     perplexities = results["perplexity"]
     assert 1 < perplexities["3-gram"] < perplexities["LSTM"] < 97  # one pass of 5 units against counts
     assert f"{perplexities['LSTM']:7.3f}   {math.log2(perplexities['LSTM']):.3f} bits" in told
-    assert [len(text) for text in results["written"].values()] == [9, 9, 9]
+    assert [len(text) for text in results["written"].values()] == [14, 14, 14]
     assert set(results["what units do"]) == set(units.WHAT) and "tanh(c) of unit" in told
 
     said = []
@@ -124,7 +124,8 @@ def test_the_program(library, capsys):
         options = ["--prompt", prompt, "--temperature", "1", "--length", "9", "--out", str(out)]
         assert characters.main(options) == 0
         said.append(capsys.readouterr().out)
-    assert said[0] == "\ndef " + results["written"]["1.0"] + "\n" == said[1]
+    assert said[0] == results["written"]["1.0"] + "\n" == said[1]
+    assert said[2].startswith(2 * sources.OTHER)
     assert [len(text) for text in said[2:]] == [12, 3010]
     assert characters.main(["--prompt", "", "--out", str(out)]) == 2
     assert "prompt is empty" in capsys.readouterr().err
@@ -132,6 +133,8 @@ def test_the_program(library, capsys):
     assert "python -m examples.characters writes it" in capsys.readouterr().err
     assert characters.main(["--prompt", "a", "--temperature", "-1", "--out", str(out)]) == 2
     assert "temperature is -1.0; expected a number of at least 0" in capsys.readouterr().err
+    assert characters.main(["--quick", "--out", str(out / "characters.json")]) == 2
+    assert "File exists" in capsys.readouterr().err
 
 
 def test_a_model_of_something_else_is_refused(library, capsys):

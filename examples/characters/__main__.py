@@ -30,7 +30,7 @@ from rnncore.optimizers import Adam
 from rnncore.optimizers.schedules import CosineDecay
 
 STEPS = 32  # characters that the gradient goes back at most
-TEMPERATURES = (0, 0.5, 1.0)
+PROMPT, TEMPERATURES = "\ndef ", (0, 0.5, 1.0)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,6 +66,7 @@ class Anew(Callback):
 
 def train(options: argparse.Namespace) -> int:
     """Train, measure, write, look inside."""
+    options.out.mkdir(parents=True, exist_ok=True)
     config.set_seed(options.seed)
     modules = "ast base64 bdb" if options.quick else sources.TRAINING
     texts = [sources.read(names) for names in (modules, sources.VALIDATION, sources.HELD_OUT)]
@@ -98,9 +99,8 @@ def train(options: argparse.Namespace) -> int:
         code = 130
         print(f"\nInterrupted: {reason}; going on with what there is.")
     seconds = time.perf_counter() - begin
-    print(f"Trained for {seconds:.0f} s.")
-    options.out.mkdir(parents=True, exist_ok=True)
     saving.save_model(model, options.out / "characters.npz", notes={"alphabet": sources.ALPHABET})
+    print(f"Trained for {seconds:.0f} s.")
 
     loss = model.evaluate(x_test, y_test, batch_size=rows, callbacks=[Anew()], verbose=0)
     perplexities = {
@@ -112,9 +112,8 @@ def train(options: argparse.Namespace) -> int:
 
     written = {}
     for temperature in TEMPERATURES:
-        prompt = "\ndef "
-        written[str(temperature)] = text = said(model, prompt, options.length, temperature, options.seed)
-        print(f"\n--- temperature {temperature} ---{prompt}{text}")
+        written[str(temperature)] = text = said(model, PROMPT, options.length, temperature, options.seed)
+        print(f"\n--- temperature {temperature} ---{text}")
 
     config.set_seed(options.seed)
     found = units.found(model, made(options.units), texts[1], texts[2])
@@ -160,10 +159,9 @@ def by_counting(training: np.ndarray, validation: np.ndarray, held_out: np.ndarr
 
 
 def said(model: Sequential, prompt: str, length: int, temperature: float, seed: int) -> str:
-    """Return what the model goes on with."""
-    alphabet = sources.ALPHABET
-    known = "".join(letter if letter in alphabet else sources.OTHER for letter in prompt)
-    return study.generate(model, known, length, temperature, seed, vocabulary=alphabet)
+    """Return a prompt, as far as the alphabet has it, and what the model goes on with."""
+    prompt = "".join(letter if letter in sources.ALPHABET else sources.OTHER for letter in prompt)
+    return prompt + study.generate(model, prompt, length, temperature, seed, vocabulary=sources.ALPHABET)
 
 
 def go_on(options: argparse.Namespace) -> int:
@@ -176,7 +174,7 @@ def go_on(options: argparse.Namespace) -> int:
     if notes.get("alphabet") != sources.ALPHABET:
         raise ValueError(f"{path} is no model of this program's alphabet; python -m examples.characters writes one")
     temperature = 0.5 if options.temperature is None else options.temperature
-    print(options.prompt + said(model, options.prompt, options.length, temperature, options.seed))
+    print(said(model, options.prompt, options.length, temperature, options.seed))
     return 0
 
 
