@@ -20,8 +20,8 @@ TRAINING = (
     "pstats pydoc random selectors shelve shutil smtplib socket socketserver ssl string subprocess tarfile threading "
     "timeit trace traceback typing uuid warnings wave weakref webbrowser"
 )
-VALIDATION = "bisect graphlib numbers operator shlex tempfile zipapp"
-HELD_OUT = "heapq queue sched statistics textwrap tokenize"
+VALIDATION = "shlex graphlib tempfile zipapp bisect numbers operator"
+HELD_OUT = "queue sched textwrap tokenize heapq statistics"
 
 OTHER = "\N{REPLACEMENT CHARACTER}"  # stands for every character that is not in the alphabet
 ALPHABET = "\n" + "".join(map(chr, range(32, 127))) + OTHER

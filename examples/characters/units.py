@@ -13,7 +13,7 @@ from examples.characters import sources
 from rnncore import Sequential, study
 
 WHAT = {"quotes": "inside quotes", "depth": "depth of indentation", "column": "place in the line"}
-SHOWN = 12_000  # characters that are looked at
+SHOWN = 24_000  # characters that are looked at
 BLOCKS = "▁▂▃▄▅▆▇█"
 SIZE = (11.0, 9.0)
 
@@ -27,22 +27,24 @@ def carries(model: Sequential, text: str) -> study.Trace:
 def found(model: Sequential, untrained: Sequential, validation: str, held_out: str) -> dict[str, dict[str, Any]]:
     """Return which unit does what: chosen on the validation text, and its correlation on the held-out one.
 
-    Beside it stands the best unit of an untrained network, chosen in the same way: what comes of many units alone.
+    Beside it: what all units come to, added up with the weights that fit the validation text best, held out; and the
+    best unit of an untrained network, chosen in the same way, for what comes of many units alone.
     """
-    results = {}
     texts = validation, held_out
     traces = [[carries(network, text) for text in texts] for network in (model, untrained)]
     wanted = [sources.labels(text) for text in texts]
+    results = {}
     for what in WHAT:
-        chosen, others = (
-            [study.find_units(one, own[what][None, :SHOWN], name="c") for one, own in zip(both, wanted, strict=True)]
-            for both in traces
+        known = [own[what][None, :SHOWN] for own in wanted]
+        (chosen, other), (untrained_chosen, untrained_other) = (
+            [study.find_units(one, own, name="c") for one, own in zip(both, known, strict=True)] for both in traces
         )
         results[what] = {
-            "unit": int(chosen[0].units[0]),
-            "validation": float(chosen[0].correlations[0]),
-            "held out": of_unit(chosen[1], chosen[0].units[0]),
-            "untrained": of_unit(others[1], others[0].units[0]),
+            "unit": int(chosen.units[0]),
+            "validation": float(chosen.correlations[0]),
+            "held out": of_unit(other, chosen.units[0]),
+            "all units": of_all(*(trace["lstm"]["c"][0] for trace in traces[0]), *(own[0] for own in known)),
+            "untrained": of_unit(untrained_other, untrained_chosen.units[0]),
         }
     return results
 
@@ -52,41 +54,53 @@ def of_unit(found: Any, unit: int) -> float:
     return float(found.correlations[np.flatnonzero(found.units == unit)[0]])
 
 
+def of_all(fitting: np.ndarray, other: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> float:
+    """Return the correlation of the second text's labels with a sum of units whose weights fit the first one's."""
+    mean, spread = fitting.mean(axis=0), fitting.std(axis=0) + 1e-6
+    weights = np.linalg.lstsq((fitting - mean) / spread, known - known.mean())[0]
+    return float(np.corrcoef((other - mean) / spread @ weights, wanted)[0, 1])
+
+
 def table(found: dict[str, dict[str, Any]]) -> str:
     """Return what was found, a line each."""
-    rows = [f"{'':<22}{'unit':>6}{'chosen on':>12}{'held out':>10}{'untrained':>11}"]
+    names = "validation", "held out", "all units", "untrained"
+    rows = [f"{'':<22}{'unit':>6}" + "".join(f"{name:>12}" for name in names)]
     for what, own in found.items():
-        numbers = f"{own['validation']:12.2f}{own['held out']:10.2f}{own['untrained']:11.2f}"
-        rows.append(f"{WHAT[what]:<22}{own['unit']:>6}{numbers}")
+        rows.append(f"{WHAT[what]:<22}{own['unit']:>6}" + "".join(f"{own[name]:12.2f}" for name in names))
     return "\n".join(rows)
 
 
 def passage(text: str, count: int) -> tuple[int, int]:
-    """Return where the lines begin and end, of `count` lines, in which quotes open and close most often."""
-    edges = np.abs(np.diff(sources.labels(text)["quotes"][:SHOWN], prepend=0))
-    ends = np.flatnonzero(np.array(list(text[:SHOWN])) == "\n") + 1
-    starts = np.concatenate([[0], ends[: -count - 1]])
-    sums = np.concatenate([[0], edges.cumsum()])
-    best = int(np.argmax([sums[ends[n + count - 1]] - sums[start] for n, start in enumerate(starts)]))
-    return int(starts[best]), int(ends[best + count - 1])
+    """Return where `count` lines begin and end in which most happens: quotes are opened, indentations change."""
+    known, text = sources.labels(text), text[:SHOWN]
+    ends = np.flatnonzero(np.array(list(text)) == "\n") + 1
+    starts = np.concatenate([[0], ends[:-1]])
+    opened = np.add.reduceat(np.diff(known["quotes"][: ends[-1]], prepend=0) > 0, starts)
+    happens = np.minimum(opened, 1) + (np.diff(known["depth"][ends - 1], prepend=0) != 0)
+    first = int(np.convolve(happens, np.ones(count), "valid").argmax())
+    return int(starts[first]), int(ends[first + count - 1])
 
 
 def states(model: Sequential, text: str, found: dict[str, dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Return tanh(c) of the unit for each thing, (N,), upright: more means more of it."""
-    c = carries(model, text)["lstm"]["c"][0]
-    return {what: np.sign(own["validation"]) * np.tanh(c[:, own["unit"]]) for what, own in found.items()}
+    """Return c of the unit for each thing, (N,), upright, from 0 to 1: where it is at 5 and at 95 % of the time."""
+    c, results = carries(model, text)["lstm"]["c"][0], {}
+    for what, own in found.items():
+        values = np.sign(own["validation"]) * c[:, own["unit"]]
+        low, high = np.quantile(values, [0.05, 0.95])
+        results[what] = np.clip((values - low) / ((high - low) or 1), 0, 1)
+    return results
 
 
-def lines(model: Sequential, text: str, found: dict[str, dict[str, Any]], count: int = 5) -> str:
+def lines(model: Sequential, text: str, found: dict[str, dict[str, Any]], count: int = 6) -> str:
     """Return a few lines, the state of the unit for quotes under each of their characters."""
     begin, end = passage(text, count)
     values = states(model, text, found)["quotes"]
-    bars = [BLOCKS[min(7, int(4 + 4 * value))] for value in values[begin:end]]
+    bars = [BLOCKS[min(7, int(8 * value))] for value in values[begin:end]]
     rows, place = [], 0
     for line in text[begin:end].splitlines(keepends=True):
         rows += [line.rstrip("\n"), "".join(bars[place : place + len(line) - 1])]
         place += len(line)
-    return "\n".join(["", f"tanh(c) of unit {found['quotes']['unit']}, from -1 {BLOCKS[0]} to 1 {BLOCKS[-1]}:", *rows])
+    return "\n".join(["", f"Unit {found['quotes']['unit']}, from {BLOCKS[0]} to {BLOCKS[-1]}:", *rows])
 
 
 def draw(figure: Any, model: Sequential, text: str, found: dict[str, dict[str, Any]], count: int = 14) -> None:
@@ -103,9 +117,9 @@ def draw(figure: Any, model: Sequential, text: str, found: dict[str, dict[str, A
             for column, letter in enumerate(row):
                 said = axis.text(column, n, letter, ha="center", va="center", family="monospace", fontsize=7)
                 said.set_in_layout(False)  # quicker
-        image = axis.imshow(grid, "PuOr_r", vmin=-1, vmax=1, aspect="auto")
+        image = axis.imshow(grid, "PuOr_r", vmin=-0.25, vmax=1.25, aspect="auto")  # no colour hides a letter
         own = found[what]
         axis.set_title(f"{WHAT[what]}: unit {own['unit']}, correlation {own['held out']:.2f} (held out)", fontsize=10)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-        figure.colorbar(image, ax=axis, label="tanh(c)", pad=0.01)
+        figure.colorbar(image, ax=axis, label="c", pad=0.01, ticks=[])
