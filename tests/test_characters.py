@@ -157,11 +157,11 @@ def test_interrupted_it_measures_what_there_is(library, monkeypatch, capsys):
 
 def test_a_unit_that_follows_the_quotes_is_found(monkeypatch):
     rnncore.set_backend("numpy")
-    text = TEXT * 4
+    text = TEXT * 8
     monkeypatch.setattr(units, "SHOWN", len(text))
     model = characters.made(6)
-    follows = np.random.default_rng(0).normal(size=(1, len(text), 6))
-    follows[0, :, 4] = -2 * sources.labels(text)["quotes"]
+    follows = np.random.default_rng(0).normal(size=(*units.pieces(sources.encoded(text)).shape, 6))
+    follows[..., 4] = -2 * units.pieces(sources.labels(text)["quotes"])
     with rnncore.study.intervene(model, {"lstm.c": follows}):
         found = units.found(model, model, text, text)["quotes"]
         begin, end = units.passage(text, 3)

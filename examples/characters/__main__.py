@@ -117,12 +117,8 @@ def train(options: argparse.Namespace) -> int:
 
     config.set_seed(options.seed)
     found = units.found(model, made(options.units), texts[1], texts[2])
-    print(
-        "\nWhat a unit does: the correlation of its carry c with what is to be known of each character. It is chosen on"
-    )
-    print(
-        "validation text; all units are what they say together; untrained is the best unit of a network without training."
-    )
+    print("\nWhat a unit does: the correlation of its carry c with what is to be known of each character. The unit is")
+    print("chosen on validation text. Beside it: all units together, and the best unit of an untrained network.")
     print(units.table(found))
     print(units.lines(model, texts[2], found))
     program.write_figure(

@@ -13,15 +13,20 @@ from examples.characters import sources
 from rnncore import Sequential, study
 
 WHAT = {"quotes": "inside quotes", "depth": "depth of indentation", "column": "place in the line"}
-SHOWN = 24_000  # characters that are looked at
+SHOWN, ROWS = 24_000, 8  # characters that are looked at, and in how many pieces side by side
 BLOCKS = "▁▂▃▄▅▆▇█"
 SIZE = (11.0, 9.0)
 
 
 def carries(model: Sequential, text: str) -> study.Trace:
-    """Return the trace of the first characters of a text, read in one go: only c of it."""
+    """Return the trace of the first characters of a text, in pieces side by side: only c of it."""
     model.get_layer("lstm").reset_state()
-    return study.trace(model, sources.encoded(text[:SHOWN])[None], names="lstm.c")
+    return study.trace(model, pieces(sources.encoded(text[:SHOWN])), names="lstm.c")
+
+
+def pieces(values: np.ndarray) -> np.ndarray:
+    """Return what belongs to the first characters, (ROWS, N / ROWS)."""
+    return values[: min(SHOWN, len(values)) // ROWS * ROWS].reshape(ROWS, -1)
 
 
 def found(model: Sequential, untrained: Sequential, validation: str, held_out: str) -> dict[str, dict[str, Any]]:
@@ -35,7 +40,7 @@ def found(model: Sequential, untrained: Sequential, validation: str, held_out: s
     wanted = [sources.labels(text) for text in texts]
     results = {}
     for what in WHAT:
-        known = [own[what][None, :SHOWN] for own in wanted]
+        known = [pieces(own[what]) for own in wanted]
         (chosen, other), (untrained_chosen, untrained_other) = (
             [study.find_units(one, own, name="c") for one, own in zip(both, known, strict=True)] for both in traces
         )
@@ -43,10 +48,16 @@ def found(model: Sequential, untrained: Sequential, validation: str, held_out: s
             "unit": int(chosen.units[0]),
             "validation": float(chosen.correlations[0]),
             "held out": of_unit(other, chosen.units[0]),
-            "all units": of_all(*(trace["lstm"]["c"][0] for trace in traces[0]), *(own[0] for own in known)),
+            "all units": of_all(*(flat(trace) for trace in traces[0]), *(own.ravel() for own in known)),
             "untrained": of_unit(untrained_other, untrained_chosen.units[0]),
         }
     return results
+
+
+def flat(trace: study.Trace) -> np.ndarray:
+    """Return c of each character, one behind the other, (N, H)."""
+    c = trace["lstm"]["c"]
+    return c.reshape(-1, c.shape[-1])
 
 
 def of_unit(found: Any, unit: int) -> float:
@@ -72,7 +83,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def passage(text: str, count: int) -> tuple[int, int]:
     """Return where `count` lines begin and end in which most happens: quotes are opened, indentations change."""
-    known, text = sources.labels(text), text[:SHOWN]
+    known, text = sources.labels(text), text[: min(SHOWN, len(text)) // ROWS * ROWS]
     ends = np.flatnonzero(np.array(list(text)) == "\n") + 1
     starts = np.concatenate([[0], ends[:-1]])
     opened = np.add.reduceat(np.diff(known["quotes"][: ends[-1]], prepend=0) > 0, starts)
@@ -83,7 +94,7 @@ def passage(text: str, count: int) -> tuple[int, int]:
 
 def states(model: Sequential, text: str, found: dict[str, dict[str, Any]]) -> dict[str, np.ndarray]:
     """Return c of the unit for each thing, (N,), upright, from 0 to 1: where it is at 5 and at 95 % of the time."""
-    c, results = carries(model, text)["lstm"]["c"][0], {}
+    c, results = flat(carries(model, text)), {}
     for what, own in found.items():
         values = np.sign(own["validation"]) * c[:, own["unit"]]
         low, high = np.quantile(values, [0.05, 0.95])
@@ -117,7 +128,7 @@ def draw(figure: Any, model: Sequential, text: str, found: dict[str, dict[str, A
             for column, letter in enumerate(row):
                 said = axis.text(column, n, letter, ha="center", va="center", family="monospace", fontsize=7)
                 said.set_in_layout(False)  # quicker
-        image = axis.imshow(grid, "PuOr_r", vmin=-0.25, vmax=1.25, aspect="auto")  # no colour hides a letter
+        image = axis.imshow(grid, "PuOr_r", vmin=-0.5, vmax=1.5, aspect="auto")  # no colour hides a letter
         own = found[what]
         axis.set_title(f"{WHAT[what]}: unit {own['unit']}, correlation {own['held out']:.2f} (held out)", fontsize=10)
         axis.set(xticks=[], yticks=[])
