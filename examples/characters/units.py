@@ -68,7 +68,8 @@ def of_unit(found: Any, unit: int) -> float:
 def of_all(fitting: np.ndarray, other: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> float:
     """Return the correlation of the second text's labels with a sum of units whose weights fit the first one's."""
     mean, spread = fitting.mean(axis=0), fitting.std(axis=0) + 1e-6
-    weights = np.linalg.lstsq((fitting - mean) / spread, known - known.mean())[0]
+    x = ((fitting - mean) / spread).astype(np.float64)
+    weights = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ (known - known.mean()))  # ridge regression
     return float(np.corrcoef((other - mean) / spread @ weights, wanted)[0, 1])
 
 
@@ -130,7 +131,7 @@ def draw(figure: Any, model: Sequential, text: str, found: dict[str, dict[str, A
                 said.set_in_layout(False)  # quicker
         image = axis.imshow(grid, "PuOr_r", vmin=-0.5, vmax=1.5, aspect="auto")  # no colour hides a letter
         own = found[what]
-        axis.set_title(f"{WHAT[what]}: unit {own['unit']}, correlation {own['held out']:.2f} (held out)", fontsize=10)
+        axis.set_title(f"{WHAT[what]}: unit {own['unit']}, |correlation| {abs(own['held out']):.2f} (held out)", fontsize=10)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-        figure.colorbar(image, ax=axis, label="c", pad=0.01, ticks=[])
+        figure.colorbar(image, ax=axis, label="c, from low to high", pad=0.01, ticks=[])
