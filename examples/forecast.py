@@ -108,16 +108,16 @@ def forecast(options: argparse.Namespace) -> int:
     print(f"held out: {parts[2]}, {len(task.origins(2))} forecasts of {task.ahead} steps each\n")
     held_out = task.origins(2)
     forecasts = {**baselines(task, held_out), "linear": linear(task)}
-    seconds, code, models = [], 0, []
-    try:
-        for seed in range(options.seed, options.seed + options.seeds):
-            begin = time.perf_counter()
-            models.append(trained(task, seed, options.epochs, options.verbose))
-            forecasts[f"LSTM, seed {seed}"] = as_values(task, models[-1].predict(windows(task, 2)))
-            seconds.append(time.perf_counter() - begin)
-    except KeyboardInterrupt as reason:
-        code = 130
-        print(f"\nInterrupted: {reason}; going on with the seeds that are through.")
+    seconds, code, models = [], 0, {}
+    for seed in range(options.seed, options.seed + options.seeds):
+        begin = time.perf_counter()
+        model, interrupted = trained(task, seed, options.epochs, options.verbose)
+        name = f"LSTM, seed {seed}{', interrupted' * interrupted}"
+        models[name], forecasts[name] = model, as_values(task, model.predict(windows(task, 2)))
+        seconds.append(time.perf_counter() - begin)
+        if interrupted:
+            code = 130
+            break
 
     results = {name: errors(task, values) for name, values in forecasts.items()}
     print(f"\n{'held out':<28}{'MAE':>8}{'RMSE':>8}{'of seasonal naive':>20}")
@@ -128,10 +128,9 @@ def forecast(options: argparse.Namespace) -> int:
     print(f"Smallest RMSE: {best}.")
 
     shown = {name: forecasts[name] for name in ("seasonal naive", "linear")}
-    if models:
-        shown["LSTM"] = forecasts[f"LSTM, seed {options.seed}"]
-        notes = {"period": task.period, "ahead": task.ahead, "window": task.window, "scale": task.scale}
-        saving.save_model(models[-1], options.out / "forecast.npz", notes={k: np.array(v) for k, v in notes.items()})
+    shown["LSTM"] = forecasts[next(iter(models))]
+    notes = {"period": task.period, "ahead": task.ahead, "window": task.window, "scale": task.scale}
+    saving.save_model(model, options.out / "forecast.npz", notes={name: np.array(own) for name, own in notes.items()})
     program.write_figure(options.out / "forecast.png", lambda figure: draw(figure, task, shown), (11, 9))
     split = dict(zip(("training", "validation", "held out"), parts, strict=True))
     told = {"data": options.data or "co2 of statsmodels", "gaps": gaps, "split": split, "seconds": seconds}
@@ -240,16 +239,20 @@ def linear(task: Task) -> np.ndarray:
     return as_values(task, flat(task, 2)[0] @ weights)
 
 
-def trained(task: Task, seed: int, epochs: int, verbose: int) -> Sequential:
-    """Return an LSTM, with the weights of the epoch that was best on the validation part."""
+def trained(task: Task, seed: int, epochs: int, verbose: int) -> tuple[Sequential, bool]:
+    """Return an LSTM with the weights of the epoch that was best on the validation part; whether Ctrl-C came before."""
     config.set_seed(seed)
     model = Sequential([LSTM(UNITS), Dense(task.ahead)])
     model.compile(Adam(4e-3), "mse")
     best = EarlyStopping(patience=PATIENCE, restore_best_weights=True)
     data, validation = windows(task, 0, batch_size=32, shuffle=True, seed=seed), windows(task, 1)
-    model.fit(data, epochs=epochs, validation_data=validation, callbacks=[best], verbose=verbose)
+    try:
+        model.fit(data, epochs=epochs, validation_data=validation, callbacks=[best], verbose=verbose)
+    except KeyboardInterrupt as reason:
+        print(f"\nInterrupted: {reason}; going on with what there is.")
+        return model, True
     print(f"Seed {seed}: best after epoch {best.best_epoch + 1}, validation loss {best.best:.3f}")
-    return model
+    return model, False
 
 
 # --- what came of it -------------------------------------------------------------------------------------------------

@@ -105,19 +105,23 @@ def test_the_program(csv, tmp_path, capsys):
 
 
 def test_interrupted_it_goes_on_with_what_there_is(csv, tmp_path, monkeypatch, capsys):
-    train, seeds = forecast.trained, []
+    class Interrupted(forecast.EarlyStopping):
+        def on_train_batch_end(self, batch, logs=None):
+            if started[1:]:
+                raise KeyboardInterrupt(f"stopped after batch {batch + 1}")
 
-    def trained(task, seed, *options):
-        seeds.append(seed)
-        if len(seeds) == 2:
-            raise KeyboardInterrupt("stopped after epoch 1")
-        return train(task, seed, *options)
+        def on_train_begin(self, logs=None):
+            super().on_train_begin(logs)
+            started.append(self)
 
-    monkeypatch.setattr(forecast, "trained", trained)
+    started = []
+    monkeypatch.setattr(forecast, "EarlyStopping", Interrupted)
     monkeypatch.setattr(program, "write_figure", lambda *given: None)
     assert run("--data", csv, "--quick", "--seeds", 3, "--out", tmp_path, "--verbose", 0) == 130
-    assert "Interrupted: stopped after epoch 1" in capsys.readouterr().out
-    assert "LSTM, seed 0" in json.loads((tmp_path / "forecast.json").read_text())["held out"]
+    assert "Interrupted: stopped after batch 1" in capsys.readouterr().out
+    results = json.loads((tmp_path / "forecast.json").read_text())["held out"]
+    assert list(results)[-2:] == ["LSTM, seed 0", "LSTM, seed 1, interrupted"]
+    assert load_model(tmp_path / "forecast.npz").layers[0].units == forecast.UNITS
 
 
 @pytest.mark.parametrize(

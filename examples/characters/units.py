@@ -131,7 +131,9 @@ def draw(figure: Any, model: Sequential, text: str, found: dict[str, dict[str, A
                 said.set_in_layout(False)  # quicker
         image = axis.imshow(grid, "PuOr_r", vmin=-0.5, vmax=1.5, aspect="auto")  # no colour hides a letter
         own = found[what]
-        axis.set_title(f"{WHAT[what]}: unit {own['unit']}, |correlation| {abs(own['held out']):.2f} (held out)", fontsize=10)
+        axis.set_title(
+            f"{WHAT[what]}: unit {own['unit']}, |correlation| {abs(own['held out']):.2f} (held out)", fontsize=10
+        )
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
         figure.colorbar(image, ax=axis, label="c, from low to high", pad=0.01, ticks=[])
