@@ -83,12 +83,13 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 
 def passage(text: str, count: int) -> tuple[int, int]:
-    """Return where `count` lines begin and end in which most happens: quotes are opened, indentations change."""
+    """Return where `count` lines of code begin and end in which most happens: quotes open, indentations change."""
     known, text = sources.labels(text), text[: min(SHOWN, len(text)) // ROWS * ROWS]
     ends = np.flatnonzero(np.array(list(text)) == "\n") + 1
     starts = np.concatenate([[0], ends[:-1]])
     opened = np.add.reduceat(np.diff(known["quotes"][: ends[-1]], prepend=0) > 0, starts)
-    happens = np.minimum(opened, 1) + (np.diff(known["depth"][ends - 1], prepend=0) != 0)
+    depths, blank, code = known["depth"][ends - 1], ends - starts == 1, known["quotes"][starts] == 0
+    happens = np.minimum(opened, 1) + code * (np.diff(depths, prepend=0) != 0) - 2 * (blank | ~code)
     first = int(np.convolve(happens, np.ones(count), "valid").argmax())
     return int(starts[first]), int(ends[first + count - 1])
 
