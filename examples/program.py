@@ -70,6 +70,6 @@ def run(name: str, main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
-    except (ValueError, OSError, ImportError, MemoryError) as error:
+    except (ValueError, OSError, ImportError, TypeError, MemoryError) as error:
         print(f"python -m examples.{name}: {error}", file=sys.stderr)
         return 2
