@@ -11,6 +11,7 @@ import rnncore
 from examples import program
 from examples.characters import __main__ as characters
 from examples.characters import ngrams, sources, units
+from rnncore.models import load_model
 
 TEXT = 'def f(a):\n    """Say b."""\n    if a == "x":\n        return f(a + \'y\')\n\n    return 0\n'
 
@@ -119,6 +120,12 @@ def test_the_program(library, capsys):
     assert [len(text) for text in results["written"].values()] == [14, 14, 14]
     assert set(results["what units do"]) == set(units.WHAT) and "Unit " in told
 
+    parts = {"training": "ast", "validation": sources.VALIDATION, "held out": sources.HELD_OUT}
+    ids = {part: sources.encoded(sources.read(modules)) for part, modules in parts.items()}
+    again = characters.measured(load_model(out / "characters.npz"), ids, 16)  # states begin anew
+    assert again == pytest.approx(perplexities)
+    capsys.readouterr()
+
     said = []
     for prompt in ("\ndef ", "\ndef ", "Ж\t", "x" * 3000):
         options = ["--prompt", prompt, "--temperature", "1", "--length", "9", "--out", str(out)]
@@ -179,3 +186,12 @@ def test_the_figure(tmp_path):
     found = units.found(model, model, text, text)
     program.write_figure(tmp_path / "a.png", lambda figure: units.draw(figure, model, text, found), units.SIZE)
     assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_small_network_beats_the_trigram_after_an_epoch(tmp_path):
+    assert characters.main(["--epochs", "1", "--units", "64", "--out", str(tmp_path), "--verbose", "0"]) == 0
+    results = json.loads((tmp_path / "characters.json").read_text())
+    assert results["perplexity"]["LSTM"] < 0.9 * results["perplexity"]["3-gram"]
+    depth = results["what units do"]["depth"]
+    assert abs(depth["held out"]) > abs(depth["untrained"])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import platform
 import time
 
 import numpy as np
@@ -69,43 +70,22 @@ def train(options: argparse.Namespace) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     config.set_seed(options.seed)
     modules = "ast base64 bdb" if options.quick else sources.TRAINING
-    texts = [sources.read(names) for names in (modules, sources.VALIDATION, sources.HELD_OUT)]
-    training, validation, held_out = (sources.encoded(text) for text in texts)
-    print(
-        f"{len(training):,} characters of {len(modules.split())} modules to train on, {len(validation):,} to choose on"
-    )
-    print(f"{len(held_out):,} held out: {sources.HELD_OUT}; seed {options.seed}")
+    parts = {"training": modules, "validation": sources.VALIDATION, "held out": sources.HELD_OUT}
+    texts = {name: sources.read(own) for name, own in parts.items()}
+    ids = {name: sources.encoded(text) for name, text in texts.items()}
+    for name, own in parts.items():
+        print(f"{name}: {len(ids[name]):,} characters of {len(own.split())} modules")
+    print(f"held out are {sources.HELD_OUT}; seed {options.seed}\n")
 
-    rows = 16 if options.quick else 64
-    x, y = sources.streams(training, rows, STEPS)
-    x_test, y_test = sources.streams(held_out, rows, STEPS)
-    model = made(options.units)
-    rate = CosineDecay(4e-3, options.epochs * len(x) // rows)
-    model.compile(Adam(rate, clipnorm=1.0), "sparse_categorical_crossentropy")
+    model, rows = made(options.units), 16 if options.quick else 64
     model.summary()
-    begin, code = time.perf_counter(), 0
-    try:
-        model.fit(
-            x,
-            y,
-            batch_size=rows,
-            epochs=options.epochs,
-            shuffle=False,  # a batch continues the one before
-            validation_data=sources.streams(validation, rows, STEPS),
-            callbacks=[Anew(), EarlyStopping(patience=options.epochs, restore_best_weights=True)],
-            verbose=options.verbose,
-        )
-    except KeyboardInterrupt as reason:
-        code = 130
-        print(f"\nInterrupted: {reason}; going on with what there is.")
+    begin = time.perf_counter()
+    interrupted = fitted(model, ids, rows, options)
     seconds = time.perf_counter() - begin
     saving.save_model(model, options.out / "characters.npz", notes={"alphabet": sources.ALPHABET})
     print(f"Trained for {seconds:.0f} s.")
 
-    loss = model.evaluate(x_test, y_test, batch_size=rows, callbacks=[Anew()], verbose=0)
-    perplexities = {
-        f"{order}-gram": by_counting(training, validation, held_out[: y_test.size + 1], order) for order in (3, 6)
-    } | {"LSTM": math.exp(loss)}
+    perplexities = measured(model, ids, rows)
     print("\nPerplexity a character, held out (as if so many were equally likely each time):")
     for name, value in perplexities.items():
         print(f"{name:>8} {value:7.3f}   {math.log2(value):.3f} bits")
@@ -116,27 +96,54 @@ def train(options: argparse.Namespace) -> int:
         print(f"\n--- temperature {temperature} ---{text}")
 
     config.set_seed(options.seed)
-    found = units.found(model, made(options.units), texts[1], texts[2])
+    found = units.found(model, made(options.units), texts["validation"], texts["held out"])
     print("\nWhat a unit does: the correlation of its carry c with what is to be known of each character. The unit is")
     print("chosen on validation text. Beside it: all units together, and the best unit of an untrained network.")
     print(units.table(found))
-    print(units.lines(model, texts[2], found))
+    print(units.lines(model, texts["held out"], found))
     program.write_figure(
-        options.out / "characters.png", lambda figure: units.draw(figure, model, texts[2], found), units.SIZE
+        options.out / "characters.png", lambda figure: units.draw(figure, model, texts["held out"], found), units.SIZE
     )
-    results = {
-        "seed": options.seed,
-        "epochs": model.history.epoch[-1] + 1 if model.history.epoch else 0,
-        "units": options.units,
-        "seconds": seconds,
-        "characters": {"training": len(training), "validation": len(validation), "held out": len(held_out)},
-        "perplexity": perplexities,
-        "what units do": found,
-        "written": written,
-    }
-    print(f"Results: {program.write_json(options.out / 'characters.json', results)}")
+    told = {"seed": options.seed, "units": options.units, "epochs": len(model.history.epoch), "seconds": seconds}
+    told |= {"Python": platform.python_version(), "modules": parts, "characters": {k: len(v) for k, v in ids.items()}}
+    told |= {"perplexity": perplexities, "what units do": found, "written": written}
+    print(f"Results: {program.write_json(options.out / 'characters.json', told)}")
     print(f"Model and alphabet: {options.out / 'characters.npz'}   (python -m examples.characters --prompt …)")
-    return code
+    return 130 if interrupted else 0
+
+
+def fitted(model: Sequential, ids: dict[str, np.ndarray], rows: int, options: argparse.Namespace) -> bool:
+    """Train the model, to the weights of its best epoch; return whether Ctrl-C ended that."""
+    x, y = sources.streams(ids["training"], rows, STEPS)
+    rate = CosineDecay(4e-3, options.epochs * len(x) // rows)
+    model.compile(Adam(rate, clipnorm=1.0), "sparse_categorical_crossentropy")
+    try:
+        model.fit(
+            x,
+            y,
+            batch_size=rows,
+            epochs=options.epochs,
+            shuffle=False,  # a batch continues the one before
+            validation_data=sources.streams(ids["validation"], rows, STEPS),
+            callbacks=[Anew(), EarlyStopping(patience=options.epochs, restore_best_weights=True)],
+            verbose=options.verbose,
+        )
+    except KeyboardInterrupt as reason:
+        print(f"\nInterrupted: {reason}; going on with what there is.")
+        return True
+    return False
+
+
+def measured(model: Sequential, ids: dict[str, np.ndarray], rows: int) -> dict[str, float]:
+    """Return the perplexities of the held-out text, of n-grams and of the model, for the same characters."""
+    x, y = sources.streams(ids["held out"], rows, STEPS)
+    found = {}
+    for order in (3, 6):
+        counts = ngrams.Counts(ids["training"], order, len(sources.ALPHABET))
+        weights = ngrams.fitted(counts.shares(ids["validation"]))
+        found[f"{order}-gram"] = ngrams.perplexity(counts.shares(ids["held out"][: y.size + 1])[1:], weights)
+    loss = model.evaluate(x, y, batch_size=rows, callbacks=[Anew()], verbose=0)
+    return {**found, "LSTM": math.exp(loss)}
 
 
 def made(units: int) -> Sequential:
@@ -150,13 +157,6 @@ def made(units: int) -> Sequential:
     )
     model.build((None, None))
     return model
-
-
-def by_counting(training: np.ndarray, validation: np.ndarray, held_out: np.ndarray, order: int) -> float:
-    """Return the perplexity of an interpolated n-gram for the characters after the first one."""
-    counts = ngrams.Counts(training, order, len(sources.ALPHABET))
-    weights = ngrams.fitted(counts.shares(validation))
-    return ngrams.perplexity(counts.shares(held_out)[1:], weights)
 
 
 def said(model: Sequential, prompt: str, length: int, temperature: float, seed: int) -> str:
