@@ -108,34 +108,33 @@ def forecast(options: argparse.Namespace) -> int:
     print(f"held out: {parts[2]}, {len(task.origins(2))} forecasts of {task.ahead} steps each\n")
     held_out = task.origins(2)
     forecasts = {**baselines(task, held_out), "linear": linear(task)}
-    seconds, code, models = [], 0, {}
+    seconds, made, code = [], [], 0
     for seed in range(options.seed, options.seed + options.seeds):
         begin = time.perf_counter()
         model, interrupted = trained(task, seed, options.epochs, options.verbose)
-        name = f"LSTM, seed {seed}{', interrupted' * interrupted}"
-        models[name], forecasts[name] = model, as_values(task, model.predict(windows(task, 2)))
+        made.append(f"LSTM, seed {seed}{', interrupted' * interrupted}")
+        forecasts[made[-1]] = as_values(task, model.predict(windows(task, 2)))
         seconds.append(time.perf_counter() - begin)
         if interrupted:
             code = 130
             break
 
+    notes = {"period": task.period, "ahead": task.ahead, "window": task.window, "scale": task.scale}
+    saving.save_model(model, options.out / "forecast.npz", notes={name: np.array(own) for name, own in notes.items()})
     results = {name: errors(task, values) for name, values in forecasts.items()}
+    split = dict(zip(("training", "validation", "held out"), parts, strict=True))
+    told = {"data": options.data or "co2 of statsmodels", "gaps": gaps, "split": split, "seconds": seconds}
+    told |= {"period": task.period, "ahead": task.ahead, "window": task.window, "held out": results}
+    written = program.write_json(options.out / "forecast.json", told)
+
     print(f"\n{'held out':<28}{'MAE':>8}{'RMSE':>8}{'of seasonal naive':>20}")
     for name, own in results.items():
         share = own["RMSE"] / (results["seasonal naive"]["RMSE"] or np.nan)
         print(f"{name:<28}{own['MAE']:8.3f}{own['RMSE']:8.3f}{share:20.0%}")
-    best = min(results, key=lambda name: results[name]["RMSE"])
-    print(f"Smallest RMSE: {best}.")
-
-    shown = {name: forecasts[name] for name in ("seasonal naive", "linear")}
-    shown["LSTM"] = forecasts[next(iter(models))]
-    notes = {"period": task.period, "ahead": task.ahead, "window": task.window, "scale": task.scale}
-    saving.save_model(model, options.out / "forecast.npz", notes={name: np.array(own) for name, own in notes.items()})
+    print(f"Smallest RMSE: {min(results, key=lambda name: results[name]['RMSE'])}.\n")
+    print(f"Results: {written}\nModel of the last seed: {options.out / 'forecast.npz'}")
+    shown = {name: forecasts[name] for name in ("seasonal naive", "linear")} | {"LSTM": forecasts[made[0]]}
     program.write_figure(options.out / "forecast.png", lambda figure: draw(figure, task, shown), (11, 9))
-    split = dict(zip(("training", "validation", "held out"), parts, strict=True))
-    told = {"data": options.data or "co2 of statsmodels", "gaps": gaps, "split": split, "seconds": seconds}
-    told |= {"period": task.period, "ahead": task.ahead, "window": task.window, "held out": results}
-    print(f"Results: {program.write_json(options.out / 'forecast.json', told)}")
     return code
 
 
@@ -150,10 +149,9 @@ def series(path: str | None) -> tuple[str, list[str], np.ndarray]:
             raise ImportError('the data come with statsmodels: pip install "rnncore[forecast]"; or give --data CSV')
         path = str(Path(found.origin).parent / "datasets/co2/co2.csv")
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is no text in UTF-8; expected a CSV, a line a step") from None
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+        rows = [row for row in csv.reader(io.StringIO(Path(path).read_text(encoding="utf-8-sig"))) if row]
+    except (UnicodeDecodeError, csv.Error):
+        raise ValueError(f"{path} is no text in UTF-8 with a line a step; expected a CSV") from None
     name, dates, values = "value", [], []
     for n, row in enumerate(rows, start=1):
         last = row[-1].strip()

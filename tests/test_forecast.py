@@ -128,7 +128,8 @@ def test_interrupted_it_goes_on_with_what_there_is(csv, tmp_path, monkeypatch, c
     ("content", "options", "message"),
     [
         (None, (), "No such file"),
-        (b"\xff\xfe\x00", (), "is no text in UTF-8; expected a CSV"),
+        (b"\xff\xfe\x00", (), "is no text in UTF-8 with a line a step; expected a CSV"),
+        (b"1" * 200_000, (), "is no text in UTF-8 with a line a step; expected a CSV"),
         (b"a,b\n1,2\n2,two\n", (), "row 3 ends in 'two'; expected a number, or nothing for a gap"),
         (b"1\ninf\n", (), "row 2 ends in 'inf'; expected a finite number"),
         (b"", (), "the series has 0 values in 0 steps"),
