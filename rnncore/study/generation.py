@@ -15,6 +15,7 @@ from ..layers.embedding import Embedding
 from ..layers.recurrent import RNN
 from ..layers.scopes import states_apart
 from ..lock import locked
+from ..models import Sequential
 from ..training.trainer import Trainer
 
 # Layers whose output at a step is a matter of that step alone. For a recurrent layer it is one of its states, too.
@@ -135,7 +136,8 @@ def _ids(prompt: Any, padding: float | None, vocabulary: Sequence[str] | None) -
     if not ids:
         raise ValueError("prompt is empty; expected at least one symbol to begin with")
     if padding is not None and padding in ids:
-        raise ValueError(f"prompt has id {int(padding)} at {ids.index(int(padding))}, which the model takes for padding")
+        place = ids.index(int(padding))
+        raise ValueError(f"prompt has id {ids[place]} at {place}, which the model takes for padding")
     return ids
 
 
@@ -144,7 +146,8 @@ def _from_the_beginning(model: Any) -> Iterator[bool]:
     """Let the model begin anew, and yield whether it goes on, call by call, from where it stands."""
     layers = model.children()
     recurrent = [layer for layer in layers if type(layer).call is RNN.call and not layer.go_backwards]
-    carries = all(layer in recurrent or type(layer) in STEPWISE for layer in layers)
+    in_a_row = type(model).call is Sequential.call
+    carries = in_a_row and all(layer in recurrent or type(layer) in STEPWISE for layer in layers)
     before = [layer.stateful for layer in recurrent]
     with states_apart(model):
         try:
