@@ -1,5 +1,7 @@
 """Windows over a series: Keras's, batch for batch."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,15 @@ def test_what_is_refused(changes, message):
 def test_what_a_data_set_of_tensorflow_has_more():
     with pytest.raises(AttributeError, match="the windows have no map; they are an iterable of batches"):
         windows(SERIES, None, 4).map(len)
+
+
+def test_windows_are_made_when_they_are_asked_for():
+    series = np.zeros(200_000, "float32")  # all windows at once would be 800 MB
+    tracemalloc.start()
+    try:
+        dataset = windows(series, np.lib.stride_tricks.sliding_window_view(series, 50), 1000, end_index=199_000)
+        x, y = next(iter(dataset))
+        assert (x.shape, y.shape) == ((128, 1000), (128, 50))
+        assert tracemalloc.get_traced_memory()[1] < 8e6
+    finally:
+        tracemalloc.stop()

@@ -16,6 +16,7 @@ steps are NaN:
 `lyapunov`             exponents along a run; `fixed_points`, and slow ones
 `find_units`           which unit follows sentiment, position, a word
 `weights_by_gate`      views of the weights
+`generate`             what a model that says what comes next goes on to say
 `Watch`                any of these over the epochs of a training; `GateRecorder`, `GradientFlow`, `UpdateRatios`
 `study.plots`          figures, `study.text` the same for a terminal
 `walk`                 a page for a browser: all units, one unit, one step with its equations and numbers
@@ -25,6 +26,7 @@ steps are NaN:
 from .callbacks import GateRecorder, GradientFlow, UpdateRatios, Watch
 from .dynamics import FixedPoints, fixed_points, lyapunov
 from .flow import gradient_flow
+from .generation import generate
 from .interventions import Effect, effect, effects, intervene
 from .jacobians import jacobian, singular_values, spectral_radius, step_jacobians
 from .memory import dead_units, half_life, named_weights, saturation, update_ratios
@@ -53,6 +55,7 @@ __all__ = [
     "find_units",
     "fixed_points",
     "gate_shares",
+    "generate",
     "gradient_flow",
     "half_life",
     "intervene",
