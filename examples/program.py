@@ -39,7 +39,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def write_json(path: Path, results: Mapping[str, Any]) -> Path:
+def write_json(path: str | os.PathLike, results: Mapping[str, Any]) -> str | os.PathLike:
     """Write results as JSON and return the path."""
     with replaced(path) as file:
         file.write((json.dumps(results, indent=1) + "\n").encode())

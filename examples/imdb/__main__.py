@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
+
+from .. import program
 
 COMMANDS = {
     "train": "train a model, and save it with its vocabulary and settings in one file",
@@ -41,17 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         if arguments[0] == name:  # the others are not imported
             module(name).add_arguments(own)
     options = parser.parse_args(arguments)
-    try:
-        return module(options.command).run(options)
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, OSError, ImportError, TypeError, MemoryError) as error:
-        print(f"python -m examples.imdb {options.command}: {error}", file=sys.stderr)
-        return 2
+    return program.run(f"imdb {options.command}", lambda: module(options.command).run(options))
 
 
 def module(command: str):

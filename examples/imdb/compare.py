@@ -16,8 +16,9 @@ import numpy as np
 
 from rnncore.datasets import imdb
 
+from ..program import write_json
 from .models import MODELS
-from .train import add_data, add_epochs, train, write_json
+from .train import add_data, add_epochs, train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

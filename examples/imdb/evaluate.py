@@ -6,10 +6,11 @@ import argparse
 
 import numpy as np
 
+from ..program import write_json
 from .models import MODELS
 from .predict import chosen, opened
 from .reviews import load
-from .train import add_data, show_reviews, write_json
+from .train import add_data, show_reviews
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

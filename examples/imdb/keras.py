@@ -20,9 +20,10 @@ from rnncore import config
 from rnncore.datasets import imdb
 from rnncore.utils import pad_sequences
 
+from ..program import positive, write_json
 from .models import MODELS, Recipe
 from .reviews import load, reader_of
-from .train import add_data, compiled, positive, write_json
+from .train import add_data, compiled
 
 WITHOUT = {
     "carry": "Keras has no CarryRNN",

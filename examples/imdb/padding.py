@@ -12,10 +12,11 @@ import numpy as np
 
 from rnncore import Sequential
 
+from ..program import positive, write_json
 from .models import MODELS
 from .predict import chosen, opened
 from .reviews import load
-from .train import add_data, positive, write_json
+from .train import add_data
 
 SAMPLES = (
     "A warm and clever film; the two leads are a joy to watch, and I would see it again tomorrow.",

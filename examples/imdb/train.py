@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shutil
 import time
 from datetime import date
@@ -14,8 +12,8 @@ from typing import Any
 from rnncore import Sequential, config, layers
 from rnncore.callbacks import EarlyStopping, LearningRateScheduler
 from rnncore.datasets import imdb
-from rnncore.utils.files import replaced
 
+from ..program import positive, write_json
 from .models import MODELS, Recipe
 from .reviews import Part, load, reader_of
 
@@ -42,13 +40,6 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="imdb.npz", help="an imdb.npz; default: look where imdb.find looks")
     parser.add_argument("--out", default="results/imdb", help="folder of models and results (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="2,000 reviews to train on, 1,000 to test")
-
-
-def positive(text: str) -> int:
-    """Return a whole number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -170,9 +161,3 @@ def draw(history: dict[str, list[float]], path: str, title: str) -> None:
         print(f"\nFigure:       {plot_history(shown, path, title)}")
     except (ImportError, OSError) as error:
         print(f"\nNo figure: {error}")
-
-
-def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Write plain values, in one go."""
-    with replaced(path) as file:
-        file.write(json.dumps(content, indent=1).encode())
