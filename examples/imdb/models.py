@@ -113,7 +113,7 @@ MODELS = {
         pooled,
         words=8_000,
         held_out=True,
-        epochs=3,
-        decay=0.5,
+        epochs=6,
+        decay=0.75,
     ),
 }
