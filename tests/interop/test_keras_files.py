@@ -4,6 +4,7 @@
 """
 
 import copy
+import io
 import itertools
 import json
 import os
@@ -240,6 +241,18 @@ def test_masked_steps_of_both_directions(tmp_path, version, repeats):
     if repeats:
         with pytest.raises(ValueError, match="zero_output_for_mask"):
             again.save(tmp_path / "m.keras")
+
+
+def test_masked_steps_of_a_backward_layer_of_its_own(tmp_path):
+    back = LSTM(2, return_sequences=True, go_backwards=True, **{**OLD, "activation": "relu"})
+    both = Bidirectional(LSTM(2, return_sequences=True, **OLD), backward_layer=back, name="both")
+    both.zero_output_for_mask = back.zero_output_for_mask = both.forward_layer.zero_output_for_mask = False
+    model, x, _ = trained([Embedding(5, 3, mask_zero=True, name="words"), both], (4,), x=np.array([[1, 2, 0, 0]] * 4))
+    entries = [layouts.config_2(layer) for layer in model.layers]
+    entries[1]["config"]["backward_layer"] = layouts.config_2(back)
+    arrays = [[(f"{n}:0", w) for n, w in enumerate(layer.get_weights())] for layer in model.layers]
+    layouts.write(tmp_path / "m.h5", model, "2.3.1", entries, arrays)
+    assert np.array_equal(load_model(tmp_path / "m.h5").predict(x, verbose=0), model.predict(x, verbose=0))
 
 
 # --- what is refused, and what can be done ---------------------------------------------------------------------------
@@ -503,6 +516,27 @@ def test_texts_that_the_library_would_stumble_over(tmp_path):
         (tmp_path / "bad.h5").write_bytes(whole[:place] + value + whole[place + len(value) :])
         with pytest.raises(ValueError, match=message):
             load_model(tmp_path / "bad.h5")
+
+
+def test_texts_of_both_kinds_may_share_a_name():
+    """Only one of the two is a reference: what stands in the other's place is text."""
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        file.attrs["backend"] = "tensorflow"
+        file.create_group("model_weights").attrs["backend"] = np.bytes_("tensorflow" * 4)
+    with hdf5.opened(memory.getvalue()) as found:
+        assert found.text("backend") == "tensorflow"
+        assert found.text("backend", found.group("model_weights")) == "tensorflow" * 4
+
+
+def test_a_file_full_of_one_attribute_is_given_up():
+    """Looking for references must not take more than the file's size is worth."""
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        file.attrs["backend"] = "tensorflow"
+        file["aside"] = np.frombuffer(b"backend\0" * 100_000, np.uint8)
+    with hdf5.opened(memory.getvalue()) as found, pytest.raises(ValueError, match="more than a file of its size"):
+        found.text("backend")
 
 
 def test_compressed_arrays_are_read(tmp_path):

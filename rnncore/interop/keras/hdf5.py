@@ -22,12 +22,14 @@ import numpy as np
 EXPANSION, FLOOR = 8, 64 << 20  # arrays may take 8 times the file's bytes, or 64 MB
 LOOKS, BYTES_A_LOOK = 1024, 64  # look-ups, and bytes for one more: an object has some 300, and is looked up a few times
 NAMES = 4096  # entries of a list of names, or of a group; heaps of texts
+SCANNED = 64 << 30  # bytes that are gone through for attributes of texts, some 10 GB a second
 NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}
 
 # where texts of any length are kept, and its size; the library does not look at the three bytes between
 _HEAP = re.compile(rb"GCOL\x01...(.{8})", re.DOTALL)
 _OBJECT = struct.Struct("<HHIQ")  # of a heap: number, references, nothing, size
+_OF_ANY_LENGTH = 9  # the class of a type
 _REFERENCE = struct.Struct("<IQI")  # to a text: its length, where the heap begins, the number there
 
 
@@ -228,6 +230,8 @@ class Hdf5:
         if name in self._referred:
             return
         self._referred.add(name)
+        if len(self._referred) * self._size > SCANNED:
+            raise ValueError(f"it has {len(self._referred):,} attributes of texts in {self._size:,} bytes: too many")
         attributes = list(self._attributes(name))
         if not attributes:
             raise ValueError(f"the attribute {name} does not lie in the file in one piece")
@@ -238,22 +242,28 @@ class Hdf5:
                     raise ValueError(f"damaged: a text of {kept:,} bytes is said to have {length:,}")
 
     def _attributes(self, name: str) -> Iterator[tuple[int, int]]:
-        """Yield where the values of each attribute of that name begin, and how many there are.
+        """Yield where the values of each attribute of texts of that name begin, and how many there are.
 
         An attribute lies in one piece: version, sizes, name, type, shape, values; those up to the shape are padded to
         8 bytes in version 1.
         """
         word, place, content = name.encode() + b"\0", -1, self._content
         while (place := content.find(word, place + 1)) >= 0:
+            self._look()
             for version, before, unit in ((1, 8, 8), (2, 8, 1), (3, 9, 1)):
                 if place < before or content[place - before] != version:
                     continue
                 sizes = struct.unpack("<3H", content[place - before + 2 : place - before + 8])
-                shape, begin = (place + sum(-(-size // unit) * unit for size in sizes[:n]) for n in (2, 3))
-                if sizes[0] == len(word) and begin + 16 <= len(content):
+                kind, shape, begin = (place + sum(-(-size // unit) * unit for size in sizes[:n]) for n in (1, 2, 3))
+                if sizes[0] != len(word) or begin + 16 > len(content):
+                    continue
+                shared = version > 1 and content[place - before + 1] & 1  # what it is of stands elsewhere
+                if shared or content[kind] & 15 == _OF_ANY_LENGTH:
                     rank, first = content[shape + 1], shape + (8 if content[shape] == 1 else 4)
                     lengths = struct.unpack(f"<{rank}Q", content[first : first + 8 * rank].ljust(8 * rank))
-                    yield begin, min(math.prod(lengths), (len(content) - begin) // 16)
+                    count = min(math.prod(lengths), (len(content) - begin) // 16)
+                    self._look(count)
+                    yield begin, count
 
 
 def _decoded(text: Any) -> str:

@@ -136,12 +136,11 @@ class Reader:
         layer, other = options["layer"], options.pop("backward_layer", None)
         layer.name = layer.name.removeprefix("forward_")
         made = Bidirectional(**options)
-        if other is not None:
-            mine, theirs = (_told(each) for each in (made.backward_layer, other))
-            if mine != theirs:
-                made = Bidirectional(**options, backward_layer=other)
+        if other is not None and _told(made.backward_layer) != _told(other):
+            options["backward_layer"] = other
         if self._masked and made.forward_layer.return_sequences and versions.repeats_masked(self.version):
-            made = Bidirectional(**options, zero_output_for_mask=False)
+            options["zero_output_for_mask"] = False
+        made = Bidirectional(**options)
         if other is not None:  # one of the two may be frozen
             made.backward_layer.trainable = made.trainable and other.trainable
         return made
