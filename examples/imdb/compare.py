@@ -16,7 +16,7 @@ import numpy as np
 
 from rnncore.datasets import imdb
 
-from ..program import write_json
+from ..program import write_figure, write_json
 from .models import MODELS
 from .train import add_data, add_epochs, train
 
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     write_json(out / "compare.json", {"runs": runs, "keras": beside})
     print(f"\nResults: {out / 'compare.json'}")
-    draw(runs, beside, out / "compare.png")
+    write_figure(out / "compare.png", lambda figure: draw(figure, runs, beside), (7, 4.2))
     return 0
 
 
@@ -108,16 +108,10 @@ def spread(values: Sequence[float]) -> str:
     return f"{percent.mean():.2f}{ends}"
 
 
-def draw(runs: dict[str, list], beside: dict[str, list], path: Path) -> None:
-    """Write a figure: accuracy over the epochs, a line a model, Keras's dashed; or say why not."""
+def draw(figure: Any, runs: dict[str, list], beside: dict[str, list]) -> None:
+    """Draw accuracy over the epochs, a line a model, Keras's dashed."""
     from rnncore.study.plots import COLOURS
 
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        print(f"No figure: {error}")
-        return
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
     axis = figure.subplots()
     for n, (name, own) in enumerate(runs.items()):
         for found, style, label in ((own, "o-", name), (beside.get(name, []), "o--", f"{name}, Keras")):
@@ -129,5 +123,3 @@ def draw(runs: dict[str, list], beside: dict[str, list], path: Path) -> None:
     axis.set(xlabel="epoch", ylabel="accuracy on the validation reviews, %")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=150)
-    print(f"Figure: {path}")
