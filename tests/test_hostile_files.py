@@ -188,8 +188,9 @@ def repeat(content, rng):
     lists = [inside for inside, _ in some_places(content, rng) if isinstance(inside, list)]
     if lists:
         inside = rng.choice(lists)
-        size = len(json.dumps(inside))
-        inside *= min(rng.choice((2, 70, 5000)), 1 + 1_000_000 // size)
+        text = json.dumps(inside)
+        times = min(rng.choice((2, 70, 5000)), 1 + 1_000_000 // len(text))
+        inside[:] = [part for _ in range(times) for part in json.loads(text)]  # copies: what they hold may be repeated
 
 
 def wrap(content, rng):
