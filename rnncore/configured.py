@@ -214,7 +214,7 @@ def revived(value: Any, base: type = Configured) -> Any:
             name: _own_activation(item) if name.endswith("activation") else revived(item)
             for name, item in value.items()
         }
-    known = {cls.__name__: cls for cls in subclasses(base) if cls.__module__.partition(".")[0] == PACKAGE}
+    known = {cls.__name__: cls for cls in subclasses(base) if not is_own(cls)}
     known |= {name: cls for name, cls in _custom.get().items() if isinstance(cls, type)}
     if value["class_name"] not in known:
         raise ValueError(f"unknown class {value['class_name']!r:.99}; name classes of your own in custom_objects")
@@ -224,6 +224,11 @@ def revived(value: Any, base: type = Configured) -> Any:
 
 def _own_activation(value: Any) -> Any:
     return _custom.get().get(value, value) if isinstance(value, str) else revived(value)
+
+
+def is_own(thing: Any) -> bool:
+    """Return whether a function or class is not the package's; one that `exec` made may have None as its module."""
+    return (thing.__module__ or "").partition(".")[0] != PACKAGE
 
 
 def subclasses(cls: type) -> Iterator[type]:

@@ -15,6 +15,7 @@ from cases import LAYERS, RUN_SEED
 import rnncore
 from rnncore import losses, metrics, optimizers, regularizers, saving
 from rnncore.activations import Activation
+from rnncore.cells import Cell, Stage
 from rnncore.configured import Configured, described, revived, subclasses
 from rnncore.layers import (
     GRU,
@@ -30,6 +31,7 @@ from rnncore.layers import (
     LSTMCell,
     SimpleRNN,
     TimeDistributed,
+    layer_of,
 )
 from rnncore.models import Sequential, load_model
 from rnncore.utils import archive
@@ -281,6 +283,19 @@ def test_custom_objects(tmp_path):
         load_model(tmp_path / "a")
     with pytest.raises(ValueError, match="a: activation: unknown activation 'cube'"):
         load_model(tmp_path / "a", {"Times": Times})
+
+
+def test_a_class_of_no_module_is_not_the_packages(tmp_path):
+    """A cell whose step `exec` made in a bare namespace gives a layer without a module; other models load beside it."""
+    made: dict = {}
+    exec("def step(z_a):\n    return z_a\ndef step_backward(dh, h, z_a):\n    return dh", made)
+    layer = layer_of(
+        Cell("Bare", gates=("a",), states=("h",), stages=(Stage(made["step"], made["step_backward"], "h"),))
+    )
+    assert layer.__module__ is None
+    model = Sequential([Input((3,)), Dense(2)])
+    model.save(tmp_path / "a")
+    assert np.array_equal(load_model(tmp_path / "a").predict(np.ones((1, 3))), model.predict(np.ones((1, 3))))
 
 
 class OwnLoss(losses.MeanSquaredError):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import layers
+from ..configured import is_own
 from ..layers import Layer
 from ..lock import locked
 from ..models import Sequential
@@ -127,7 +128,7 @@ class _Writer:
 
     def _values(self, layer, x, shape, mask):
         g = self.graph
-        if isinstance(layer, layers.RNN) and type(layer).__module__.startswith("rnncore."):
+        if isinstance(layer, layers.RNN) and not is_own(type(layer)):
             return onnx_recurrent.recurrent(g, layer, x, mask, self.initial_states)
         if type(layer) is layers.Bidirectional:
             return onnx_recurrent.bidirectional(g, layer, x, mask, self.initial_states)

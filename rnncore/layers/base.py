@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import config, regularizers
-from ..configured import snake_case, telling_arguments
+from ..configured import is_own, snake_case, telling_arguments
 from ..lock import engine_lock, locked
 from ..sparse import EmbeddedRows
 from ..unsupported import arguments_without_effect
@@ -78,7 +78,7 @@ class Layer(Weighted):
             if name in cls.__dict__:
                 setattr(cls, name, wrapped(cls.__dict__[name]))
         if "call" in cls.__dict__:
-            cls._context, cls._own = own.taken(cls.call), own.is_own(cls.call)
+            cls._context, cls._own = own.taken(cls.call), is_own(cls.call)
         if "call_backward" in cls.__dict__:
             cls._goes_back = True
 

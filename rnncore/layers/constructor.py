@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import regularizers
-from ..configured import PACKAGE
+from ..configured import is_own
 from ..unsupported import without_effect
 from .checks import checked_shape
 
@@ -58,7 +58,7 @@ _EVERY = ("trainable", "activity_regularizer")  # what every layer takes, listed
 
 def placed_arguments(constructor: Callable) -> Callable:
     """Return a layer's constructor that takes the arguments of `_EVERY` and `_OLDER`, too, and warns of the latter."""
-    own, ours = inspect.signature(constructor), constructor.__module__.partition(".")[0] == PACKAGE
+    own, ours = inspect.signature(constructor), not is_own(constructor)
     listed, hands_on = own.parameters.keys(), any(p.kind == p.VAR_KEYWORD for p in own.parameters.values())
     every = () if hands_on else tuple(name for name in _EVERY if name not in own.parameters)
 

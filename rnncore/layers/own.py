@@ -10,18 +10,13 @@ from typing import Any
 import numpy as np
 
 from .. import config
-from ..configured import PACKAGE
+from ..configured import is_own
 from ..lock import locked
 from .scopes import states_apart
 
 CONTEXT = ("mask", "training")  # what `call` is given beside x, if it takes it
 NAMELESS = "variable"  # what a weight without a name is called, with a number
 _SIZES = (2, 3)  # that stand for an axis of any size, one after the other
-
-
-def is_own(function: Any) -> bool:
-    """Return whether a function or class is not the package's."""
-    return function.__module__.partition(".")[0] != PACKAGE
 
 
 def taken(call: Callable) -> tuple[str, ...]:

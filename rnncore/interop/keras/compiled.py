@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ... import losses, metrics
-from ...configured import subclasses
+from ...configured import is_own, subclasses
 from ...optimizers import Optimizer, schedules
 from . import versions
 
@@ -83,7 +83,7 @@ def optimizer(asked: Any, custom: Mapping[str, Any], notes: list[str]) -> Optimi
         inner = config.get("inner_optimizer", config.get("optimizer"))
         notes.append("a LossScaleOptimizer is taken for the one within: there is no half precision to scale for")
         return optimizer(inner, custom, notes)
-    known = {cls.__name__.lower(): cls for cls in subclasses(Optimizer) if cls.__module__.startswith("rnncore.")}
+    known = {cls.__name__.lower(): cls for cls in subclasses(Optimizer) if not is_own(cls)}
     cls: Any = custom.get(kind) or known.get(kind.lower())
     if cls is None:
         raise Unknown(f"there is no optimizer {kind!r:.100}")

@@ -15,6 +15,7 @@ import numpy as np
 
 from ... import activations, constraints, initializers, losses, metrics, optimizers, regularizers
 from ...activations import Activation
+from ...configured import is_own
 from ...layers import RNN, Bidirectional, Layer, StackedRNNCells, TimeDistributed
 from ...layers.chain import InputLayer
 from ...lock import locked
@@ -146,7 +147,7 @@ def _layer(layer: Layer, rows: int | None) -> dict[str, Any]:
     kind, label = type(layer).__name__, f"layer {layer.name!r}"
     if isinstance(layer, Sequential):
         return _model(layer)
-    if kind not in layers.KNOWN or not type(layer).__module__.startswith("rnncore.layers"):
+    if kind not in layers.KNOWN or is_own(type(layer)):
         raise Inexpressible(
             f"{label} is a {kind}, which Keras 3.15 does not have; save it under another suffix, as .npz"
         )
