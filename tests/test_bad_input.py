@@ -395,6 +395,7 @@ TABLES = {
 }
 
 
+@pytest.mark.quick(60)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [pytest.param(*row[1:], id=f"{kind}: {row[0]}") for kind, rows in TABLES.items() for row in rows],

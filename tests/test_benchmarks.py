@@ -190,6 +190,7 @@ def test_a_worker_keeps_several_cases(tmp_path):
             worker.ask("time", case="masked", steps=1)
 
 
+@pytest.mark.slow
 def test_cases_take_turns_and_so_do_peers(tmp_path):
     noted, advanced = tmp_path / "noted", []
     peers = [own(Noting, name, name, str(noted)) for name in "ab"]
@@ -204,6 +205,7 @@ def test_cases_take_turns_and_so_do_peers(tmp_path):
     assert all(own["seconds"] == [1.0, 1.0] for entry in entries for own in entry["results"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "where"), [(Wrong, "outputs by"), (Slightly, "median: step of weight 0 by 1.0e-02, step of weight 1 by")]
 )
@@ -217,6 +219,7 @@ def test_a_peer_that_computes_something_else_is_not_timed(kind, where):
     assert where in results["wrong"]["differs"]
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_is_named_with_its_last_words_and_the_others_go_on():
     with Bench([own(Gone, "gone"), replace(NUMPY, keeps=True)], WORDS, threads=1, rounds=1) as bench:
         (entry,) = bench.cases([LECTURE])
@@ -230,6 +233,7 @@ def test_a_process_that_ends_is_named_with_its_last_words_and_the_others_go_on()
     assert second["bytes"] > second["import_bytes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "failed"),
     [
@@ -258,6 +262,7 @@ def test_nan_is_a_difference():
     assert np.isnan(deviations_of(found)["c"]["outputs"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -351,6 +356,7 @@ def measured(monkeypatch):
     return best
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_it_measured(tmp_path, capsys, measured, monkeypatch):
     monkeypatch.setitem(PEERS, "pytorch", replace(PEERS["pytorch"], needs=("no_such_package",)))
     arguments = ["--quick", "--cases", "lecture", "one", "--peers", "rnncore-numpy", "pytorch", "--rounds", "3"]

@@ -192,6 +192,7 @@ def answers(model, x):
     return model.predict(x)
 
 
+@pytest.mark.slow
 def test_a_pool_of_processes():
     rnncore.set_backend("numpy")
     x, _ = reviews()

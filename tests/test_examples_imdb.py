@@ -186,6 +186,7 @@ def test_a_closed_pipe_ends_it_quietly(made, monkeypatch, capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_evaluate_and_padding(made, reviews, capsys, monkeypatch):
     monkeypatch.setattr(padding, "ZEROS", (3, 30))
     given = ["--model", "bilstm", "--out", made, "--data", reviews]

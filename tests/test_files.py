@@ -32,6 +32,7 @@ def mode(path):
     return stat.S_IMODE(os.lstat(path).st_mode)
 
 
+@pytest.mark.slow
 def test_two_threads_may_save_to_one_path(tmp_path):
     path, errors, done = tmp_path / "a", [], threading.Event()
     archive.write(path, {"number": 0, "array": np.full(999, 0)})
@@ -76,6 +77,7 @@ with replaced(sys.argv[1]) as file:
 """
 
 
+@pytest.mark.slow
 def test_the_drafts_of_killed_saves_go_and_those_of_living_ones_stay(tmp_path):
     path = tmp_path / "a"
     write(path, b"old")

@@ -306,6 +306,7 @@ def server():
         process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_fuzz(tmp_path, server, settings, count):
     config.set_backend("numpy")

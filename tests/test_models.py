@@ -701,6 +701,7 @@ def test_other_handlers_and_threads_are_left_alone():
     assert model.history.epoch == [0]
 
 
+@pytest.mark.slow
 def test_interrupt_from_outside():
     program = textwrap.dedent(
         """

@@ -36,6 +36,7 @@ def run_page(page: Path) -> None:
             printed = stdout.getvalue()
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
 def test_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -71,6 +71,7 @@ def shown(sent):
     return [line.rsplit("\r", 1)[-1].rstrip() for line in sent.replace("\r\n", "\n").split("\n")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [20, 80])
 def test_a_terminal(columns):
     done, sent = on_a_terminal(columns)
@@ -83,6 +84,7 @@ def test_a_terminal(columns):
     assert any("loss: " in bar for bar in bars) == (columns == 80)
 
 
+@pytest.mark.slow
 def test_a_terminal_that_cannot_go_back():
     done, sent = on_a_terminal(80, term="dumb")
     assert done.returncode == 0
@@ -99,6 +101,7 @@ def test_a_file(tmp_path):
     assert first.startswith("Epoch 1/2 - ") and re.fullmatch(LINE, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [None, 80])
 def test_ctrl_c(columns):
     """It ends as a program does that was interrupted, and the last line says where."""
@@ -109,6 +112,7 @@ def test_ctrl_c(columns):
         assert "%|" in sent and shown(sent) == [""]  # the bar is gone
 
 
+@pytest.mark.slow
 def test_nobody_listens(tmp_path):
     shut = run(stdout=None, preexec_fn=lambda: os.close(1))
     assert (shut.returncode, shut.stderr) == (0, b"the end\n")

@@ -159,6 +159,7 @@ def test_every_layer(make, x, dtype, tmp_path):
     assert again.optimizer is None
 
 
+@pytest.mark.quick(12)
 @pytest.mark.parametrize(
     "options",
     [{}, {"use_ema": True, "ema_momentum": 0.5}, {"gradient_accumulation_steps": 2}, {"global_clipnorm": 0.1}],
@@ -557,6 +558,7 @@ HOSTILE_TEXTS = {  # name: (what the text becomes, what is said)
 }
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize(("hostile", "message"), HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS)
 def test_a_hostile_text(saved, tmp_path, hostile, message):
     parts = members(saved)
@@ -601,6 +603,7 @@ HOSTILE_ARCHIVES = {
 }
 
 
+@pytest.mark.quick(4)
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize(
     ("hostile", "message"),
@@ -684,6 +687,7 @@ def mutated_bytes(content, rng):
     return bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_fuzz(saved, tmp_path, count):

@@ -39,6 +39,7 @@ def surroundings(monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "80")  # Keras fits its table to the terminal
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 @pytest.mark.parametrize(
     "path",

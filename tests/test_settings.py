@@ -86,6 +86,7 @@ print(config.backend(), float(model.predict(x, verbose=0).sum()))
 """
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_with_numba_switched_off():
     found = []
     for given in ({"NUMBA_DISABLE_JIT": "1"}, {"NUMBA_DISABLE_JIT": "", "RNNCORE_BACKEND": "numpy"}):

@@ -147,6 +147,7 @@ def test_what_is_kept_changes_no_bit(cell, pattern, inputs, run_class, monkeypat
         np.testing.assert_array_equal(states.outputs(), whole.outputs())
 
 
+@pytest.mark.quick(10)
 @pytest.mark.parametrize(("inputs", "dropped"), [("dense", "nothing"), ("looked up", "both"), ("looked up", "nothing")])
 @pytest.mark.parametrize("pattern", ["none", "holes"])
 @pytest.mark.parametrize("cell", CELLS)
@@ -161,6 +162,7 @@ def test_the_number_of_threads_changes_no_bit(cell, pattern, inputs, dropped, mo
             np.testing.assert_array_equal(other[name], array, err_msg=name)
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("rows", [1, FEW - 1])
 @pytest.mark.parametrize("pattern", ["none", "holes"])
 @pytest.mark.parametrize("cell", CELLS)

@@ -27,6 +27,7 @@ def test_own_cell(backend, pattern):
     assert gradcheck.check_layer(Bidirectional(MGU(3)), x, mask).worst < 1e-7
 
 
+@pytest.mark.slow
 def test_both_backends_agree_on_the_equations_by_hand():
     x = np.random.default_rng(SEED).standard_normal((2, 3, 2))
     layer = MGU(4, dtype="float64", seed=1, bias_initializer="normal", return_sequences=True)

@@ -116,11 +116,13 @@ def run(script, *arguments, **environment):
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flips", [4, pytest.param(500, marks=pytest.mark.slow)])
 def test_a_damaged_kernel_is_compiled_anew(flips, tmp_path):
     run(FLIPS, RUN_SEED, flips, RNNCORE_CACHE_DIR=str(tmp_path / "cache"))
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("fault", ["others", "in the way"])
 def test_kernels_that_cannot_be_kept_are_told_of_once(fault, tmp_path):

@@ -216,6 +216,7 @@ for _ in range(4):
 """.replace("LINES", "; ".join(f"x[{n % 3}] = np.sqrt(x[{n % 2}] + {n}.0)" for n in range(40)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("what", ["import", "compile"])
 def test_a_fork_while_another_thread_compiles(what, tmp_path):

@@ -117,6 +117,7 @@ def test_a_file_that_is_too_large_is_not_read(folder):
         trusted_files.read(folder, "file")
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_and_every_cut_is_found(folder):
     whole = (folder / "file").read_bytes()
     damaged = [whole[:n] for n in range(len(whole))] + [whole + b"\0"]

@@ -251,6 +251,7 @@ def test_word_index_in_disorder(content, tmp_path):
         imdb.get_word_index(path)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     "content",
     [
@@ -365,6 +366,7 @@ def test_download_begins_anew_after_a_cut(site, archive, tmp_path):
     assert cached(tmp_path) == ["imdb.npz", "imdb_word_index.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trick", ["cut", "wrong"])
 def test_download_that_stays_bad_leaves_nothing(trick, site, tmp_path):
     site.tricks["imdb.npz"] = [trick] * 5
@@ -889,6 +891,7 @@ def read_or_refused(path):
         return str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_flipped_bits_are_seen_or_do_nothing(compression, tmp_path):
     path = zipped(tmp_path / "imdb.npz", compression)
@@ -906,6 +909,7 @@ def test_flipped_bits_are_seen_or_do_nothing(compression, tmp_path):
     assert refused > len(whole) / 2
 
 
+@pytest.mark.slow
 def test_any_byte_in_a_pickle_gives_numbers_or_an_error(tmp_path):
     """The zip's check sums are right here: only the pickle is not."""
     rng = np.random.default_rng(3)

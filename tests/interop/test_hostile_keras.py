@@ -165,6 +165,7 @@ def answer(process, path):
     return process.stdout.readline() or f"died: {process.stderr.read()[-5000:]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [60, pytest.param(600, marks=pytest.mark.slow)])
 def test_damaged_files_are_refused(tmp_path, settings, count):
     config.set_backend("numpy")

@@ -334,6 +334,7 @@ def test_no_file(tmp_path):
             safetensors.read(path)
 
 
+@pytest.mark.slow
 def test_damaged_files(tmp_path):
     """Any byte may be any other: it reads or is refused, and takes no more memory than the file has bytes."""
     rng = np.random.default_rng(RUN_SEED)

@@ -57,6 +57,7 @@ def random_steps(count, seed=3, dtype="float32"):
         yield ids, (rng.normal(size=(len(ids), D)) * 10 ** rng.uniform(-6, 0)).astype(dtype)
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("dtype", few_at_first(["float32", "float64"], 1))
 @pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
 def test_as_at_once(name, options, dtype):
@@ -75,6 +76,7 @@ def test_as_at_once(name, options, dtype):
     assert same_bits(deferred.arrays(), at_once.arrays())
 
 
+@pytest.mark.quick(10)
 @pytest.mark.parametrize("gap", [1, 2, 10, 500, pytest.param(5000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "options"),
@@ -128,6 +130,7 @@ def test_reads_change_no_bit():
     assert same_bits(quiet.arrays(), read.arrays())
 
 
+@pytest.mark.slow
 def test_threads_change_no_bit(monkeypatch):
     monkeypatch.setattr(pool, "_WORTH_A_THREAD", 1)
     results = []

@@ -22,6 +22,7 @@ def compiled():
     return made
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("dtype", "ulps"), [("float32", 6), ("float64", 6)])
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
 def test_units_in_the_last_place(compiled, name, dtype, ulps):

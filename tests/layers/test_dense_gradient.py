@@ -96,6 +96,7 @@ def test_words_that_are_all_different(layers, monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
 
 
+@pytest.mark.quick(14)
 @pytest.mark.parametrize("layers", [LAYERS["LSTM"], LAYERS["dropout"]], ids=["LSTM", "dropout"])
 @pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
 def test_weights_are_those_of_a_dense_optimizer(name, options, layers, monkeypatch):
@@ -115,6 +116,7 @@ def test_weights_are_those_of_a_dense_optimizer(name, options, layers, monkeypat
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_as_pytorch_trains():
     torch = pytest.importorskip("torch")

@@ -106,6 +106,7 @@ def assert_close(ours, theirs, dtype, what=""):
 # --- predictions ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick(12)
 @pytest.mark.parametrize("pattern", SIDES)
 @all_layers
 @both_dtypes
@@ -128,6 +129,7 @@ def test_predictions(backend, dtype, cell, pattern):
             assert_close(model.predict(moved(reviews, way, steps)), alone, dtype, f"{way}, {steps} steps")
 
 
+@pytest.mark.quick(16)
 @pytest.mark.parametrize("pattern", SIDES)
 @all_layers
 @both_backends
@@ -163,6 +165,7 @@ def test_masking_does_the_same_for_numbers(backend):
 # --- gradients --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick(12)
 @pytest.mark.parametrize("pattern", SIDES)
 @all_layers
 @both_dtypes

@@ -60,6 +60,7 @@ def cut_reference(layer_class, x, mask, states, dy, dlast, steps):
     return np.concatenate(dxs, axis=1), gradients, pieces[0][0].state_gradients
 
 
+@pytest.mark.quick(12)
 @pytest.mark.parametrize("backend", config.BACKENDS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 20])
 @pytest.mark.parametrize("layer_class", LAYERS)
@@ -131,6 +132,7 @@ def test_a_long_stream_trains_in_pieces():
 # --- the error at every position, summed over the sequence ------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_position_has_a_target_and_a_weight():
     rng = np.random.default_rng(SEED)
     x = rng.integers(0, 5, (64, 6)) + 1

@@ -69,6 +69,7 @@ def mask_of(pattern, shape):
 # --- gradients and shapes --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick(60)
 @each_masked
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_gradients(kind, options, shape, pattern):

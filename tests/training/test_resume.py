@@ -91,6 +91,7 @@ def same_bits(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("save_freq", ["epoch", 1, 4])
 @pytest.mark.parametrize(
@@ -242,6 +243,7 @@ def test_states_go_on_too(tmp_path):
     assert [state.shape for state in again.layers[0].states] == [(SIZE, 2)] * 2
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -333,6 +335,7 @@ DAMAGE = {  # by where it is found out; the last two after all else is in place
 }
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("what", DAMAGE)
 def test_a_refused_backup_changes_nothing(what, tmp_path):
     backup = BackupAndRestore(tmp_path, 2)
@@ -457,6 +460,7 @@ HOSTILE_PLACES = {
 }
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize(
     ("name", "value"),
     [(n, v) for n, values in HOSTILE_PLACES.items() for v in (values if isinstance(values, list) else [values])],
@@ -485,6 +489,7 @@ PLACES_BEYOND = [
 
 
 # without steps_per_epoch a pass, and an epoch, has as many batches as there are: there is always one pass
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("kind", "name", "value", "message", "steps"),
     [
@@ -582,6 +587,7 @@ def fit_kind(model, kind, folder=None, cut=None):
     return model.fit(**KINDS[kind](), **options, callbacks=callbacks)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.filterwarnings("ignore:x ran out of batches")
 @pytest.mark.parametrize(
     ("event", "number"), few_at_first([("on_train_batch_end", 7), ("on_train_batch_end", 3), ("on_epoch_begin", 3)], 1)
@@ -670,6 +676,7 @@ def start(folder, save_freq, epochs, *more):
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kills", "kind"),
     [
@@ -710,6 +717,7 @@ def test_kill(kills, kind, tmp_path, monkeypatch):
     assert list((cut / "backup").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", few_at_first(["os replace 4", "os fsync 9", "ZipFile open 50", "ZipFile open 51"], 1))
 def test_killed_while_it_writes(call, tmp_path):
     with start(tmp_path, 1, 2, call) as process:
