@@ -86,7 +86,7 @@ def close(ours, plain, tolerance):
 
 
 KINDS = list(itertools.product(CELLS, SIZES, PATTERNS, INPUTS, DROPPED))
-KINDS = some([KINDS[n] for n in np.random.default_rng(SEED).permutation(len(KINDS))], 400)
+KINDS = some([KINDS[n] for n in np.random.default_rng(SEED).permutation(len(KINDS))], 160)
 
 
 @pytest.mark.parametrize(("cell", "sizes", "pattern", "inputs", "dropped"), few_at_first(KINDS, 60))

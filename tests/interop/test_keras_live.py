@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
-from cases import few_at_first, some
+from cases import some
 from keras_reference import frameworks, made
 from random_models import drawn
 
@@ -18,7 +18,7 @@ from rnncore.models import load_model
 
 PREDICTED, TRAINED = 1e-6, 1e-5  # of the largest number, or 1
 STEPS = 10
-SEEDS = some(range(300), 16)
+SEEDS = some(range(300), 10)
 
 
 def keras_model(given):
@@ -131,7 +131,7 @@ def both_ways(seed, folder):
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize("seed", few_at_first(SEEDS, 2))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_models_go_both_ways(seed, tmp_path):
     config.set_backend("numpy")
     both_ways(seed, tmp_path)
