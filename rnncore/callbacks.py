@@ -218,8 +218,8 @@ class ModelCheckpoint(_Monitor):
     def before_train(self, state):
         if self.save_best_only:
             super().before_train(state)
-        if state.model.built and not self.save_weights_only:
-            saving.check_form(state.model, self.filepath)
+        if state.model.built:
+            saving.check_form(state.model, self.filepath, self.save_weights_only)
 
     def on_train_batch_end(self, batch, logs=None):
         self._batches += 1

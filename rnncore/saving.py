@@ -81,10 +81,11 @@ def save_model(
         _write(path, overwrite, "model", {**described_model(model), "state": model_state(model), **kept})
 
 
-def check_form(model: Any, path: str | os.PathLike) -> None:
-    """Raise what `save_model` would, if Keras's form, which the path asks for, cannot hold the built model."""
-    if str(path).endswith(KERAS_MODELS):
-        _keras().described_for_keras(model)
+def check_form(model: Any, path: str | os.PathLike, weights_only: bool = False) -> None:
+    """Raise what saving would, if Keras's form, which the path asks for, cannot hold the built model or be written."""
+    if str(path).endswith(KERAS_WEIGHTS if weights_only else KERAS_MODELS):
+        keras = _keras()
+        keras.h5py_here() if weights_only else keras.described_for_keras(model)
 
 
 def load_model(path: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Any:

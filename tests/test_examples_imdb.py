@@ -207,6 +207,10 @@ def test_compare_makes_its_table_of_what_is_there(made, reviews, capsys, monkeyp
         r"^\| (lstm80|bilstm) \| ([\d,]+) \|.*\| (\d+\.\d\d) \| – \| – \|$", capsys.readouterr().out, re.M
     )
     assert [row[:2] for row in rows] == [("lstm80", "150,913"), ("bilstm", "83,969")]
+    (Path(made) / "lstm80-seed7.json").write_text("{}")
+    assert main(["compare", "--table", *given]) == 2
+    assert "lstm80-seed7.json is no result of train or keras" in capsys.readouterr().err
+    (Path(made) / "lstm80-seed7.json").unlink()
 
 
 @pytest.mark.slow

@@ -66,8 +66,15 @@ def is_there(name: str, seed: int, options: argparse.Namespace) -> bool:
 
 def read(pattern: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return the results in the folder that are of as many reviews as are asked for now."""
-    found = [json.loads(path.read_text()) for path in sorted(Path(options.out).glob(pattern))]
-    return [run for run in found if (run["reviews"]["test"] == 1000) == options.quick]
+    found = []
+    for path in sorted(Path(options.out).glob(pattern)):
+        try:
+            run = json.loads(path.read_text())
+            fits = (run["reviews"]["test"] == 1000) == options.quick
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is no result of train or keras ({error!r:.80}): take it away") from error
+        found += [run] if fits else []
+    return found
 
 
 def table(runs: dict[str, list], beside: dict[str, list]) -> str:

@@ -603,6 +603,17 @@ def test_what_keras_cannot_express_is_refused_by_name(tmp_path):
     assert all(map(np.array_equal, model.get_weights(), before))
 
 
+def test_a_checkpoint_of_weights_misses_h5py_before_training(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    model = Sequential([layers.Input((3,)), Dense(2)])
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    checkpoint = rnncore.callbacks.ModelCheckpoint(tmp_path / "m.weights.h5", save_weights_only=True)
+    with pytest.raises(ImportError, match="with h5py"):
+        model.fit(np.ones((4, 3)), np.ones((4, 2)), callbacks=[checkpoint], verbose=0)
+    np.testing.assert_equal(model.get_weights(), before)
+
+
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_what_is_written_comes_back(tmp_path, suffix):
     rows = [

@@ -5,6 +5,7 @@ package needs h5py, which the extra ``keras`` installs.
 """
 
 from .contents import Contents, contents_of
+from .hdf5 import h5py_here
 from .reading import load_model, load_weights, read_weights
 from .writing import described_for_keras, save_model, save_weights
 
@@ -12,6 +13,7 @@ __all__ = [
     "Contents",
     "contents_of",
     "described_for_keras",
+    "h5py_here",
     "load_model",
     "load_weights",
     "read_weights",
