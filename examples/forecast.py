@@ -100,7 +100,7 @@ class Task(NamedTuple):
 
 def forecast(options: argparse.Namespace) -> int:
     """Train, compare, write."""
-    options.out.mkdir(parents=True, exist_ok=True)
+    program.folder(options.out)
     task = task_of(*series(options.data), options.period, options.ahead, options.window)
     parts = [f"{task.dates[a]} to {task.dates[b - 1]}" for a, b in zip((0, *task.cuts), task.cuts, strict=False)]
     gaps = int(np.isnan(task.measured).sum())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,28 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def folder(path: str | os.PathLike) -> Path:
+    """Make the folder that --out names, before there is work to lose, or raise ValueError; return it."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with replaced(Path(path) / ".can-be-written"):
+            pass
+        (Path(path) / ".can-be-written").unlink()
+    except OSError as error:
+        raise ValueError(f"--out is {os.fspath(path)!r}, no folder that can be written to: {error.strerror}") from error
+    return Path(path)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let no Ctrl-C cut what is written in the block."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def write_json(path: str | os.PathLike, results: Mapping[str, Any]) -> str | os.PathLike:
     """Write results as JSON and return the path."""
     with replaced(path) as file:
@@ -62,6 +86,8 @@ def write_figure(path: Path, draw: Callable[[Any], None], size: tuple[float, flo
 
 def run(name: str, main: Callable[[], int]) -> int:
     """Run a program and return its exit status: 2, with one sentence, where what it was given is at fault."""
+    if sys.stdout is None:  # `>&-`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, until the end
     try:
         return main()
     except BrokenPipeError:  # `| head`

@@ -87,7 +87,7 @@ def test_ctrl_c_loses_nothing(reviews, monkeypatch, capsys):
 
     monkeypatch.setattr(train, "EarlyStopping", Interrupts)
     assert main(["--data", reviews, "--epochs", "3", "--verbose", "0"]) == 130
-    assert "stopped by the test; going on with what there is" in capsys.readouterr().out
+    assert "stopped by the test; saving the model, then evaluating it" in capsys.readouterr().out
     model, reader = opened("results/imdb/lstm80-seed0.npz")
     assert model.predict(reader.read("word1").x).shape == (1, 1)
 
@@ -111,10 +111,16 @@ def test_predict_gives_probability_words_and_gates_and_the_words_shares_add_up(m
 
 
 def test_predict_answers_every_line_of_standard_input(made, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("word1 word1\n\nword7\x1b[31m word8\n"))
-    assert main(["predict", "--out", made]) == 0
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\ufeffword1 word1\r\n\nword7\x1b[31m word8\nnothing\n"))
+    assert main(["predict", "--out", made]) == 1
     told = capsys.readouterr().out.splitlines()
-    assert [line[7:] for line in told] == ["word1 word1", r"word7\x1b[31m word8"]
+    assert [line[7:] for line in told[::2]] == ["word1 word1", r"word7\x1b[31m word8"]
+    assert told[1] == "  –    there is no word in ''" and told[3][7:] == "(no word of it is known) nothing"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("word1 word1\n"))
+    assert main(["predict", "--out", made]) == 0
+    assert capsys.readouterr().out.splitlines() == told[:1]
+    assert main(["predict", "--out", made, "--html", "walk.html"]) == 2  # of which line would it be?
+    assert "--html shows one review" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["lstm80", pytest.param("bilstm", marks=pytest.mark.slow)])
@@ -155,11 +161,11 @@ def test_other_models_and_vocabularies_are_refused(made, capsys, tmp_path):
         assert main(["predict", "a", "--model", f"{name}.npz"]) == 2, name
         assert says in capsys.readouterr().err
     (tmp_path / "cut.npz").write_bytes((tmp_path / "none.npz").read_bytes()[:5000])
-    for path, says in (("cut.npz", "damaged"), ("nowhere.npz", "no file nowhere.npz"), (".", "no file .")):
+    for path, says in (("cut.npz", "damaged"), ("nowhere.npz", "no file and none of lstm80"), (".", "no file")):
         assert main(["predict", "a", "--model", path]) == 2
         assert says in capsys.readouterr().err
     assert main(["predict", "a"]) == 2
-    assert "there is no model in results/imdb; python -m examples.imdb train makes one" in capsys.readouterr().err
+    assert "no model in results/imdb; python -m examples.imdb train --out results/imdb makes" in capsys.readouterr().err
 
 
 def test_data_of_the_wrong_kind_or_cut_short_is_refused(reviews, capsys, tmp_path):
@@ -184,6 +190,34 @@ def test_a_closed_pipe_ends_it_quietly(made, monkeypatch, capfd):
         monkeypatch.setattr(sys, "stdout", Closed())
         assert main(["predict", "word1", "--out", made]) == 0
     assert capfd.readouterr().err == ""
+
+
+def test_reviews_numbered_by_other_words_are_refused(made, reviews, capsys, monkeypatch):
+    monkeypatch.setattr("examples.imdb.reviews.word_ranks", lambda data: {"other": 1, "words": 2})
+    for command in ("evaluate", "padding"):
+        assert main([command, "--data", reviews, "--out", made, "--model", "lstm80"]) == 2
+        assert "was trained on reviews numbered by other words than" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_training(reviews, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(train.Sequential, "fit", None)
+    (tmp_path / "file").write_text("")
+    assert main(["--data", reviews, "--out", str(tmp_path / "file")]) == 2
+    assert "file', no folder that can be written to: File exists" in capsys.readouterr().err
+
+
+def test_weights_are_averaged_from_an_epoch_on(monkeypatch):
+    model = train.Sequential([train.layers.Input((2,)), train.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    seen = []
+    average = train.WeightAverage(2)
+    keep = train.Callback()
+    keep.on_epoch_end = lambda epoch, logs=None: seen.append(model.get_weights())
+    rng = np.random.default_rng(0)
+    model.fit(rng.normal(size=(8, 2)), rng.normal(size=8), epochs=4, callbacks=[average, keep], verbose=0)
+    expected = [np.mean(weights, axis=0) for weights in zip(*seen[1:], strict=True)]
+    for ours, mean in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(ours, mean, rtol=1e-6)
 
 
 @pytest.mark.slow

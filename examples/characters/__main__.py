@@ -67,7 +67,7 @@ class Anew(Callback):
 
 def train(options: argparse.Namespace) -> int:
     """Train, measure, write, look inside."""
-    options.out.mkdir(parents=True, exist_ok=True)
+    program.folder(options.out)
     config.set_seed(options.seed)
     modules = "ast base64 bdb" if options.quick else sources.TRAINING
     parts = {"training": modules, "validation": sources.VALIDATION, "held out": sources.HELD_OUT}
@@ -108,7 +108,8 @@ def train(options: argparse.Namespace) -> int:
     told |= {"Python": platform.python_version(), "modules": parts, "characters": {k: len(v) for k, v in ids.items()}}
     told |= {"perplexity": perplexities, "what units do": found, "written": written}
     print(f"Results: {program.write_json(options.out / 'characters.json', told)}")
-    print(f"Model and alphabet: {options.out / 'characters.npz'}   (python -m examples.characters --prompt …)")
+    print(f"Model and alphabet: {options.out / 'characters.npz'}")
+    print(f"It goes on:         python -m examples.characters --prompt … --out {options.out}")
     return 130 if interrupted else 0
 
 

@@ -39,13 +39,14 @@ def run(options: argparse.Namespace) -> int:
                 if not is_there(name, seed, options):
                     done = train(name, argparse.Namespace(**vars(options), model=name, seed=seed))
                     if done["interrupted"]:
-                        print("Interrupted: the same command goes on with the next model.")
+                        print(f"Interrupted: the same command trains {name}, seed {seed}, anew, and goes on.")
                         return 130
     runs = {name: read(f"{name}-seed*.json", options) for name in options.models}
     beside = {name: read(f"{name}-keras-seed*.json", options) for name in options.models}
     runs = {name: found for name, found in runs.items() if found}
     if not runs:
-        raise ValueError(f"there are no results in {options.out} to make a table of")
+        which = "--quick results" if options.quick else "results of whole trainings (--quick shows the others)"
+        raise ValueError(f"there are no {which} of {', '.join(options.models)} in {options.out}")
     print(table(runs, beside))
     out = Path(options.out)
     write_json(out / "compare.json", {"runs": runs, "keras": beside})
@@ -84,21 +85,29 @@ def table(runs: dict[str, list], beside: dict[str, list]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, own in runs.items():
-        held_out = MODELS[name].held_out  # its validation is not the test: there is one number, at its best epoch
+        held_out = MODELS[name].averaged  # its validation is not the test: there is one number, of its averaged weights
         seconds = np.mean([run["seconds_of_processors"] / epochs_of(run) for run in own])  # whatever else was running
         best = spread([run["test_accuracy"] for run in own])
         cells = [name, f"{own[0]['parameters']:,}", f"{seconds:.0f}", str(len(own)), best]
-        cells += ["–" if held_out else spread([run["history"]["val_accuracy"][-1] for run in own])]
-        accuracies = [run["history"]["val_accuracy"] for run in beside.get(name, ())]
+        cells += ["–" if held_out else spread([each[-1] for each in accuracies_of(own)])]
+        accuracies = accuracies_of(beside.get(name, ()))
         cells += [spread([max(each) for each in accuracies]), spread([each[-1] for each in accuracies])]
         lines.append(f"| {' | '.join(cells)} |")
-    first = next(iter(runs.values()))[0]
-    sizes = first["reviews"]
-    lines += [
-        "",
-        f"{sizes['train']:,} reviews to train on, {sizes['test']:,} to test ({first['source']}), {first['date']}.",
-    ]
+    reviews: dict[str, list[str]] = {}
+    for name, own in runs.items():
+        for run in own:
+            sizes = run["reviews"]
+            own_reviews = f"{sizes['train'] + sizes['held_out']:,} reviews to train on, {sizes['test']:,} to test"
+            reviews.setdefault(f"{own_reviews} ({run['source']})", []).append(name)
+    for text, names in reviews.items():
+        which = f"{', '.join(dict.fromkeys(names))}: " if len(reviews) > 1 else ""
+        lines += ["", f"{which}{text}."]
     return "\n".join(lines)
+
+
+def accuracies_of(runs: Sequence[dict[str, Any]]) -> list[list[float]]:
+    """Return the accuracies after each epoch of each run that got so far."""
+    return [run["history"]["val_accuracy"] for run in runs if run["history"].get("val_accuracy")]
 
 
 def epochs_of(run: dict[str, Any]) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from ..program import write_json
 from .models import MODELS
 from .predict import chosen, opened
-from .reviews import load
+from .reviews import check_vocabulary, load
 from .train import add_data, show_reviews
 
 
@@ -24,6 +24,7 @@ def run(options: argparse.Namespace) -> int:
     path = chosen(options.model, options.out)
     model, reader = opened(path)
     *_, test = load(MODELS[reader.model], options.data, options.quick)
+    check_vocabulary(reader, options.data, path)
     x = reader.rows(test.x)
     positive = model.predict(x, batch_size=256)[:, 0] > 0.5
     right = positive == (test.y == 1)

@@ -15,7 +15,7 @@ from rnncore import Sequential
 from ..program import positive, write_json
 from .models import MODELS
 from .predict import chosen, opened
-from .reviews import load
+from .reviews import check_vocabulary, load
 from .train import add_data
 
 SAMPLES = (
@@ -39,9 +39,11 @@ def run(options: argparse.Namespace) -> int:
     if reader.recipe.subwords:
         raise ValueError(f"{path}: the model takes texts, which it pads itself; choose another --model")
     *_, test = load(MODELS[reader.model], options.data, options.quick)
+    check_vocabulary(reader, options.data, path)
     count = min(options.reviews, 20 if options.quick else options.reviews)
     rows = [reader.cut(ids) for ids in test.x[:count]]
-    print(f"{path}: {len(rows)} test reviews, zeros on either side\n")
+    print(f"{path}: {len(rows)} test reviews, zeros on either side; as they are they have none,")
+    print("unlike in predict, which puts some before a short one for a model on a fixed number of words.\n")
     print(f"{'':8}{'zeros':>6}{'side':>7}{'mean change':>13}{'largest':>11}{'answers turned over':>21}")
     found = []
     for masked in (True, False):

@@ -40,33 +40,36 @@ def run(options: argparse.Namespace) -> int:
     """Answer; return the exit code: 1 where a text has no words."""
     path = chosen(options.model, options.out)
     model, reader = opened(path)
-    asked = options.texts or [line.rstrip("\n") for line in lines(sys.stdin) if line.strip()]
+    told = bool(options.texts) and not options.plain
+    if options.html and not (told and len(options.texts) == 1):
+        raise ValueError("--html shows one review, given as an argument, without --plain")
+    asked = options.texts or list(lines(sys.stdin))
     if not asked:
         raise ValueError('no review: give one, predict "a good film", or one a line on standard input')
-    if options.html and len(asked) > 1:
-        raise ValueError(f"--html shows one review; there are {len(asked)}")
-    told = bool(options.texts) and not options.plain
     texts = [(review, reader.read(review)) for review in asked]
     if len(texts) * max(len(text.words) for _, text in texts) < LOADED:
         config.set_backend("numpy")  # the plain loop is through before compiled code is loaded
-    return max([answer(model, review, text, told, options) for review, text in texts])
+    return max([answer(model, reader, review, text, told, options) for review, text in texts])
 
 
 def lines(stream: Any) -> Iterator[str]:
-    """Yield the lines of a stream of UTF-8; what is none is replaced."""
+    """Yield the lines of a stream of UTF-8, without their ends, a BOM before them; what is no UTF-8 is replaced."""
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")
-    yield from stream
+    for line in stream:
+        yield line.removeprefix("\ufeff").rstrip("\r\n")
 
 
 def chosen(model: str | None, out: str) -> Path:
     """Return a model's file by its name, its path, or the time when it was written."""
     if model is not None and model not in MODELS:
+        if not Path(model).is_file():
+            raise ValueError(f"--model is {model!r}, no file and none of {', '.join(MODELS)}")
         return Path(model)
     found = sorted(Path(out).glob(f"{model or '*'}-seed*.npz"), key=os.path.getmtime)
     if not found:
         which = f" --model {model}" if model else ""
-        raise ValueError(f"there is no model in {out}; python -m examples.imdb train{which} makes one")
+        raise ValueError(f"no {model or 'model'} in {out}; python -m examples.imdb train{which} --out {out} makes one")
     return found[-1]
 
 
@@ -76,14 +79,18 @@ def opened(path: str | os.PathLike) -> tuple[Sequential, Reader]:
     return model, reader_from(notes, model, str(path))
 
 
-def answer(model: Sequential, review: str, text: Text, told: bool, options: argparse.Namespace) -> int:
+def answer(model: Sequential, reader: Reader, review: str, text: Text, told: bool, options: argparse.Namespace) -> int:
     """Print what a model says of a review, and if `told` why; return 1 if there is no word in it."""
     if not text.count:
         print(f"  –    there is no word in {plain(review[:60])!r}")
         return 1
     if not told:
-        print(f"{model.predict(text.x)[0, 0]:.3f}  {plain(review[:200])}")
+        known = "" if text.unknown < text.count else "(no word of it is known) "
+        print(f"{model.predict(text.x)[0, 0]:.3f}  {known}{plain(review[:200])}{'…' * (len(review) > 200)}")
         return 0
+    if text.count > reader.tokens:
+        ends = "first and last" if reader.recipe.ends else "first" if reader.recipe.subwords else "last"
+        print(f"Of its {text.count:,} words the {ends} {reader.tokens} are read.")
     if text.unknown:
         print(f"{text.unknown} of its {text.count} words are not in the vocabulary: {UNKNOWN}")
     if text.unknown == text.count:

@@ -148,7 +148,7 @@ class Pieces(Reader):
 def reader_of(name: str, data: str, reviews: Sequence[list[int]]) -> Reader:
     """Return what reads for a model; pieces of words are found in the reviews, those to train on."""
     recipe, ranks = MODELS[name], word_ranks(data)
-    words = "\n".join(sorted(ranks, key=ranks.__getitem__)[: None if recipe.subwords else recipe.words])
+    words = vocabulary(recipe, ranks)
     reader = Reader(name, words, recipe.words, recipe.tokens)
     if not recipe.subwords:
         return reader
@@ -157,6 +157,20 @@ def reader_of(name: str, data: str, reviews: Sequence[list[int]]) -> Reader:
     layer = SubwordVectorization(recipe.words, "lower_and_strip_punctuation", recipe.tokens, name="pieces")
     layer.adapt([reader.decode(ids) for ids in reviews])
     return Pieces(name, words, recipe.words, recipe.tokens, layer)
+
+
+def vocabulary(recipe: Recipe, ranks: Mapping[str, int]) -> str:
+    """Return the words that a model's numbers stand for, a word a line."""
+    return "\n".join(sorted(ranks, key=ranks.__getitem__)[: None if recipe.subwords else recipe.words])
+
+
+def check_vocabulary(reader: Reader, data: str, path: str | os.PathLike) -> None:
+    """Raise ValueError if the reviews are numbered by other words than the model's."""
+    ranks = word_ranks(data)
+    if ranks and vocabulary(reader.recipe, ranks) != reader.words:
+        raise ValueError(
+            f"{path} was trained on reviews numbered by other words than {imdb.find(data)}: name its reviews in --data"
+        )
 
 
 def reader_from(notes: Mapping[str, Any], model: Sequential, path: str) -> Reader:
@@ -184,7 +198,7 @@ def load(recipe: Recipe, data: str, quick: bool) -> tuple[Part, Part, Part]:
     if quick:
         x, y, x_test, y_test = x[: QUICK[0]], y[: QUICK[0]], x_test[: QUICK[1]], y_test[: QUICK[1]]
     test = Part(x_test, y_test)
-    if not recipe.held_out:
+    if not recipe.averaged:
         return Part(x, y), test, test
     kept = len(x) - len(x) // HELD_OUT  # they come shuffled
     return Part(x[:kept], y[:kept]), Part(x[kept:], y[kept:]), test

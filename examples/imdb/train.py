@@ -6,18 +6,35 @@ import argparse
 import shutil
 import time
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from rnncore import Sequential, config, layers
-from rnncore.callbacks import EarlyStopping, LearningRateScheduler
+from rnncore.callbacks import Callback, EarlyStopping, LearningRateScheduler
 from rnncore.datasets import imdb
 
-from ..program import positive, write_json
+from ..program import folder, positive, uninterrupted, write_json
 from .models import MODELS, Recipe
 from .reviews import Part, load, reader_of
 
-PATIENCE = 2  # epochs without a better one after which training ends, where reviews are held out for that
+
+class WeightAverage(Callback):
+    """Put the mean of the weights after each epoch, from the `first` on, in their place when training ends."""
+
+    def __init__(self, first: int):
+        self.first, self.count, self.mean = first, 0, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Take the weights into the mean."""
+        if epoch + 1 >= self.first:
+            self.count += 1
+            weights = self.model.get_weights()
+            mean = weights if self.mean is None else self.mean
+            self.mean = [before + (now - before) / self.count for before, now in zip(mean, weights, strict=True)]
+
+    def on_train_end(self, logs=None):
+        """Give the model the mean, after Ctrl-C, too."""
+        if self.mean is not None:
+            self.model.set_weights(self.mean)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,22 +68,20 @@ def run(options: argparse.Namespace) -> int:
 
 def train(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train a model as its recipe says; return, and write, what came of it."""
-    recipe = MODELS[name]
+    recipe, stem = MODELS[name], folder(options.out) / f"{name}-seed{options.seed}"
     training, validation, test = load(recipe, options.data, options.quick)
     reader = reader_of(name, options.data, training.x)
     config.set_seed(options.seed)
     model = compiled(recipe)
-    held = f", {len(validation.y):,} held out of them to say when to stop" if recipe.held_out else ""
+    held = f", {len(validation.y):,} held out of them" if recipe.averaged else ""
     print(f"{name}: {recipe.about}")
     print(f"{len(training.y):,} reviews to train on{held}, {len(test.y):,} to test; seed {options.seed}")
     model.build((None, recipe.tokens if recipe.padded else None))
     model.summary()
 
     epochs = options.epochs or (2 if options.quick else recipe.epochs)
-    best = EarlyStopping(
-        "val_accuracy", patience=PATIENCE if recipe.held_out else epochs, restore_best_weights=True
-    )  # gives the best weights back after Ctrl-C, too
-    decay = LearningRateScheduler(lambda epoch, _: recipe.rate * recipe.decay**epoch)
+    best = EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True)  # after Ctrl-C, too
+    decay = LearningRateScheduler(lambda epoch, _: recipe.rate * recipe.decay ** min(epoch, recipe.averaged - 1))
     begin, worked, interrupted = time.perf_counter(), time.process_time(), False
     compiling = config.compiling.seconds
     try:
@@ -77,34 +92,36 @@ def train(name: str, options: argparse.Namespace) -> dict[str, Any]:
             epochs=epochs,
             validation_data=(reader.rows(validation.x), validation.y),
             validation_batch_size=256,  # the same numbers, in less time
-            callbacks=[best, *([decay] if recipe.decay < 1 else [])],
+            callbacks=[WeightAverage(recipe.averaged), decay] if recipe.averaged else [best],
             verbose=options.verbose,
         )
     except KeyboardInterrupt as reason:
         interrupted = True
-        print(f"\nInterrupted: {reason}; going on with what there is.")
+        print(f"\nInterrupted: {reason}; saving the model, then evaluating it.")
     seconds, worked = time.perf_counter() - begin, time.process_time() - worked
     history = model.history.history if model.history else {}
 
-    stem = Path(options.out) / f"{name}-seed{options.seed}"
-    stem.parent.mkdir(parents=True, exist_ok=True)
     path = f"{stem}.npz"
-    reader.save(model, path)
+    with uninterrupted():
+        reader.save(model, path)
     loss, accuracy = model.evaluate(reader.rows(test.x), test.y, batch_size=256, verbose=0)
+    held_out = len(validation.y) if recipe.averaged else 0
+    rows = reader.rows(validation.x) if held_out else None
     done = {
         "model": name,
         "about": recipe.about,
         "seed": options.seed,
         "date": date.today().isoformat(),
         "source": imdb.find(options.data).kind,
-        "reviews": {"train": len(training.y), "held_out": len(validation.y) * recipe.held_out, "test": len(test.y)},
+        "reviews": {"train": len(training.y), "held_out": held_out, "test": len(test.y)},
         "parameters": model.count_params(),
         "asked_epochs": epochs,
         "seconds": seconds,
         "seconds_of_processors": worked,
         "seconds_compiling": config.compiling.seconds - compiling,
         "history": history,
-        "best_epoch": best.best_epoch + 1 if history else 0,
+        "held_out_accuracy": model.evaluate(rows, validation.y, verbose=0)[1] if held_out else None,
+        "best_epoch": best.best_epoch + 1 if history and not recipe.averaged else None,
         "test_accuracy": accuracy,
         "test_loss": loss,
         "file": path,
@@ -132,9 +149,11 @@ def report(done: dict[str, Any], recipe: Recipe) -> None:
     print(f"Trained for {done['seconds']:.0f} s.")
     if done["history"]:
         last, count = done["history"]["val_accuracy"][-1], len(done["history"]["loss"])
-        held = "held-out reviews" if recipe.held_out else "test reviews"
-        print(f"Best epoch: {done['best_epoch']} of {count}, by the {held}; their accuracy in the last one: {last:.4f}")
-        if not recipe.held_out:
+        if recipe.averaged:
+            print(f"The weights are the mean of those after the epochs {min(recipe.averaged, count)} to {count}.")
+            print(f"The held-out reviews' accuracy: {done['held_out_accuracy']:.4f}; after the last epoch: {last:.4f}")
+        else:
+            print(f"Best epoch: {done['best_epoch']} of {count}; accuracy after the last one: {last:.4f}")
             print("(The best epoch was chosen on the test reviews themselves, as in the lecture: a little too good.)")
     accuracy, loss, count = done["test_accuracy"], done["test_loss"], done["reviews"]["test"]
     print(f"Test accuracy: {accuracy:.4f}   test loss: {loss:.4f}   on {count:,} reviews")
