@@ -45,6 +45,7 @@ from rnncore.utils import timeseries_dataset_from_array
 
 TRAINING, VALIDATION = 0.6, 0.18  # shares of the series
 EPOCHS, PATIENCE, UNITS = 60, 8, 32
+LARGEST = 1e30  # of a value: the network computes in float32
 COLOURS = {"seasonal naive": "#E69F00", "linear": "#009E73", "LSTM": "#0072B2"}
 
 
@@ -162,8 +163,8 @@ def series(path: str | None) -> tuple[str, list[str], np.ndarray]:
                 name = last
                 continue
             raise ValueError(f"{path}: row {n} ends in {last!r:.40}; expected a number, or nothing for a gap") from None
-        if np.isinf(value):
-            raise ValueError(f"{path}: row {n} ends in {last!r:.40}; expected a finite number")
+        if abs(value) > LARGEST:
+            raise ValueError(f"{path}: row {n} ends in {last!r:.40}; expected a number up to {LARGEST:g}")
         date = row[0] if len(row) > 1 else str(n)
         dates.append(f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdigit() else date)
         values.append(value)
@@ -185,6 +186,8 @@ def task_of(name: str, dates: list[str], measured: np.ndarray, period: int, ahea
         )
     if np.isnan(measured[cuts[1] :]).all():
         raise ValueError(f"the series has no values in its last {count - cuts[1]} steps, the held-out part")
+    if len(np.unique(measured[known[known < cuts[0]]])) < 2:
+        raise ValueError(f"the series does not change in its first {cuts[0]} steps, the training part")
     before = np.where(np.isnan(measured), known[0], np.arange(count))
     values = measured[np.maximum.accumulate(before)]
     levels = np.concatenate([np.full(period - 1, np.nan), sliding_window_view(values, period).mean(axis=1)])

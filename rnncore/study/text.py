@@ -143,7 +143,8 @@ def salient(saliency: Saliency, row: int = 0, colour: bool = False) -> str:
         line.append(word)
         length += size
     method = saliency.method.replace("_", " ")
-    head = f"{saliency.of} {saliency.value[row]:.3g}, by {method}; three signs: up to {most:.2g}"
+    key = "orange raises it, violet lowers it, the darkest by" if colour else "three signs:"
+    head = f"{saliency.of} {saliency.value[row]:.3g}, by {method}; {key} up to {most:.2g}"
     return "\n".join([head, *wrapped, " ".join(line)])
 
 
