@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="a model's name or file (default: the one that was trained last)")
     parser.add_argument("--out", default="results/imdb", help="folder of the models (default: %(default)s)")
     parser.add_argument("--html", metavar="PATH", help="also write the walk: a page that goes through the review")
-    parser.add_argument("--gate", help="whose values are shown (default: the one that forgets, or the state)")
+    gate = "whose values are shown, by layer: lstm.f, lstm.i, … (default: the one that forgets, or the state)"
+    parser.add_argument("--gate", help=gate)
     parser.add_argument("--plain", action="store_true", help="the probability only")
 
 
@@ -105,6 +106,7 @@ def explain(model: Sequential, text: Text, options: argparse.Namespace) -> None:
 
     found = study.saliency(model, text.x, words=[text.words], steps=16)
     trace = study.trace(model, text.x, words=[text.words])
+    head, *rows = study.text.heat(trace, options.gate or usual(trace)).splitlines()
     p = float(np.ravel(trace.output)[-1])
     print(f"p(positive) = {p:.3f}: {'positive' if p > 0.5 else 'negative'}\n")
     begin = next(t for t, word in enumerate(text.words) if word)  # padding, where it is not masked, has a share too
@@ -114,7 +116,6 @@ def explain(model: Sequential, text: Text, options: argparse.Namespace) -> None:
     padding = f", that of the padding before them {scores[:begin].sum():+.3f}" if begin else ""
     print(f"\nThe words' shares add up to {scores[begin:].sum():+.3f}{padding}: {verdict(found.error)}")
     print(f"between the logit, {after:+.3f}, and that of steps without a vector, {before:+.3f}.")
-    head, *rows = study.text.heat(trace, options.gate or usual(trace)).splitlines()
     print("\n".join(["", head, *rows[-min(SHOWN, sum(map(bool, text.words))) :]]))
     if options.html:
         print(f"\nThe walk: {study.walk(model, text.x, words=[text.words], path=options.html)}")

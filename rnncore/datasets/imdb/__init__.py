@@ -245,8 +245,13 @@ def decode(
     return " ".join(word for i, word in zip(ids, found, strict=True) if i not in (0, start_char))
 
 
+_last_told: list[str] = [""]  # of the sources, so that none is told twice in a row
+
+
 def _announced(source: Source) -> Source:
-    print(source.sentence, file=sys.stderr)
+    if source.sentence != _last_told[0]:
+        print(source.sentence, file=sys.stderr)
+    _last_told[0] = source.sentence
     return source
 
 
