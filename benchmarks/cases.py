@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -156,6 +157,49 @@ AXES = {
     "batch": (1, 4, 16, 32, 64, 128, 256),
     "steps": (20, 50, 100, 200, 500, 1000),
 }
+
+
+FLAGS = {  # what is said without a value
+    "masked": {"mask": True, "text": "whole"},
+    "bidirectional": {"bidirectional": True},
+    "predict": {"work": "predict"},
+    "call": {"work": "call"},
+}
+GIVEN = ("units", "depth", "steps", "batch", "rows", "vocabulary", "embedding", "dropout", "recurrent_dropout")
+
+
+def case_of(text: str) -> Case:
+    """Return the case that a line describes: a layer, then sizes and flags, in any order.
+
+    ``"GRU units=48 steps=30 batch=16 masked dropout=.2"``
+
+    Raises
+    ------
+    ValueError
+        Something in it is not known, or no size; the message says what may be given.
+    """
+    layer, *words = text.split() or [""]
+    if layer not in GATES:
+        raise ValueError(f"a case begins with its layer, one of {', '.join(GATES)}; {text!r} begins with {layer!r}")
+    changed: dict[str, Any] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if word in FLAGS:
+            changed |= FLAGS[word]
+            continue
+        if name not in GIVEN:
+            sizes = ", ".join(f"{name}=…" for name in GIVEN)
+            raise ValueError(f"{word!r} is not known in {text!r}; expected {sizes}, {', '.join(FLAGS)}")
+        share = "dropout" in name
+        try:
+            changed[name] = float(value) if share else int(value)
+        except ValueError:
+            changed[name] = -1
+        if not (0 <= changed[name] < 1 if share else 0 < changed[name] < 1 << 31):
+            raise ValueError(f"{word!r}: expected {'a share below 1' if share else 'a whole number above 0'}")
+    if "rows" not in changed and changed.get("work", "train") != "train":
+        changed["rows"] = changed.get("batch", Case.batch)
+    return Case(text, text, layer=layer, **changed)
 
 
 def sweep() -> Iterator[tuple[str, Case]]:

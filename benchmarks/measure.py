@@ -52,6 +52,7 @@ class Bench:
         self.peers = {peer.name: peer for peer in peers}
         self.texts, self.threads, self.rounds, self.seed = texts, threads, rounds, seed
         self.tell, self.advance = tell, advance
+        self.interrupted = False
         self._workers: dict[str, Worker] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="benchmarks-")
 
@@ -123,16 +124,20 @@ class Bench:
         list of dict
             Of each case ``"case"``; ``"words"``, how many a step or prediction takes; and ``"results"`` by peer:
             ``"seconds"`` a step, one number a round, each over ``"steps"`` of them, and ``"deviations"`` from the
-            median of all peers by what was compared; or a reason, ``"skipped"``, ``"failed"`` or ``"differs"``.
+            median of all peers by what was compared; or a reason, ``"skipped"``, ``"failed"`` or ``"differs"``. After
+            Ctrl-C what there is till then, and `interrupted` is set.
         """
-        entries = []
-        for case in cases:
-            entries.append(self._compared(case))
-            self.advance()
-        for turn in range(self.rounds):
-            for n, entry in enumerate(entries):
-                self._round(entry, turn, first=turn + n)
+        entries: list[dict[str, Any]] = []
+        try:
+            for case in cases:
+                entries.append(self._compared(case))
                 self.advance()
+            for turn in range(self.rounds):
+                for n, entry in enumerate(entries):
+                    self._round(entry, turn, first=turn + n)
+                    self.advance()
+        except KeyboardInterrupt:  # the rounds that there were are kept
+            self.interrupted = True
         return entries
 
     def _compared(self, case):

@@ -63,6 +63,11 @@ def _drops(case):
     return bool(case.dropout or case.recurrent_dropout)
 
 
+def _as_in_the_lecture(case):
+    plain = not (case.mask or case.bidirectional or _drops(case))
+    return plain and case.depth == 1 and case.layer in ("LSTM", "SimpleRNN")
+
+
 _REPEATS = (_trains, "a word that comes again in a batch may be computed once: on other words other times")
 _DRAWS = (_drops, "draws other numbers than rnncore; compared without dropout")
 _LOOK_UPS = (_trains, "Adam's second moment of a word's vector adds up the squares of its look-ups")
@@ -131,6 +136,24 @@ PEERS = {
             ("keras",),
             {"KERAS_BACKEND": "jax"},
             differs=(_DRAWS, _SUMS),
+        ),
+        Peer(
+            "lecture",
+            "the lecture's loops, NumPy",
+            (),
+            "benchmarks.adapters:Lecture",
+            cannot=lambda case: None if _as_in_the_lecture(case) else "one LSTM or SimpleRNN, no mask, no dropout",
+            differs=(_SUMS,),
+            swept=False,
+        ),
+        Peer(
+            "onnxruntime",
+            "ONNX Runtime",
+            ("onnx", "onnxruntime"),
+            "benchmarks.adapters:OnnxRuntime",
+            cannot=lambda case: "it only predicts" if _trains(case) else None,
+            differs=((lambda case: True, "a bare forward pass of the file that rnncore writes, batch by batch"),),
+            swept=False,
         ),
         Peer(
             "pytorch",
