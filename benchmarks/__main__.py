@@ -20,12 +20,13 @@ from tqdm.auto import tqdm
 from . import floor, report, texts
 from .cases import CASES, Case, case_of, sweep
 from .measure import Bench
-from .peers import PEERS
+from .peers import ISA, PEERS
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks; return the exit code: 1 if a peer failed, or computed something else."""
     options = parsed(arguments)
+    os.environ.update(ISA.get(options.isa, {}))  # the peers' processes inherit it
     missing = {name: PEERS[name].missing() for name in options.peers}
     skipped = {name: f"not installed: {', '.join(packages)}" for name, packages in missing.items() if packages}
     for name, reason in skipped.items():
@@ -49,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         about = {
             "machine": report.machine(),
             "threads": options.threads,
+            "isa": options.isa,
             "rounds": options.rounds,
             "words": words.source,
             "versions": bench.versions(),
@@ -82,6 +84,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", nargs="+", choices=PEERS, metavar="PEER", help=listed(PEERS))
     parser.add_argument("--rounds", type=positive, help="of each peer and case (default: 5, with --quick 2)")
     parser.add_argument("--threads", type=positive, default=min(2, os.cpu_count() or 1), help="default: %(default)s")
+    parser.add_argument("--isa", choices=ISA, help="leave out what instructions the processor has beyond these")
     parser.add_argument("--reviews", type=positive, default=5000, help='of the case "many" (default: %(default)s)')
     parser.add_argument("--sweep", action="store_true", help="sizes instead of cases")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, drawn words, no start-up")

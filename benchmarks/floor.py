@@ -47,7 +47,8 @@ def best(threads: int) -> dict[str, Any]:
     dict
         ``"gflops"``, ``"by"`` (who, and at which shape), and ``"all"``: GFLOP/s by setting and shape.
     """
-    settings = {f"NumPy, OPENBLAS_CORETYPE={core}" if core else "NumPy": ("numpy", core) for core in CORES}
+    cores = ("",) if "OPENBLAS_CORETYPE" in os.environ else CORES  # `--isa` has chosen
+    settings = {f"NumPy, OPENBLAS_CORETYPE={core}" if core else "NumPy": ("numpy", core) for core in cores}
     found = {}
     for setting, (library, core) in {**settings, "PyTorch": ("torch", "")}.items():
         process = subprocess.Popen(

@@ -255,6 +255,21 @@ def thread_limits(threads: int) -> dict[str, str]:
     }
 
 
+# What keeps a library from instructions that the processor has: by their own variables, read at their import. NumPy's
+# own loops, TensorFlow's and ONNX Runtime's have none.
+ISA = {
+    "avx2": {
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "",  # those of that processor
+        "OPENBLAS_CORETYPE": "Haswell",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    }
+}
+
+
 def keep_to(process: int, threads: int) -> None:
     """Let a process run on that many of our processors only; without such a call in the system do nothing."""
     if hasattr(os, "sched_setaffinity"):

@@ -3,7 +3,8 @@
 A result is one dict, written as it is to JSON:
 
 =============  ======================================================================================================
-``about``      ``machine`` (processor, processors, system, python), ``threads``, ``rounds``, ``words``, ``versions``
+``about``      ``machine`` (processor, processors, system, python), ``threads``, ``isa`` (what `--isa` said, or None),
+               ``rounds``, ``words``, ``versions``
 ``floor``      see `benchmarks.floor.best`
 ``skipped``    by peer, what is not installed
 ``start_up``   see `Bench.start_up`; empty for the sweep
@@ -27,6 +28,7 @@ from .growth import Growth, fitted
 from .peers import PEERS
 
 OURS = next(iter(PEERS))
+ISA_NOTE = "NumPy's own loops, TensorFlow's and ONNX Runtime's cannot be kept from more"
 REASONS = {"skipped": "not comparable", "failed": "failed", "differs": "not timed"}
 
 
@@ -72,6 +74,7 @@ def page(result: dict[str, Any]) -> str:
         "rounds in turn.",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(about["versions"].items())) + ".",
         f"Words: {about['words']}.",
+        f"Instructions: up to {about['isa'].upper()}; {ISA_NOTE}." if about.get("isa") else "",
         f"The best rate of a float32 product: {floor['gflops']:.0f} GFLOP/s, by {floor['by']}.",
         *(f"{PEERS[name].title} was skipped: {reason}." for name, reason in result["skipped"].items()),
         *(table(*_sweep_rows(axis, entries)) for axis, entries in axes.items()),

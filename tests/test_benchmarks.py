@@ -414,7 +414,7 @@ def test_a_run_writes_what_it_measured(tmp_path, capsys, measured, monkeypatch):
     assert "| 9/9 [" in told.err  # the floor, two cases compared, three rounds of both
     result = json.loads((tmp_path / "cases.json").read_text())
     assert result.keys() == {"about", "floor", "skipped", "start_up", "cases"}
-    assert result["about"].keys() == {"machine", "threads", "rounds", "words", "versions"}
+    assert result["about"].keys() == {"machine", "threads", "isa", "rounds", "words", "versions"}
     assert result["about"]["versions"].keys() == {"rnncore", "numpy", "numba"}
     assert result["floor"] == measured
     assert [entry["case"]["name"] for entry in result["cases"]] == ["lecture", "one"]

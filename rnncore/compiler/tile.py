@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llvmlite import binding, ir
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
 from numba.extending import intrinsic
 
+# What code is compiled for: the processor's features, or what NUMBA_CPU_FEATURES asks for.
+ASKED: str | None = vars(config)["CPU_FEATURES"]
+FEATURES = binding.get_host_cpu_features().flatten() if ASKED is None else ASKED
 # Bytes of a vector register, and how many registers wide a tile of four rows is: its sums must stay in registers.
-VECTOR, TILE_VECTORS = (64, 4) if binding.get_host_cpu_features().get("avx512f") else (32, 2)
+VECTOR, TILE_VECTORS = (64, 4) if "+avx512f" in FEATURES.split(",") else (32, 2)
 TILE_ROWS = 4
 
 
