@@ -63,6 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\n{report.page(result)}")
     for path in report.write(result, Path(options.output), "sweep" if options.sweep else "cases"):
         print(f"Written: {path}")
+    if not options.quick:
+        print(f"\n{report.remembered(result, Path(options.output, 'history.jsonl'))}")
     wrong = any({"failed", "differs"} & own.keys() for entry in entries for own in entry["results"].values())
     return 130 if bench.interrupted else int(wrong)
 

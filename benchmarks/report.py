@@ -18,6 +18,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,47 @@ def write(result: dict[str, Any], folder: Path, name: str) -> list[Path]:
     except ImportError as error:
         print(f"No figure: {error}")
         return paths
+
+
+def remembered(result: dict[str, Any], path: Path) -> str:
+    """Add the run to the history, a line of JSON each; return what has changed since the last one like it, in Markdown.
+
+    Times of two runs are of two states of the machine: compared is the share of the floor, which each run measures.
+    """
+    about, floor = result["about"], result["floor"]
+    like = {"processor": about["machine"]["processor"], "threads": about["threads"], "isa": about.get("isa")}
+    shares = {
+        entry["case"]["name"]: {
+            name: floor_seconds(entry, floor) / middle for name in entry["results"] if (middle := median(entry, name))
+        }
+        for entry in result["cases"]
+    }
+    now = {
+        **like,
+        "date": datetime.now().isoformat(timespec="minutes"),
+        "versions": about["versions"],
+        "shares": shares,
+    }
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        runs = [
+            run
+            for run in map(json.loads, lines)
+            if run.items() >= like.items() and run["shares"].keys() & shares.keys()
+        ]
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is no history of runs ({error!r:.80}): take it away") from error
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(now, ensure_ascii=False) + "\n")
+    if not runs:
+        return ""
+    rows = [
+        [case, PEERS[name].title, f"{before:.0%}", f"{own[name]:.0%}", f"{own[name] / before:.2f}"]
+        for case, own in shares.items()
+        for name, before in runs[-1]["shares"].get(case, {}).items()
+        if name in own
+    ]
+    return f"Shares of the floor, since {runs[-1]['date']}:\n\n{table(['case', 'peer', 'then', 'now', 'ratio'], rows)}"
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

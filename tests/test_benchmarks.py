@@ -428,6 +428,23 @@ def test_a_run_writes_what_it_measured(tmp_path, capsys, measured, monkeypatch):
     assert (tmp_path / "cases.png").stat().st_size > 1000
 
 
+def test_a_run_is_compared_with_the_last_one_like_it(tmp_path):
+    def result(seconds, threads=1):
+        about = {"machine": {"processor": "P"}, "threads": threads, "isa": None, "versions": {}}
+        entry = {"case": asdict(CASES["lecture"]), "words": 100, "results": {"rnncore": {"seconds": [seconds]}}}
+        return {"about": about, "floor": {"gflops": 1.0}, "cases": [entry]}
+
+    path = tmp_path / "history.jsonl"
+    assert report.remembered(result(2.0), path) == ""
+    assert report.remembered(result(9.0, threads=2), path) == ""
+    *_, row = report.remembered(result(1.0), path).splitlines()
+    assert row.startswith("| lecture | rnncore | ") and row.endswith(" | 2.00 |")
+    assert len(path.read_text().splitlines()) == 3
+    path.write_text("[]\n")
+    with pytest.raises(ValueError, match=r"history.jsonl is no history of runs"):
+        report.remembered(result(1.0), path)
+
+
 def test_the_page_of_numbers_that_are_known():
     case = CASES["lecture"]
     results = {
