@@ -113,6 +113,7 @@ MODELS = {
         "the most accurate: Bidirectional(LSTM(64)), pooled over all words",
         pooled,
         words=8_000,
+        tokens=800,
         averaged=5,
         epochs=10,
         decay=0.75,
