@@ -88,9 +88,7 @@ class CompiledLoop:
             size = weights.size + weights.shape[1] + self._vector // weights.itemsize
             copies = np.empty(size, weights.dtype)  # taken here: a thread that finds no memory would miss the barrier
             few = (blocks, states, weights, copies, mask, projected, index, steps, np.zeros(1, np.int64))
-            job = Job(self._forward_few, few, vectors_of(blocks), work)
-            if pool.shards_of(job) > 1:
-                return job
+            return Job(self._forward_few, few, vectors_of(blocks), work)
         if weights.ndim == 2:
             (weights,) = pool.run(self._split(weights, len(self.plan.products)))
         arrays = (blocks, states, weights, scratch, drop, mask, projected, index, steps)
@@ -127,7 +125,7 @@ def vectors_of(array: np.ndarray) -> int:
     return -(-array.shape[-1] * array.itemsize // VECTOR)
 
 
-_USED = "aligned end_of_run carry carry_backward copy_row copy_rows clear_rows own_columns add_row_product"
+_USED = "aligned end_of_run carry carry_backward copy_row copy_rows clear_rows own_columns add_strips_product"
 
 
 def _compile(plan: Plan):
@@ -255,7 +253,7 @@ def _few_body(plan: Plan) -> tuple[list[str], list[str]]:
                 f"        copy_row({sums}[{q}], blocks[{target}, now, r, c0:c1])" for q, target in enumerate(targets)
             ]
             row = f"{sums}.reshape(1, -1), {_at(source, 'r : r + 1')}"
-            lines.append(f"        add_row_product({row}, {w}, 0, 0)")
+            lines.append(f"        add_strips_product({row}, {w}, states.shape[3])")
             lines += [
                 f"        copy_row(blocks[{target}, now, r, c0:c1], {sums}[{q}])" for q, target in enumerate(targets)
             ]

@@ -158,22 +158,46 @@ def aligned(array):
 
 
 @device_function
+def strip_of(own, inner, size, column):
+    """Return the strip, (K, at most ROW registers), of (K, N) weights in strips that has a column; and which of it."""
+    wide = ROW * VECTOR // own.itemsize
+    first = column - column % wide
+    end = min(first + wide, size)
+    return own[inner * first : inner * end].reshape(inner, end - first), column - first
+
+
+@device_function
 def own_columns(scratch, before, weights, which, units, first, end):
     """Copy the columns from `first` to `end` of P of the weights that lie side by side, where one thread reads them.
 
-    Return them, (K, P*width), and a place for sums, (P, width). Both lie in a part of `scratch` that no other thread
-    uses, behind what those columns of `before` other weights take.
+    Return them, P*width columns in strips, and a place for sums, (P, width). Both lie in a part of `scratch` that no
+    other thread uses, behind what those columns of `before` other weights take.
     """
     width, inner = end - first, weights.shape[0]
     begin = (inner + 1) * (before * units + len(which) * first)
     size = len(which) * width
-    own = scratch[begin : begin + inner * size].reshape(inner, size)
+    own = scratch[begin : begin + inner * size]
     sums = scratch[begin + inner * size : begin + (inner + 1) * size].reshape(len(which), width)
-    for k in range(inner):
-        for q in range(len(which)):
-            column = which[q] * units + first
-            copy_row(own[k, q * width : (q + 1) * width], weights[k, column : column + width])
+    for q in range(len(which)):
+        column, last = q * width, (q + 1) * width
+        while column < last:
+            strip, j = strip_of(own, inner, size, column)
+            more = min(last - column, strip.shape[1] - j)
+            source = which[q] * units + first + column - q * width
+            for k in range(inner):
+                copy_row(strip[k, j : j + more], weights[k, source : source + more])
+            column += more
     return own, sums
+
+
+@device_function
+def add_strips_product(target, source, own, inner):
+    """Add to a row, (1, N), the product of another, (1, K), with weights in strips: read from end to end."""
+    size, column = target.shape[1], 0
+    while column < size:
+        strip, _ = strip_of(own, inner, size, column)
+        add_row_product(target, source, strip, 0, column)
+        column += strip.shape[1]
 
 
 @device_function
