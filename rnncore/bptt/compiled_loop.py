@@ -77,8 +77,11 @@ class CompiledLoop:
         """Return the job that puts weights together for so many rows; a few rows read them as they are."""
         return done(weights) if rows < FEW else self._split(weights, len(self.plan.products))
 
-    def forward(self, blocks, states, weights, drop, mask, projected=None, index=None) -> Job:
-        """Return the job of every step: it fills `states` from slot 1 on and turns `blocks` into the gates' values."""
+    def forward(self, blocks, states, weights, drop, mask, projected=None, index=None, training=False) -> Job:
+        """Return the job of every step: it fills `states` from slot 1 on and turns `blocks` into the gates' values.
+
+        A few rows in training, alone in a last batch, are no reason to compile the kernel for a few.
+        """
         scratch, drop, ends, mask = _present(blocks, drop, mask)
         steps, rows = _steps(blocks, index), blocks.shape[2]
         work = 2 * weights.size * steps * rows
@@ -88,7 +91,9 @@ class CompiledLoop:
             size = weights.size + weights.shape[1] + self._vector // weights.itemsize
             copies = np.empty(size, weights.dtype)  # taken here: a thread that finds no memory would miss the barrier
             few = (blocks, states, weights, copies, mask, projected, index, steps, np.zeros(1, np.int64))
-            return Job(self._forward_few, few, vectors_of(blocks), work)
+            job = Job(self._forward_few, few, vectors_of(blocks), work)
+            if not training or pool.shards_of(job) > 1:
+                return job
         if weights.ndim == 2:
             (weights,) = pool.run(self._split(weights, len(self.plan.products)))
         arrays = (blocks, states, weights, scratch, drop, mask, projected, index, steps)

@@ -65,7 +65,8 @@ class CompiledRun(Run):
         for part in self._parts:
             project = [] if by_row else [self._projection(part, kernels, bias)]
             index = part.inputs.index.reshape(T, -1) if by_row else None
-            forward = self._loop.forward(part.blocks, part.states, recurrents, part.drop_h, part.mask, projected, index)
+            arrays = part.blocks, part.states, recurrents, part.drop_h, part.mask, projected, index
+            forward = self._loop.forward(*arrays, training)
             jobs.append([project, [forward]])
         run_apart(*jobs)
         self._last = T % slots[1]
