@@ -15,9 +15,9 @@ from numba.extending import intrinsic
 # What code is compiled for: the processor's features, or what NUMBA_CPU_FEATURES asks for.
 ASKED: str | None = vars(config)["CPU_FEATURES"]
 FEATURES = binding.get_host_cpu_features().flatten() if ASKED is None else ASKED
-# Bytes of a vector register, and how many registers wide a tile of four rows is: its sums must stay in registers.
-VECTOR, TILE_VECTORS = (64, 4) if "+avx512f" in FEATURES.split(",") else (32, 2)
-TILE_ROWS = 4
+# Bytes of a vector register; the rows of a tile, and of a higher one; how many registers wide both are. The sums, a row
+# of B and an entry of A must stay in registers: there are 32 of 64 bytes, or 16 of 32.
+VECTOR, TILE_ROWS, HIGH_TILE_ROWS, TILE_VECTORS = (64, 4, 4, 4) if "+avx512f" in FEATURES.split(",") else (32, 4, 6, 2)
 
 
 def _whole(builder, vector, size):

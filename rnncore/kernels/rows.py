@@ -7,9 +7,10 @@ axis, whatever tile it falls into: results do not depend on how rows are split o
 from __future__ import annotations
 
 from ..compiler.jit import device_function, inlined
-from ..compiler.tile import TILE_ROWS, TILE_VECTORS, VECTOR, tile
+from ..compiler.tile import HIGH_TILE_ROWS, TILE_ROWS, TILE_VECTORS, VECTOR, tile
 
 ROW = 2 * TILE_VECTORS  # registers of a tile of one row: so wide, B is read from end to end
+FOURS = (0, 0, 2, 2, 1, 1)  # tiles of four rows, by how many rows tiles of six leave over: so at most one row is left
 
 
 def _product(transposed: bool = False, of_kept: bool = False):
@@ -17,7 +18,10 @@ def _product(transposed: bool = False, of_kept: bool = False):
 
     With `of_kept` only the features in the array `kept` count: see `tile`.
     """
-    full, tail = (tile(TILE_ROWS, vectors, transposed, of_kept) for vectors in (TILE_VECTORS, 0))
+    high = TILE_ROWS if of_kept else HIGH_TILE_ROWS  # whose rows' places, with indices, are too many for six
+    both = high > TILE_ROWS
+    full, tail = (tile(high, vectors, transposed, of_kept) for vectors in (TILE_VECTORS, 0))
+    low, low_tail = (tile(TILE_ROWS, vectors, transposed, of_kept) for vectors in (TILE_VECTORS, 0))
     long = not (transposed or of_kept)  # of these there are single rows only at an end: not worth the time to compile
     long_row, full_row, tail_row = (tile(1, vectors, transposed, of_kept) for vectors in (ROW, TILE_VECTORS, 0))
 
@@ -43,19 +47,27 @@ def _product(transposed: bool = False, of_kept: bool = False):
 
         C may have more columns: N are meant, from `first` on.
         """
-        columns = B.shape[1]
+        columns, rows = B.shape[1], end - begin
         lanes = VECTOR // C.itemsize
-        fours = end - (end - begin) % TILE_ROWS
+        fours = min(FOURS[rows % high], rows // TILE_ROWS) if both else 0
+        middle = begin + (rows - TILE_ROWS * fours) // high * high
+        last = middle + TILE_ROWS * fours
         j = 0
         while j + TILE_VECTORS * lanes <= columns:
-            for i in range(begin, fours, TILE_ROWS):
+            for i in range(begin, middle, high):
                 full(C, A, B, i, j, first + j, kept)
+            if both:
+                for i in range(middle, last, TILE_ROWS):
+                    low(C, A, B, i, j, first + j, kept)
             j += TILE_VECTORS * lanes
         while j < columns:
-            for i in range(begin, fours, TILE_ROWS):
+            for i in range(begin, middle, high):
                 tail(C, A, B, i, j, first + j, kept)
+            if both:
+                for i in range(middle, last, TILE_ROWS):
+                    low_tail(C, A, B, i, j, first + j, kept)
             j += lanes
-        for i in range(fours, end):
+        for i in range(last, end):
             row_product(C, A, B, i, first, kept)
 
     product.__qualname__ += f".{transposed}.{of_kept}"
