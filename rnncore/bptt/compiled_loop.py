@@ -77,26 +77,28 @@ class CompiledLoop:
         """Return the job that puts weights together for so many rows; a few rows read them as they are."""
         return done(weights) if rows < FEW else self._split(weights, len(self.plan.products))
 
-    def forward(self, blocks, states, weights, drop, mask, projected=None, index=None, training=False) -> Job:
-        """Return the job of every step: it fills `states` from slot 1 on and turns `blocks` into the gates' values.
+    def forward(
+        self, blocks, states, weights, drop, mask, projected=None, index=None, training=False, first=0, end=None
+    ) -> Job:
+        """Return the job of steps, by default all: it fills `states` and turns `blocks` into the gates' values.
 
         A few rows in training, alone in a last batch, are no reason to compile the kernel for a few.
         """
         scratch, drop, ends, mask = _present(blocks, drop, mask)
-        steps, rows = _steps(blocks, index), blocks.shape[2]
-        work = 2 * weights.size * steps * rows
+        end, rows = _steps(blocks, index) if end is None else end, blocks.shape[2]
+        work = 2 * weights.size * (end - first) * rows
         projected = np.empty((0, 0, 0), blocks.dtype) if projected is None else projected
         index = np.empty((0, 0), np.int64) if index is None else index
         if rows < FEW and weights.ndim == 2 and not drop.shape[0]:
             size = weights.size + weights.shape[1] + self._vector // weights.itemsize
             copies = np.empty(size, weights.dtype)  # taken here: a thread that finds no memory would miss the barrier
-            few = (blocks, states, weights, copies, mask, projected, index, steps, np.zeros(1, np.int64))
+            few = (blocks, states, weights, copies, mask, projected, index, first, end, np.zeros(1, np.int64))
             job = Job(self._forward_few, few, vectors_of(blocks), work)
             if not training or pool.shards_of(job) > 1:
                 return job
         if weights.ndim == 2:
             (weights,) = pool.run(self._split(weights, len(self.plan.products)))
-        arrays = (blocks, states, weights, scratch, drop, mask, projected, index, steps)
+        arrays = (blocks, states, weights, scratch, drop, mask, projected, index, first, end)
         return Job(self._forward, arrays, rows, work, states, ends)
 
     def backward(self, blocks, states, transposed, drop, mask, dblocks, dstates, fresh=0, first=0, end=None) -> Job:
@@ -172,10 +174,10 @@ def _compile(plan: Plan):
 
 # A block of rows walks over the runs of rows that take the step, or do not; masked rows cost a copy.
 _FORWARD = """
-def forward(blocks, states, weights, scratch, drop, mask, projected, index, steps, begin, end):
+def forward(blocks, states, weights, scratch, drop, mask, projected, index, first, last, begin, end):
     for top in range(begin, end, ROWS):
         bottom = min(top + ROWS, end)
-        for t in range(steps):
+        for t in range(first, last):
             now, before, after = t % blocks.shape[1], t % states.shape[1], (t + 1) % states.shape[1]
             r0 = top
             while r0 < bottom:
@@ -210,12 +212,12 @@ def backward(blocks, states, weights, scratch, drop, mask, dblocks, dstates, fre
 
 # Each thread puts its columns of the weights together, by what they multiply, and reads them from end to end.
 _FORWARD_FEW = """
-def forward_few(blocks, states, weights, copies, mask, projected, index, steps, arrived, begin, end):
+def forward_few(blocks, states, weights, copies, mask, projected, index, first, last, arrived, begin, end):
     lanes, units = VECTOR // states.itemsize, states.shape[3]
     vectors, c0, c1, all_shares = (units + lanes - 1) // lanes, begin * lanes, min(end * lanes, units), 0
     copies = aligned(copies)
     <own>
-    for t in range(steps):
+    for t in range(first, last):
         now, before, after = t % blocks.shape[1], t % states.shape[1], (t + 1) % states.shape[1]
         for r in range(blocks.shape[2]):
             if mask.shape[0] and not mask[t, r]:

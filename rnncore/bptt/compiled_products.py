@@ -40,8 +40,12 @@ def transposed(weight, gates) -> Job:
 
 
 def project(inputs, weights, bias, valid, out) -> Job:
-    """``out[g] = x[g] @ weights[g] + bias[g]``: (G, N, H) from weights (G, D, H) and bias (G, H)."""
-    count, index = _count(out, valid), _indices(inputs.index)
+    """``out[g] = x[g] @ weights[g] + bias[g]``: (G, N, H) from weights (G, D, H) and bias (G, H).
+
+    `out` may have more positions: those of the inputs are meant.
+    """
+    positions = inputs.rows if inputs.index is None else inputs.index
+    count, index = len(positions if valid is None else valid), _indices(inputs.index)
     work = 2 * count * weights.size
     if inputs.drop is None:
         return Job(hoisted.project, (inputs.rows, index, weights, bias, _indices(valid), out), count, work, out)

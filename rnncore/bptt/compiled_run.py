@@ -21,6 +21,8 @@ from . import compiled_products as products
 from .compiled_loop import loop
 from .run import Inputs, Run, concatenated
 
+POSITIONS = 256  # whose input parts are there at the same time where only states are kept
+
 
 class Part(NamedTuple):
     """What a run leaves of some rows of the batch; see plan.py for the arrays' shapes."""
@@ -50,24 +52,31 @@ class CompiledRun(Run):
 
         count = T * B if mask is None else np.count_nonzero(mask)
         by_row = sequence.drop_x is None and inputs.comes_again(count)
-        slots = 1 if by_row and kept != "all" and not apart else T, 2 if kept == "last" else T + 1
+        parts = self._loop.parts(B, mask)
+        together = T  # steps whose blocks are there at the same time: few stay in the caches
+        if kept != "all" and plan.homes == [*range(len(plan.homes))]:
+            together = 1 if by_row and not apart else min(T, max(1, POSITIONS // (parts[0].stop - parts[0].start)))
+        slots = together, 2 if kept == "last" else T + 1
         self._parts, jobs, projected, index = [], [], None, None
-        for rows in self._loop.parts(B, mask):
+        for rows in parts:
             part = self._part(rows, slots)
-            for target, value in apart.items():
-                part.blocks[target] = value
             part.states[:, 0] = sequence.initial[:, rows]
             self._parts.append(part)
         kernels, recurrents = split()
         if by_row:
             projected = self._array("projected", len(plan.homes), len(inputs.rows), self._units)
             run(products.project(Inputs(inputs.rows), kernels, bias, None, projected))
+        chunk = T if by_row and not apart else together
         for part in self._parts:
-            project = [] if by_row else [self._projection(part, kernels, bias)]
             index = part.inputs.index.reshape(T, -1) if by_row else None
             arrays = part.blocks, part.states, recurrents, part.drop_h, part.mask, projected, index
-            forward = self._loop.forward(*arrays, training)
-            jobs.append([project, [forward]])
+            stages = []
+            for first in range(0, T, chunk):
+                end = min(first + chunk, T)
+                started = [] if by_row else [self._projection(part, kernels, bias, first, end)]
+                started += [self._filled(part, target, value, first, end) for target, value in apart.items()]
+                stages += [started, [self._loop.forward(*arrays, training, first, end)]]
+            jobs.append(stages)
         run_apart(*jobs)
         self._last = T % slots[1]
         if kept == "all":  # the other thread transposes the weights while this one goes on
@@ -151,17 +160,23 @@ class CompiledRun(Run):
         states = self._array(f"states{n}", len(initial), slots[1], count, self._units)
         return Part(rows, products.dropped(inputs, drop_x, T * count, valid), blocks, states, drop_h, mask, valid)
 
-    def _projection(self, part, kernels, bias):
-        """Return the job that puts the gates' input parts where the loop looks for them."""
-        homes, shape = self.plan.homes, part.blocks.shape[1:]
-        size = len(homes), math.prod(shape[:-1]), self._units
+    def _projection(self, part, kernels, bias, first, end):
+        """Return the job that puts the gates' input parts of some steps where the loop looks for them."""
+        homes, rows = self.plan.homes, part.blocks.shape[2]
+        inputs, valid = _of_steps(part, first, end)
         if homes == [*range(homes[0], homes[0] + len(homes))]:
-            out = part.blocks[homes[0] : homes[-1] + 1].reshape(size)
-            return products.project(part.inputs, kernels, bias, part.valid, out)
-        out = np.empty(size, self.dtype)
-        run(products.project(part.inputs, kernels, bias, part.valid, out))
-        part.blocks[homes] = out.reshape(len(homes), *shape)
+            out = part.blocks[homes[0] : homes[-1] + 1].reshape(len(homes), -1, self._units)
+            return products.project(inputs, kernels, bias, valid, out)
+        out = np.empty((len(homes), (end - first) * rows, self._units), self.dtype)
+        run(products.project(inputs, kernels, bias, valid, out))
+        part.blocks[homes] = out.reshape(len(homes), -1, rows, self._units)
         return done(out)
+
+    def _filled(self, part, target, value, first, end):
+        """Return the job that starts a recurrent part that is kept apart, at some steps, with its bias."""
+        out = part.blocks[target].reshape(1, -1, self._units)
+        nothing = Inputs(np.empty(((end - first) * part.blocks.shape[2], 0), self.dtype))
+        return products.project(nothing, np.empty((1, 0, self._units), self.dtype), value[None], None, out)
 
     def _biases(self):
         """Return the bias of each gate's input part, (G, H), and what starts recurrent parts that are kept apart."""
@@ -221,6 +236,17 @@ class CompiledRun(Run):
 def _positions_of(steps, batch, begin, end):
     """Return the positions t*B + b of some rows, step by step."""
     return np.arange(steps * batch).reshape(steps, batch)[:, begin:end].ravel()
+
+
+def _of_steps(part, first, end):
+    """Return the inputs of some steps of a part, and which of their positions are not masked."""
+    rows, inputs, valid = part.blocks.shape[2], part.inputs, part.valid
+    begin, stop = first * rows, end * rows
+    if valid is not None:
+        valid = valid[slice(*np.searchsorted(valid, (begin, stop)))] - begin
+    if inputs.index is not None:
+        return inputs._replace(index=inputs.index[begin:stop]), valid
+    return inputs._replace(rows=inputs.rows[begin:stop]), valid
 
 
 def _of_part(to, steps, batch, part):

@@ -133,11 +133,13 @@ class Embedding(Layer):
         self._ids = x
         few = x.size < MANY or self.activity_regularizer is not None
         if few and self.deferred is None:
-            return self._table[x]
+            return self._table.take(x, 0)
         groups = grouped(x.reshape(-1))
         if self.deferred is not None:
             self.deferred.flush(groups.ids)
-        return self._table[x] if few else EmbeddedRows(self._table[groups.ids], groups, x.shape, self.dense_gradient)
+        if few:
+            return self._table.take(x, 0)
+        return EmbeddedRows(self._table.take(groups.ids, 0), groups, x.shape, self.dense_gradient)
 
     def call_backward(self, dy):
         # y = embeddings[ids]: a row's gradient is the sum over the places of its id
