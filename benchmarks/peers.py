@@ -72,7 +72,7 @@ _REPEATS = (_trains, "a word that comes again in a batch may be computed once: o
 _DRAWS = (_drops, "draws other numbers than rnncore; compared without dropout")
 _LOOK_UPS = (_trains, "Adam's second moment of a word's vector adds up the squares of its look-ups")
 _SUMS = (_trains, "Adam's second moment of a word's vector is that of its look-ups' sum")
-_KERAS = "benchmarks.adapters:KerasLike"
+_KERAS = "benchmarks.adapters.keras_like:KerasLike"
 
 PEERS = {
     peer.name: peer
@@ -141,7 +141,7 @@ PEERS = {
             "lecture",
             "the lecture's loops, NumPy",
             (),
-            "benchmarks.adapters:Lecture",
+            "benchmarks.adapters.lecture:Lecture",
             cannot=lambda case: None if _as_in_the_lecture(case) else "one LSTM or SimpleRNN, no mask, no dropout",
             differs=(_SUMS,),
             swept=False,
@@ -150,7 +150,7 @@ PEERS = {
             "onnxruntime",
             "ONNX Runtime",
             ("onnx", "onnxruntime"),
-            "benchmarks.adapters:OnnxRuntime",
+            "benchmarks.adapters.onnx_runtime:OnnxRuntime",
             cannot=lambda case: "it only predicts" if _trains(case) else None,
             differs=((lambda case: True, "a bare forward pass of the file that rnncore writes, batch by batch"),),
             swept=False,
@@ -159,7 +159,7 @@ PEERS = {
             "pytorch",
             "PyTorch",
             ("torch",),
-            "benchmarks.adapters:PyTorch",
+            "benchmarks.adapters.pytorch:PyTorch",
             cannot=lambda case: "torch.nn has no dropout inside a recurrence" if _drops(case) else None,
             differs=(
                 _SUMS,

@@ -25,7 +25,7 @@ import numpy as np
 from rnncore import config
 
 from . import floor, report, texts
-from .adapters import KerasLike
+from .adapters.keras_like import KerasLike
 from .cases import BATCHES, CASES, GATES, Case
 
 BYTES = 4  # of a float32

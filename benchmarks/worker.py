@@ -1,6 +1,6 @@
 """The process of one peer: reads a request a line, answers a line, both JSON.
 
-    python -m benchmarks.worker benchmarks.adapters:KerasLike rnncore
+    python -m benchmarks.worker benchmarks.adapters.keras_like:KerasLike rnncore
 
 ``{"do": "time", "case": "lecture", "steps": 3}`` calls ``time("lecture", 3)`` of the `Session`. What libraries print
 goes to stderr. The process ends with its input. Nothing but the standard library is imported before the peer's library,

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import floor, growth, report, texts, walk_step
 from benchmarks.__main__ import main
-from benchmarks.adapters import KerasLike
+from benchmarks.adapters.keras_like import KerasLike
 from benchmarks.cases import AXES, CASES, Case, case_of, sweep
 from benchmarks.growth import fitted
 from benchmarks.measure import Bench, deviations_of
