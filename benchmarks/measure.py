@@ -96,8 +96,10 @@ class Bench:
         return found
 
     def _started(self, peer, case, arrays):
+        caches = ("RNNCORE_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
+        own = dict.fromkeys(caches, str(Path(self._folder.name, peer.name)))
         begin = time.perf_counter()
-        with Worker(peer, self.threads, {"RNNCORE_CACHE_DIR": str(Path(self._folder.name, peer.name))}) as worker:
+        with Worker(peer, self.threads, own) as worker:
             hello = worker.ask("hello")
             before = time.perf_counter()
             worker.ask("load", case=asdict(case), arrays=arrays)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,8 @@ class Peer:
     adapter : str
         ``module:class`` in the worker, made with `arguments`.
     environment : dict of str to str
+    needs_programs : tuple of str
+        Programs without which it is skipped.
     cannot : callable
         Returns why the peer has no such case, or None.
     differs : tuple of (callable, str)
@@ -45,14 +48,16 @@ class Peer:
     adapter: str
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    needs_programs: tuple[str, ...] = ()
     cannot: Callable[[Case], str | None] = lambda case: None
     differs: tuple[tuple[Callable[[Case], bool], str], ...] = ()
     keeps: bool = False
     swept: bool = True
 
     def missing(self) -> list[str]:
-        """Return what of `needs` is not installed."""
-        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+        """Return what of `needs` and `needs_programs` is not installed."""
+        packages = [name for name in self.needs if importlib.util.find_spec(name) is None]
+        return packages + [name for name in self.needs_programs if shutil.which(name) is None]
 
 
 def _trains(case):
@@ -68,10 +73,23 @@ def _as_in_the_lecture(case):
     return plain and case.depth == 1 and case.layer in ("LSTM", "SimpleRNN")
 
 
+def _dropout_in_torch(case):
+    return "torch.nn has no dropout inside a recurrence" if _drops(case) else None
+
+
+def _padded_in_torch(case):
+    if not case.mask:
+        return "as pytorch: there is no padding"
+    return _dropout_in_torch(case) or ("it is written for one layer" if case.depth > 1 else None)
+
+
 _REPEATS = (_trains, "a word that comes again in a batch may be computed once: on other words other times")
 _DRAWS = (_drops, "draws other numbers than rnncore; compared without dropout")
 _LOOK_UPS = (_trains, "Adam's second moment of a word's vector adds up the squares of its look-ups")
 _SUMS = (_trains, "Adam's second moment of a word's vector is that of its look-ups' sum")
+_BARE = (lambda case: case.work == "predict", "a bare forward pass under inference_mode, batch by batch")
+_PACKED = (lambda case: case.mask, "packed, sequences sorted by length in each step")
+_BARE_SCAN = (lambda case: case.work == "predict", "a bare forward pass, batch by batch")
 _KERAS = "benchmarks.adapters.keras_like:KerasLike"
 
 PEERS = {
@@ -160,12 +178,41 @@ PEERS = {
             "PyTorch",
             ("torch",),
             "benchmarks.adapters.pytorch:PyTorch",
-            cannot=lambda case: "torch.nn has no dropout inside a recurrence" if _drops(case) else None,
+            cannot=_dropout_in_torch,
+            differs=(_SUMS, _BARE, _PACKED),
+        ),
+        Peer(
+            "pytorch-padded",
+            "PyTorch, padded",
+            ("torch",),
+            "benchmarks.adapters.pytorch:PyTorchPadded",
+            cannot=_padded_in_torch,
+            differs=(_SUMS, _BARE, (lambda case: True, "computes the padded steps as well, and drops their states")),
+            swept=False,
+        ),
+        Peer(
+            "pytorch-compiled",
+            "PyTorch, torch.compile",
+            ("torch",),
+            "benchmarks.adapters.pytorch:PyTorchCompiled",
+            needs_programs=(os.environ.get("CXX", "g++"),),  # as torch chooses its compiler
+            cannot=_dropout_in_torch,
             differs=(
                 _SUMS,
-                (lambda case: case.work == "predict", "a bare forward pass under inference_mode, batch by batch"),
-                (lambda case: case.mask, "packed, sequences sorted by length in each step"),
+                _BARE,
+                _PACKED,
+                (lambda case: True, "the graph ends before the recurrence: compiled is the look-up, all else is not"),
             ),
+            keeps=True,
+            swept=False,
+        ),
+        Peer(
+            "jax-scan",
+            "JAX, lax.scan",
+            ("jax",),
+            "benchmarks.adapters.jax_scan:JaxScan",
+            cannot=lambda case: "no dropout is written for it" if _drops(case) else None,
+            differs=(_SUMS, _BARE_SCAN),
         ),
     )
 }

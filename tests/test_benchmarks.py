@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from benchmarks import floor, growth, report, texts, walk_step
 from benchmarks.__main__ import main
+from benchmarks.adapters.base import CHECKED
 from benchmarks.adapters.keras_like import KerasLike
 from benchmarks.cases import AXES, CASES, Case, case_of, sweep
 from benchmarks.growth import fitted
@@ -271,20 +273,43 @@ def test_nan_is_a_difference():
         "onnxruntime",
         "lecture",
         pytest.param("pytorch", marks=[pytest.mark.torch, pytest.mark.slow]),
+        pytest.param("pytorch-padded", marks=[pytest.mark.torch, pytest.mark.slow]),
+        pytest.param("pytorch-compiled", marks=[pytest.mark.torch, pytest.mark.slow]),
+        "jax-scan",
         pytest.param("keras-tf", marks=[pytest.mark.keras, pytest.mark.slow]),
     ],
 )
 def test_peers_compute_the_same(name):
     if missing := PEERS[name].missing():
         pytest.skip(f"not installed: {missing}")
+    chosen = {n: CASES[n].tiny() for n in ("masked", "dropout", "stacked", "gru", "simple-rnn", "one-call", "many")}
+    masked = chosen["masked"]
+    chosen["one way"] = replace(masked, name="one way", layer="GRU", bidirectional=False)
+    chosen["two deep"] = replace(masked, name="two deep", layer="SimpleRNN", depth=2)
     with Bench([NUMPY, PEERS[name]], WORDS, threads=1, rounds=1) as bench:
-        chosen = ("masked", "dropout", "stacked", "gru", "simple-rnn", "one-call", "many")
-        entries = bench.cases(CASES[case].tiny() for case in chosen)
-    for case, entry in zip(chosen, entries, strict=True):
-        result = entry["results"][name]
-        assert "seconds" in result or PEERS[name].cannot(CASES[case]), (case, result)
-    timed = {"lecture": {"simple-rnn", "one-call", "many"}, "onnxruntime": {"one-call", "many"}}.get(name, set())
-    assert timed <= {case for case, entry in zip(chosen, entries, strict=True) if "seconds" in entry["results"][name]}
+        entries = dict(zip(chosen, bench.cases(chosen.values()), strict=True))
+    timed = {case for case, entry in entries.items() if "seconds" in entry["results"][name]}
+    for case, entry in entries.items():
+        assert case in timed or PEERS[name].cannot(chosen[case]), (case, entry["results"][name])
+    least = {
+        "lecture": {"simple-rnn", "one-call", "many"},
+        "onnxruntime": {"one-call", "many"},
+        "pytorch-padded": {"masked", "one way"},
+        "jax-scan": chosen.keys() - {"dropout"},
+    }
+    assert timed >= least.get(name, set())
+
+
+def test_missing_programs_are_told_with_missing_packages():
+    peer = replace(NUMPY, needs=("numpy", "no_such_package"), needs_programs=(sys.executable, "no-such-program"))
+    assert peer.missing() == ["no_such_package", "no-such-program"]
+
+
+def test_masked_cases_have_padding_when_they_are_tiny():
+    case = CASES["masked"].tiny()
+    x, _ = case.arrays(WORDS, np.random.default_rng(0))
+    compared = x[: CHECKED * case.batch]
+    assert {True, False} == set(compared.all(axis=1))
 
 
 def test_a_case_of_ones_own():

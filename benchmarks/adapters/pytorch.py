@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING
 
 from .base import CHECKED, Loop, processors, steps
@@ -94,3 +95,40 @@ class PyTorch(Loop):
 
     def _state(self, module):
         return {name: value.detach().numpy() for name, value in module.state_dict().items()}
+
+
+class PyTorchPadded(PyTorch):
+    """The same on padded arrays, for masked cases of one layer: padding comes after a row's words.
+
+    Each direction is a module of its own, which shares the parameters of the one that `PyTorch` trains. The backward
+    one reads each row's words from the last to the first, then the padding. Of both the state after a row's last step
+    that is no padding is what counts; later ones get no gradient. As in `PyTorch`, each row has a word.
+    """
+
+    def load(self, case: Case, x: np.ndarray, y: np.ndarray, weights: list[np.ndarray]) -> None:
+        super().load(case, x, y, weights)
+        self.readers = []
+        for suffix in ("", "_reverse")[: case.directions]:
+            reader = type(self.recurrent)(case.embedding, case.units)
+            for name, _ in list(reader.named_parameters()):
+                setattr(reader, name, getattr(self.recurrent, name + suffix))
+            self.readers.append(reader)
+
+    def _logits(self, x):
+        lengths, places = (x != 0).sum(1, keepdim=True), self.torch.arange(x.shape[1])
+        orders = [places, (lengths - 1 - places) % x.shape[1]]  # the words backwards, then padding
+        ways = [x.gather(1, order.expand_as(x)).t() for order in orders[: self.case.directions]]
+        vectors = self.embedding(self.torch.stack(ways))  # one look-up: one gradient as large as the table
+        last = (lengths.view(-1) - 1, places.new_tensor(range(len(x))))
+        states = [reader(own)[0][last] for reader, own in zip(self.readers, vectors, strict=True)]
+        return self.dense(self.torch.cat(states, dim=-1))
+
+
+class PyTorchCompiled(PyTorch):
+    """The same with torch.compile, as it is set by default, around the forward pass."""
+
+    def load(self, case: Case, x: np.ndarray, y: np.ndarray, weights: list[np.ndarray]) -> None:
+        super().load(case, x, y, weights)
+        # The compiler keeps what it made, and which sizes it saw change, by a code's name: each case has its own.
+        code = PyTorch._logits.__code__.replace(co_name=f"logits_{case.name}")
+        self._logits = self.torch.compile(MethodType(FunctionType(code, globals()), self))
