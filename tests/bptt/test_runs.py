@@ -8,7 +8,7 @@ from cases import PATTERNS, SEED, few_at_first, masks, some
 
 from rnncore import config
 from rnncore.bptt.compiled_loop import FEW, ROWS, loop
-from rnncore.bptt.compiled_run import CompiledRun
+from rnncore.bptt.compiled_run import POSITIONS, CompiledRun
 from rnncore.bptt.numpy_loop import NumpyRun
 from rnncore.bptt.plan import Plan
 from rnncore.bptt.run import Inputs, Sequence
@@ -138,7 +138,8 @@ def test_where_the_gradients_of_inputs_go(pattern, run_class):
 @pytest.mark.parametrize("cell", CELLS)
 def test_what_is_kept_changes_no_bit(cell, pattern, inputs, run_class, monkeypatch):
     monkeypatch.setattr(pool, "_WORTH_A_THREAD", 1)
-    for sizes in ((6, ROWS + 9, 3, 5), (5, 3, 3, 19)):
+    # some steps behind the last whole chunk of POSITIONS, with many rows and with one
+    for sizes in ((7, ROWS + 9, 3, 5), (5, 3, 3, 19), (POSITIONS + 9, 1, 3, 5)):
         plan, weights, sequence, _ = draw(CELLS[cell], sizes, pattern, inputs)
         whole, states, last = (run_class(plan, weights, sequence, kept) for kept in ("all", "states", "last"))
         assert np.abs(whole.last_states).max() > 0
