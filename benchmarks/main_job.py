@@ -15,6 +15,7 @@ import tempfile
 from typing import Any
 
 from examples.imdb.train import add_arguments, train
+from examples.program import positive
 from rnncore import config
 
 from . import floor
@@ -24,7 +25,7 @@ from .cases import CASES
 def main(arguments: list[str] | None = None) -> int:
     """Train, and print the time, its floor and their ratio; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.main_job", description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=15, help="default: %(default)s")
+    parser.add_argument("--epochs", type=positive, default=15, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="2,000 reviews to train on, 1,000 to test")
     options = parser.parse_args(arguments)
