@@ -53,9 +53,12 @@ class CompiledRun(Run):
         count = T * B if mask is None else np.count_nonzero(mask)
         by_row = sequence.drop_x is None and inputs.comes_again(count)
         parts = self._loop.parts(B, mask)
+        at_once = by_row and not apart  # the loop takes all steps in one go: nothing is put into its blocks before
         together = T  # steps whose blocks are there at the same time: few stay in the caches
-        if kept != "all" and plan.homes == [*range(len(plan.homes))]:
-            together = 1 if by_row and not apart else min(T, max(1, POSITIONS // (parts[0].stop - parts[0].start)))
+        if kept != "all" and at_once:
+            together = 1
+        elif kept != "all" and plan.homes == [*range(len(plan.homes))]:
+            together = min(T, max(1, POSITIONS // (parts[0].stop - parts[0].start)))
         slots = together, 2 if kept == "last" else T + 1
         self._parts, jobs, projected, index = [], [], None, None
         for rows in parts:
@@ -66,7 +69,7 @@ class CompiledRun(Run):
         if by_row:
             projected = self._array("projected", len(plan.homes), len(inputs.rows), self._units)
             run(products.project(Inputs(inputs.rows), kernels, bias, None, projected))
-        chunk = T if by_row and not apart else together
+        chunk = T if at_once else together
         for part in self._parts:
             index = part.inputs.index.reshape(T, -1) if by_row else None
             arrays = part.blocks, part.states, recurrents, part.drop_h, part.mask, projected, index
