@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -215,3 +216,15 @@ def reached(queue, number, turns):
     while turns > 0 and _load(queue, DONE) < number:
         turns -= 1
     return turns > 0
+
+
+def forget(queue: np.ndarray) -> None:
+    """Empty a queue of calls that are not to be made any more; no thread may be at it."""
+    queue[DONE], queue[FAILED] = queue[GIVEN], 0
+
+
+def check(queue: np.ndarray) -> None:
+    """Raise MemoryError if a call that was made failed, once."""
+    if queue[FAILED]:
+        queue[FAILED] = 0
+        raise MemoryError("a thread found no memory for its part of the work")

@@ -5,14 +5,15 @@ import subprocess
 import sys
 import time
 from threading import Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from rnncore import config
-from rnncore.compiler import pool
+from rnncore.compiler import pool, workers
 from rnncore.compiler.pool import Job
-from rnncore.compiler.workers import SLOTS, parallel_kernel
+from rnncore.compiler.workers import SLOTS, _add, _load, parallel_kernel
 
 ROWS = 41
 
@@ -34,7 +35,17 @@ def _double(counts, begin, end):
         counts[i, 0] *= 2
 
 
-mark, ask_too_much, double = parallel_kernel(_mark), parallel_kernel(_ask_too_much), parallel_kernel(_double)
+def _meet(arrived, n, begin, end):
+    """Wait for the other part's n-th job; not very long, and not at all once one has waited in vain."""
+    _add(arrived[n], 1)
+    turns = 0
+    while _load(arrived[n], 0) < 2 and _load(arrived[0], 1) == 0:
+        turns += 1
+        if turns == 10**9:
+            arrived[0, 1] = 1
+
+
+mark, ask_too_much, double, meet = (parallel_kernel(function) for function in (_mark, _ask_too_much, _double, _meet))
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +106,26 @@ def test_parts_go_through_their_stages(parts, count):
     if count == parts:
         assert all((job.out[1] == 0).all() for job in jobs)  # each in one piece
         assert pool._pool().jobs == ()
+
+
+def test_parts_of_more_jobs_than_a_queue_holds_are_done_at_the_same_time():
+    arrived = np.zeros((3 * SLOTS, 2), np.int64)
+    stages = [[Job(meet, (arrived, n), 8, 10**9)] for n in range(len(arrived))]
+    pool.run_apart(stages, stages)
+    assert (arrived[:, 0] == 2).all() and arrived[0, 1] == 0  # none waited in vain for its partner
+
+
+def test_what_an_interrupt_left_is_not_done_later(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    calls = [marking(), marking()]
+    with monkeypatch.context() as patched:
+        patched.setattr(pool._pool(), "_code", SimpleNamespace(**{**vars(workers), "serve": interrupted}))
+        with pytest.raises(KeyboardInterrupt):
+            pool.run_apart(*([[job]] for job in calls))
+    pool.run_apart(*([[marking()]] for _ in calls))
+    assert (calls[0].out[0] == 0).all() and (calls[1].out[0] == 1).all()
 
 
 def test_a_part_that_fails_is_told_of():
