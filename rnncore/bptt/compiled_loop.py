@@ -36,6 +36,7 @@ import numpy as np
 
 from ..cells.cell import Cell
 from ..compiler import pool
+from ..compiler.memory import LINE
 from ..compiler.pool import Job, done
 from .plan import Location, Plan, PlannedProduct
 
@@ -59,10 +60,9 @@ class CompiledLoop:
     """
 
     def __init__(self, plan: Plan):
-        from ..compiler.tile import VECTOR
         from .compiled_products import split
 
-        self.plan, self._vector, self._split = plan, VECTOR, split
+        self.plan, self._split = plan, split
         self._forward, self._backward, self._forward_few = _compile(plan)
 
     def parts(self, rows, mask) -> list[slice]:
@@ -90,7 +90,7 @@ class CompiledLoop:
         projected = np.empty((0, 0, 0), blocks.dtype) if projected is None else projected
         index = np.empty((0, 0), np.int64) if index is None else index
         if rows < FEW and weights.ndim == 2 and not drop.shape[0]:
-            size = weights.size + weights.shape[1] + self._vector // weights.itemsize
+            size = weights.size + weights.shape[1] + LINE // weights.itemsize
             copies = np.empty(size, weights.dtype)  # taken here: a thread that finds no memory would miss the barrier
             few = (blocks, states, weights, copies, mask, projected, index, first, end, np.zeros(1, np.int64))
             job = Job(self._forward_few, few, vectors_of(blocks), work)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..compiler.memory import aligned_empty
 from ..compiler.pool import Job, done
 from ..kernels.lookups import grouped
 from . import dropped as of_dropped
@@ -29,13 +30,13 @@ def split(weight, gates, positions=None) -> Job:
     """Column blocks by gate, to multiply so many positions: (G, D, H) from (D, G*H); a view where they are few."""
     if gates == 1 or (positions is not None and positions < SPLIT):
         return done(weight.reshape(len(weight), gates, -1).swapaxes(0, 1))
-    out = np.empty((gates, len(weight), weight.shape[1] // gates), weight.dtype)
+    out = aligned_empty((gates, len(weight), weight.shape[1] // gates), weight.dtype)
     return Job(hoisted.split, (weight, out), len(weight), 8 * weight.size, out)
 
 
 def transposed(weight, gates) -> Job:
     """The same blocks transposed, as the backward pass multiplies with them: (G, H, D)."""
-    out = np.empty(weight.shape[::-1], weight.dtype)
+    out = aligned_empty(weight.shape[::-1], weight.dtype)
     return Job(hoisted.transposed, (weight, out), len(out), 32 * weight.size, out.reshape(gates, -1, len(weight)))
 
 
@@ -80,7 +81,7 @@ def input_gradients(dz, transposed, drop, valid, to, out) -> Job:
 
 def row_gradients(inputs, dz, transposed, valid) -> Job:
     """``dz[g] @ transposed[g]`` added up over the gates and over the positions of each of the rows, (n, D)."""
-    out = np.empty(inputs.rows.shape, dz.dtype)
+    out = aligned_empty(inputs.rows.shape, dz.dtype)
     arrays = (inputs.index, dz, transposed, _indices(valid), _count(dz, valid), out)
     return Job(hoisted.row_gradients, arrays, len(out), 2 * len(out) * transposed.size, out)
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..compiler.memory import aligned_empty
 from ..compiler.pool import begin, done, run, run_apart
 from . import compiled_products as products
 from .compiled_loop import loop
@@ -126,9 +127,14 @@ class CompiledRun(Run):
         # z_g = (x * drop) @ kernel_g + (source * drop) @ recurrent_g + bias_g, over all steps at once
         entries = sum(weight.size for weight in self.weights.values())
         size = T * B if size is None else size
-        sums = [np.empty(entries, self.dtype), *(self._array(f"sums{n}", entries) for n in range(1, len(parts)))]
+        sums = [
+            aligned_empty((entries,), self.dtype),
+            *(self._array(f"sums{n}", entries) for n in range(1, len(parts))),
+        ]
         taken = T * B if self.mask is None else sum(len(part.valid) for part in parts)
-        dx = None if of_rows else (np.empty if taken == size else np.zeros)((size, D), self.dtype)
+        dx = None if of_rows else aligned_empty((size, D), self.dtype)
+        if dx is not None and taken < size:
+            dx[...] = 0
         jobs = []
         for part, (dblocks, _), own, flat in zip(parts, backs, arrays, sums, strict=True):
             back, dz = self._loop.backward(*own, 0, end), dblocks[:gates].reshape(gates, -1, self._units)
@@ -232,7 +238,7 @@ class CompiledRun(Run):
         size, array = math.prod(shape), self._workspace.get(name)
         if array is None or array.size < size or array.dtype != self.dtype:
             self._workspace[name] = array = None  # what is left goes before more is taken
-            self._workspace[name] = array = np.empty(size, self.dtype)
+            self._workspace[name] = array = aligned_empty((size,), self.dtype)
         return array[:size].reshape(shape)
 
 

@@ -20,6 +20,7 @@ from ..kernels.rows import (
     clear_row,
     clear_rows,
     copy_row,
+    scratch_of,
 )
 
 CHUNK = 256  # positions
@@ -67,8 +68,8 @@ def _transposed(weight, out, begin, end):
 
 
 def _project(rows, index, weights, bias, valid, out, begin, end):
-    inputs = np.empty((CHUNK, rows.shape[1]), rows.dtype)
-    results = np.empty((CHUNK, out.shape[2]), out.dtype)
+    inputs = scratch_of(CHUNK, rows.shape[1], rows)
+    results = scratch_of(CHUNK, out.shape[2], out)
     for first in range(begin, end, CHUNK):
         count = min(CHUNK, end - first)
         taken = _gathered(inputs, rows, index, valid, first, count)
@@ -120,7 +121,7 @@ def _added_up(scratch, dz, order, starts, first, count, c0, c1):
 def _weight_gradients(rows, index, dz, valid, positions, by_row, out, column, bias, begin, end):
     """Fill the columns from `begin` to `end` of all gates': each thread reads only its part of dz."""
     features, units = rows.shape[1], dz.shape[2]
-    inputs, outputs = np.empty((CHUNK, features), rows.dtype), np.empty(CHUNK * units, dz.dtype)
+    inputs, outputs = scratch_of(CHUNK, features, rows), scratch_of(CHUNK, units, dz).reshape(-1)
     chunk = np.empty(units, dz.dtype)
     chosen, order, starts = _by_row(index, valid, positions if by_row else 0, rows.shape[0])
     clear_columns(out, column + begin, column + end)
@@ -149,9 +150,9 @@ def _weight_gradients(rows, index, dz, valid, positions, by_row, out, column, bi
 
 
 def _input_gradients(dz, transposed, drop, valid, to, out, begin, end):
-    outputs = np.empty((CHUNK, dz.shape[2]), dz.dtype)
-    results = np.empty((CHUNK, out.shape[1]), out.dtype)
-    product = np.empty((CHUNK if drop.shape[0] else 0, out.shape[1]), out.dtype)
+    outputs = scratch_of(CHUNK, dz.shape[2], dz)
+    results = scratch_of(CHUNK, out.shape[1], out)
+    product = scratch_of(CHUNK if drop.shape[0] else 0, out.shape[1], out)
     for first in range(begin, end, CHUNK):
         count = min(CHUNK, end - first)
         target = results[:count] if to.shape[0] else out[first : first + count]
@@ -171,8 +172,8 @@ def _input_gradients(dz, transposed, drop, valid, to, out, begin, end):
 
 
 def _row_gradients(index, dz, transposed, valid, positions, out, begin, end):
-    outputs = np.empty((CHUNK, dz.shape[2]), dz.dtype)
-    results = np.empty((CHUNK, out.shape[1]), out.dtype)
+    outputs = scratch_of(CHUNK, dz.shape[2], dz)
+    results = scratch_of(CHUNK, out.shape[1], out)
     chosen, order, starts = _by_row(index, valid, positions, out.shape[0])
     clear_rows(out, begin, end)
     first = 0

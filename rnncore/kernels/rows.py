@@ -6,7 +6,10 @@ axis, whatever tile it falls into: results do not depend on how rows are split o
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..compiler.jit import device_function, inlined
+from ..compiler.memory import LINE
 from ..compiler.tile import HIGH_TILE_ROWS, TILE_ROWS, TILE_VECTORS, VECTOR, tile
 
 ROW = 2 * TILE_VECTORS  # registers of a tile of one row: so wide, B is read from end to end
@@ -165,8 +168,16 @@ def copy_rows(target, source, index, begin, end):
 
 @device_function
 def aligned(array):
-    """Return what of a flat array begins where a vector register does: it is read faster."""
-    return array[-array.ctypes.data % VECTOR // array.itemsize :]
+    """Return what of a flat array begins with a cache line: see compiler/memory.py."""
+    return array[-array.ctypes.data % LINE // array.itemsize :]
+
+
+@device_function
+def scratch_of(rows, columns, like):
+    """Return an array to be filled, of the dtype of another, that begins with a cache line."""
+    return aligned(np.empty(rows * columns + LINE // like.itemsize, like.dtype))[: rows * columns].reshape(
+        rows, columns
+    )
 
 
 @device_function
