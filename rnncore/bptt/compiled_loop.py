@@ -138,7 +138,7 @@ _USED = "aligned end_of_run carry carry_backward copy_row copy_rows clear_rows o
 def _compile(plan: Plan):
     """Return the compiled (forward, backward) over a range of rows, and forward over a range of units' vectors."""
     from ..compiler.cache import called_functions, fingerprint
-    from ..compiler.jit import device_function, from_source, inlined
+    from ..compiler.jit import device_function, from_source, merged
     from ..compiler.tile import VECTOR
     from ..compiler.workers import barrier, parallel_kernel
     from ..kernels import elementwise, rows
@@ -155,7 +155,7 @@ def _compile(plan: Plan):
                 elementwise.register(called)
             sources.append(_pointwise_source(plan, takes, gives))
             functions.append(function)
-            pointwise = from_source(sources[-1], {"step": inlined(function)}, "pointwise")
+            pointwise = from_source(sources[-1], {"step": merged(function)}, "pointwise")
             # numba names machine code by this and a count kept a process: from disk, two of one name would meet
             pointwise.__qualname__ = f"pointwise.{fingerprint([function], sources[-1:]) or id(function)}"
             names[f"pointwise_{way}_{n}"] = device_function(pointwise)

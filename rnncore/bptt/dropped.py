@@ -85,8 +85,8 @@ def _factor(drop):
 
 def _project(rows, index, drop, positions, weights, bias, out, begin, end):
     features, batch, factor = rows.shape[1], drop.shape[1], _factor(drop)
-    inputs, kept = scratch_of(CHUNK, features, rows), np.empty(features, np.int64)
-    results, item = scratch_of(CHUNK, out.shape[2], out), np.empty(CHUNK, np.int64)
+    inputs, kept = scratch_of(CHUNK, features, rows.dtype), np.empty(features, np.int64)
+    results, item = scratch_of(CHUNK, out.shape[2], out.dtype), np.empty(CHUNK, np.int64)
     first = begin
     while first < end:
         last = _end_of_chunk(positions, first, end, batch)
@@ -103,8 +103,8 @@ def _project(rows, index, drop, positions, weights, bias, out, begin, end):
 def _weight_gradients(rows, index, drop, positions, dz, out, column, bias, begin, end):
     """Fill the columns from `begin` to `end` of all gates': each thread reads only its part of dz."""
     features, units, batch = rows.shape[1], dz.shape[2], drop.shape[1]
-    inputs, kept = scratch_of(CHUNK, features + ASIDE, rows), np.empty(features, np.int64)
-    outputs, chunk = scratch_of(CHUNK, units, dz).reshape(-1), np.empty(units, dz.dtype)
+    inputs, kept = scratch_of(CHUNK, features + ASIDE, rows.dtype), np.empty(features, np.int64)
+    outputs, chunk = scratch_of(CHUNK, units, dz.dtype).reshape(-1), np.empty(units, dz.dtype)
     item = np.empty(CHUNK, np.int64)
     clear_columns(out, column + begin, column + end)
     clear_row(bias[column + begin : column + end])

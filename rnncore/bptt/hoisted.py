@@ -68,8 +68,8 @@ def _transposed(weight, out, begin, end):
 
 
 def _project(rows, index, weights, bias, valid, out, begin, end):
-    inputs = scratch_of(CHUNK, rows.shape[1], rows)
-    results = scratch_of(CHUNK, out.shape[2], out)
+    inputs = scratch_of(CHUNK, rows.shape[1], rows.dtype)
+    results = scratch_of(CHUNK, out.shape[2], out.dtype)
     for first in range(begin, end, CHUNK):
         count = min(CHUNK, end - first)
         taken = _gathered(inputs, rows, index, valid, first, count)
@@ -121,7 +121,7 @@ def _added_up(scratch, dz, order, starts, first, count, c0, c1):
 def _weight_gradients(rows, index, dz, valid, positions, by_row, out, column, bias, begin, end):
     """Fill the columns from `begin` to `end` of all gates': each thread reads only its part of dz."""
     features, units = rows.shape[1], dz.shape[2]
-    inputs, outputs = scratch_of(CHUNK, features, rows), scratch_of(CHUNK, units, dz).reshape(-1)
+    inputs, outputs = scratch_of(CHUNK, features, rows.dtype), scratch_of(CHUNK, units, dz.dtype).reshape(-1)
     chunk = np.empty(units, dz.dtype)
     chosen, order, starts = _by_row(index, valid, positions if by_row else 0, rows.shape[0])
     clear_columns(out, column + begin, column + end)
@@ -150,9 +150,9 @@ def _weight_gradients(rows, index, dz, valid, positions, by_row, out, column, bi
 
 
 def _input_gradients(dz, transposed, drop, valid, to, out, begin, end):
-    outputs = scratch_of(CHUNK, dz.shape[2], dz)
-    results = scratch_of(CHUNK, out.shape[1], out)
-    product = scratch_of(CHUNK if drop.shape[0] else 0, out.shape[1], out)
+    outputs = scratch_of(CHUNK, dz.shape[2], dz.dtype)
+    results = scratch_of(CHUNK, out.shape[1], out.dtype)
+    product = scratch_of(CHUNK if drop.shape[0] else 0, out.shape[1], out.dtype)
     for first in range(begin, end, CHUNK):
         count = min(CHUNK, end - first)
         target = results[:count] if to.shape[0] else out[first : first + count]
@@ -172,8 +172,8 @@ def _input_gradients(dz, transposed, drop, valid, to, out, begin, end):
 
 
 def _row_gradients(index, dz, transposed, valid, positions, out, begin, end):
-    outputs = scratch_of(CHUNK, dz.shape[2], dz)
-    results = scratch_of(CHUNK, out.shape[1], out)
+    outputs = scratch_of(CHUNK, dz.shape[2], dz.dtype)
+    results = scratch_of(CHUNK, out.shape[1], out.dtype)
     chosen, order, starts = _by_row(index, valid, positions, out.shape[0])
     clear_rows(out, begin, end)
     first = 0

@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import activations
 from ..compiler.cache import called_functions
-from ..compiler.jit import clipped, compiled_form, float_type, from_source, inlined, power_of_two
+from ..compiler.jit import EXACT, FLAGS, clipped, compiled_form, float_type, from_source, merged, power_of_two
 
 
 def _exp_minus_1(c):
@@ -28,7 +28,7 @@ def _exp_minus_1(c):
     for k in range(len(c) - 2, 1, -1):
         nested = f"c{k} + r * ({nested})"
     names = {f"c{k}": value for k, value in enumerate(c)}
-    return inlined(from_source(f"def exp_minus_1(r): return r + r * r * ({nested})", names, "exp_minus_1"))
+    return merged(from_source(f"def exp_minus_1(r): return r + r * r * ({nested})", names, "exp_minus_1"))
 
 
 # mantissa bits, degree of the polynomial, range of finite exp(x), ln 2 in two parts
@@ -46,18 +46,18 @@ def _compiled(dtype: str):
     log2_e, rounder, one, two = real(1 / np.log(2)), real(1.5 * 2**mantissa), real(1), real(2)
     exp_minus_1 = _exp_minus_1([real(1 / factorial(k)) for k in range(degree + 1)])
 
-    @inlined
+    @merged
     def parts(x):
         shifted = x * log2_e + rounder
         n = shifted - rounder
         return exp_minus_1((x - n * ln2_high) - n * ln2_low), power_of_two(shifted)
 
-    @inlined
+    @merged
     def sigmoid(z):
         p, scale = parts(clipped(-z, low, high))
         return one / (one + (scale * p + scale))
 
-    @inlined
+    @merged
     def tanh(z):
         p, scale = parts(clipped(two * abs(z), low, high))
         e = scale * p + (scale - one)
@@ -70,10 +70,13 @@ _SCALAR = {dtype: _compiled(dtype) for dtype in _FLOATS}
 
 
 @cache
-def register(function: FunctionType) -> None:
-    """Give a plain function, and those it calls, compiled forms: ours where there is one, else its own source."""
+def register(function: FunctionType, exact: bool = False) -> None:
+    """Give a plain function, and those it calls, compiled forms: ours where there is one, else its own source.
+
+    `exact`: with NumPy's own bits, no multiply-add.
+    """
     for called in called_functions(function):
-        register(called)
+        register(called, exact)
     arguments = ", ".join(inspect.signature(function).parameters)
 
     def implementation(*types):
@@ -81,6 +84,6 @@ def register(function: FunctionType) -> None:
         return function if own is None else own
 
     names = {"implementation": implementation}
-    compiled_form(function)(
+    compiled_form(function, EXACT if exact else FLAGS)(
         from_source(f"def choose({arguments}): return implementation({arguments})", names, "choose")
     )

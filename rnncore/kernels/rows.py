@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiler.jit import device_function, inlined
+from ..compiler.jit import address, device_function, inlined
 from ..compiler.memory import LINE
 from ..compiler.tile import HIGH_TILE_ROWS, TILE_ROWS, TILE_VECTORS, VECTOR, tile
 
@@ -169,15 +169,14 @@ def copy_rows(target, source, index, begin, end):
 @device_function
 def aligned(array):
     """Return what of a flat array begins with a cache line: see compiler/memory.py."""
-    return array[-array.ctypes.data % LINE // array.itemsize :]
+    return array[-address(array) % LINE // array.itemsize :]
 
 
 @device_function
-def scratch_of(rows, columns, like):
-    """Return an array to be filled, of the dtype of another, that begins with a cache line."""
-    return aligned(np.empty(rows * columns + LINE // like.itemsize, like.dtype))[: rows * columns].reshape(
-        rows, columns
-    )
+def scratch_of(rows, columns, dtype):
+    """Return an array to be filled that begins with a cache line."""
+    size = rows * columns
+    return aligned(np.empty(size + LINE, dtype))[:size].reshape(rows, columns)
 
 
 @device_function
@@ -239,7 +238,7 @@ def carry_backward(dstates, t, r0, r1):
             add_row(dstates[s, t, r], dstates[s, t + 1, r])
 
 
-@device_function
+@inlined
 def recurrent(target, source, weight, scratch, drop, n, r0):
     """``target += (source * drop[n]) @ weight`` on the rows from r0 on; an empty `drop` drops nothing."""
     rows = source.shape[0]
@@ -251,7 +250,7 @@ def recurrent(target, source, weight, scratch, drop, n, r0):
     add_product(target, source, weight, 0, rows, 0)
 
 
-@device_function
+@inlined
 def recurrent_backward(dsource, dtarget, transposed, scratch, drop, n, r0):
     """``dsource += (dtarget @ transposed) * drop[n]``, `transposed` being the weight's transpose."""
     rows = dsource.shape[0]

@@ -111,7 +111,7 @@ def kernels(rule: Rule) -> Kernels | None:
     if key is None:
         return None
     for called in called_functions(rule.update):
-        elementwise.register(called)
+        elementwise.register(called, exact=True)
     names = {"update": inlined(rule.update), "moment": moment and inlined(moment), "SHARDS": SHARDS, "CHECK": CHECK}
     return Kernels(
         *(
