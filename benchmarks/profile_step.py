@@ -5,8 +5,8 @@
 
 By part: each layer forward and back, the loss, the optimizer, and what is between them, with the rate of its matrix
 products, and its limit: its products at the machine's best rate, or the bytes it must read and write at the rate at
-which memory is copied, whichever takes longer. By function: what cProfile counts as a function's own time on the main
-thread (compiled code tells it, too), with the rate of those that are known to be products.
+which memory is copied, whichever takes longer. By function, with one thread (with several, no Python runs between the
+kernels): what cProfile counts as a function's own time, with the rate of those that are known to be products.
 """
 
 from __future__ import annotations
@@ -65,8 +65,10 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"Limits: products {gflops:.0f} GFLOP/s, memory {bandwidth:.1f} GB/s (read and written).\n")
     work = Work(case, x)
     print(report.table(*by_part(peer, work, gflops, bandwidth)))
-    print()
-    print(report.table(*by_function(peer, work, gflops, options.functions)))
+    config.set_threads(1)
+    peer.time(1)
+    print("\nWith one thread:\n")
+    print(report.table(*by_function(peer, work, floor.best(1)["gflops"], options.functions)))
     return 0
 
 

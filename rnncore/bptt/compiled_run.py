@@ -161,8 +161,7 @@ class CompiledRun(Run):
         if count < batch:
             drops = [None if drop is None else np.ascontiguousarray(drop[:, rows]) for drop in drops]
             mask = None if mask is None else np.ascontiguousarray(mask[:, rows])
-            positions = _positions_of(T, batch, rows.start, rows.stop)
-            inputs = inputs._replace(index=positions if inputs.index is None else inputs.index[positions])
+            inputs = inputs._replace(index=_of_rows(inputs.index, T, batch, rows))
         drop_x, drop_h = drops
         valid = None if mask is None else np.flatnonzero(mask)
         blocks = self._array(f"blocks{n}", len(self.plan.blocks), slots[0], count, self._units)
@@ -242,9 +241,10 @@ class CompiledRun(Run):
         return array[:size].reshape(shape)
 
 
-def _positions_of(steps, batch, begin, end):
-    """Return the positions t*B + b of some rows, step by step."""
-    return np.arange(steps * batch).reshape(steps, batch)[:, begin:end].ravel()
+def _of_rows(index, steps, batch, rows):
+    """Return what is said of each position, step by step, for those of some rows; None says of each its number."""
+    index = np.arange(steps * batch) if index is None else index
+    return index.reshape(steps, batch)[:, rows].ravel()
 
 
 def _of_steps(part, first, end):
@@ -260,8 +260,6 @@ def _of_steps(part, first, end):
 
 def _of_part(to, steps, batch, part):
     """Return what is said of each position for those of a part that are not masked; None for its own place."""
-    if part.rows == slice(0, batch):
-        return to if to is None or part.valid is None else to[part.valid]
-    positions = _positions_of(steps, batch, part.rows.start, part.rows.stop)
-    positions = positions if part.valid is None else positions[part.valid]
-    return positions if to is None else to[positions]
+    if part.rows != slice(0, batch):
+        to = _of_rows(to, steps, batch, part.rows)
+    return to if to is None or part.valid is None else to[part.valid]

@@ -104,11 +104,13 @@ class Dense(Activated):
         self._x = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
         self._compiled = config.compiles(self.dtype)  # the backward pass runs on what the forward pass ran on
         bias = self.bias if self.use_bias else np.zeros(self.units, self.dtype)
-        if self._compiled:
+        if self._compiled and self.units > 1:
             from ..bptt import compiled_products as products
 
             z = np.empty((1, len(self._x), self.units), self.dtype)
             run(products.project(Inputs(self._x), self.kernel[None], bias[None], None, z))
+        elif self._compiled:  # a kernel is no faster for one column, and its call takes longer than this
+            z = np.einsum("nd,dh->nh", self._x, self.kernel) + bias
         else:
             with np.errstate(invalid="ignore"):  # on some processors a BLAS raises it for finite numbers
                 z = self._x @ self.kernel + bias

@@ -29,3 +29,18 @@ def test_bits_of_a_row(product, columns):
         np.testing.assert_array_equal(found[2 : 2 + rows], alone[2 : 2 + rows], err_msg=f"{rows} rows")
         np.testing.assert_array_equal(found[:2], start[:2], err_msg=f"{rows} rows: those before")
         np.testing.assert_array_equal(found[2 + rows :], start[2 + rows :], err_msg=f"{rows} rows: those behind")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_memory_begins_with_a_cache_line(dtype):
+    from rnncore.compiler.jit import kernel
+    from rnncore.compiler.memory import LINE, aligned_empty
+    from rnncore.kernels.rows import scratch_of
+
+    scratch = kernel(lambda like, rows, columns: scratch_of(rows, columns, like.dtype))
+    for size in range(1, 30):  # memory of some sizes begins with a line by chance
+        for array in (aligned_empty((size, 3), dtype), scratch(np.empty(0, dtype), size, 3)):
+            assert array.shape == (size, 3) and array.dtype == dtype and array.flags.c_contiguous
+            assert array.ctypes.data % LINE == 0
+            array[...] = size  # all of it is there
+    assert aligned_empty((0, 3), dtype).shape == (0, 3)

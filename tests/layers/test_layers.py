@@ -350,3 +350,13 @@ def test_gradients_are_those_of_the_last_backward():
     np.testing.assert_allclose(layer.get_gradients()[0], 2 * first[0], rtol=1e-6)
     np.testing.assert_allclose(layer.get_gradients()[1], first[1], rtol=1e-6)
     assert Dense(2, trainable=False).get_gradients() == []
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_bits_of_a_row_do_not_depend_on_the_rows_beside_it(units):
+    config.set_backend("numba")
+    layer, x = Dense(units), np.random.default_rng(0).normal(size=(37, 129)).astype("f")
+    y = layer(x)
+    np.testing.assert_array_equal(np.concatenate([layer(x[n : n + 1]) for n in range(len(x))]), y)
+    np.testing.assert_array_equal(layer(x[5:]), y[5:])
+    np.testing.assert_allclose(y, x.astype("d") @ layer.kernel, rtol=1e-5, atol=1e-5)
