@@ -16,7 +16,8 @@ from . import dropped as of_dropped
 from . import hoisted
 from .run import Inputs
 
-SPLIT = 128  # positions from which on it pays to put the weights of a gate together
+STRIP = 256  # bytes of a strip's rows: those of a tile of the widest registers
+SPLIT = 128  # positions from which on it pays to put weights into strips
 
 
 def dropped(inputs, drop, positions, valid) -> Inputs:
@@ -27,21 +28,32 @@ def dropped(inputs, drop, positions, valid) -> Inputs:
 
 
 def split(weight, gates, positions=None) -> Job:
-    """Column blocks by gate, to multiply so many positions: (G, D, H) from (D, G*H); a view where they are few."""
-    if gates == 1 or (positions is not None and positions < SPLIT):
-        return done(weight.reshape(len(weight), gates, -1).swapaxes(0, 1))
-    out = aligned_empty((gates, len(weight), weight.shape[1] // gates), weight.dtype)
+    """The column blocks by gate of (D, G*H), in strips, to multiply so many positions: (G, S, D, columns of a strip).
+
+    What strips are for: see kernels/rows.py. Where positions are few, one is as wide as a block, and the result a view.
+    """
+    units = weight.shape[1] // gates
+    if positions is not None and positions < SPLIT:
+        return done(weight.reshape(len(weight), gates, 1, units).transpose(1, 2, 0, 3))
+    out = _strips(gates, len(weight), units, weight.dtype)
     return Job(hoisted.split, (weight, out), len(weight), 8 * weight.size, out)
 
 
 def transposed(weight, gates) -> Job:
-    """The same blocks transposed, as the backward pass multiplies with them: (G, H, D)."""
-    out = aligned_empty(weight.shape[::-1], weight.dtype)
-    return Job(hoisted.transposed, (weight, out), len(out), 32 * weight.size, out.reshape(gates, -1, len(weight)))
+    """The same blocks transposed, as the backward pass multiplies with them: (G, S, H, columns of a strip)."""
+    columns, rows = weight.shape
+    out = _strips(gates, rows // gates, columns, weight.dtype)
+    return Job(hoisted.transposed, (weight, out), rows, 32 * weight.size, out)
+
+
+def _strips(gates, rows, columns, dtype):
+    """Return memory for matrices in strips."""
+    wide = min(columns, STRIP // dtype.itemsize)
+    return aligned_empty((gates, -(-columns // wide), rows, wide), dtype)
 
 
 def project(inputs, weights, bias, valid, out) -> Job:
-    """``out[g] = x[g] @ weights[g] + bias[g]``: (G, N, H) from weights (G, D, H) and bias (G, H).
+    """``out[g] = x[g] @ weights[g] + bias[g]``: (G, N, H) from weights in strips, as of `split`, and bias (G, H).
 
     `out` may have more positions: those of the inputs are meant.
     """

@@ -184,7 +184,7 @@ class CompiledRun(Run):
         """Return the job that starts a recurrent part that is kept apart, at some steps, with its bias."""
         out = part.blocks[target].reshape(1, -1, self._units)
         nothing = Inputs(np.empty(((end - first) * part.blocks.shape[2], 0), self.dtype))
-        return products.project(nothing, np.empty((1, 0, self._units), self.dtype), value[None], None, out)
+        return products.project(nothing, np.empty((1, 1, 0, self._units), self.dtype), value[None], None, out)
 
     def _biases(self):
         """Return the bias of each gate's input part, (G, H), and what starts recurrent parts that are kept apart."""

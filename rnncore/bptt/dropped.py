@@ -11,8 +11,8 @@ import numpy as np
 from ..compiler.jit import device_function
 from ..compiler.workers import parallel_kernel
 from ..kernels.rows import (
-    add_kept_product,
     add_kept_transposed_product,
+    add_kept_weighted,
     add_row,
     add_sums,
     clear_columns,
@@ -94,7 +94,7 @@ def _project(rows, index, drop, positions, weights, bias, out, begin, end):
         for g in range(out.shape[0]):
             left = _find_kept(kept, drop[g % drop.shape[0], positions[first] % batch])
             clear_rows(results, 0, count)
-            add_kept_product(results, inputs, weights[g], 0, count, 0, kept[:left])
+            add_kept_weighted(results, inputs, weights[g], 0, count, kept[:left])
             for n in range(first, last):
                 scale_row(out[g, positions[n]], results[item[n - first]], factor, bias[g])
         first = last

@@ -12,10 +12,10 @@ from ..compiler.jit import device_function
 from ..compiler.workers import parallel_kernel
 from ..kernels.rows import (
     add_multiplied_row,
-    add_product,
     add_row,
     add_sums,
     add_transposed_product,
+    add_weighted,
     clear_columns,
     clear_row,
     clear_rows,
@@ -52,19 +52,25 @@ def _scattered(out, scratch, to, first, count):
 
 
 def _split(weight, out, begin, end):
-    units = out.shape[2]
+    gates, strips, wide = out.shape[0], out.shape[1], out.shape[3]
+    units = weight.shape[1] // gates
     for i in range(begin, end):
-        for g in range(out.shape[0]):
-            copy_row(out[g, i], weight[i, g * units : (g + 1) * units])
+        for g in range(gates):
+            for s in range(strips):
+                width = min(wide, units - s * wide)
+                first = g * units + s * wide
+                copy_row(out[g, s, i, :width], weight[i, first : first + width])
 
 
 def _transposed(weight, out, begin, end):
-    columns, side = np.uint64(out.shape[1]), np.uint64(SIDE)
-    for first in range(np.uint64(0), columns, side):  # a square at a time stays in the first cache
-        for row in range(np.uint64(begin), np.uint64(end), side):
-            for j in range(row, min(row + side, np.uint64(end))):
-                for i in range(first, min(first + side, columns)):
-                    out[j, i] = weight[i, j]
+    columns, units, wide, side = weight.shape[0], out.shape[2], out.shape[3], min(SIDE, out.shape[3])
+    for first in range(0, columns, side):  # a square at a time stays in the first cache
+        strip, c, last = first // wide, first % wide, min(first + side, columns)
+        for row in range(begin, end, side):
+            for j in range(row, min(row + side, end)):
+                target = out[j // units, strip, j % units, c : c + last - first]
+                for i in range(target.shape[0]):
+                    target[i] = weight[first + i, j]
 
 
 def _project(rows, index, weights, bias, valid, out, begin, end):
@@ -77,7 +83,7 @@ def _project(rows, index, weights, bias, valid, out, begin, end):
             target = results[:count] if valid.shape[0] else out[g, first : first + count]
             for i in range(count):
                 copy_row(target[i], bias[g])
-            add_product(target, taken, weights[g], 0, count, 0)
+            add_weighted(target, taken, weights[g], 0, count)
             if valid.shape[0]:
                 _scattered(out[g], target, valid, first, count)
 
@@ -160,10 +166,10 @@ def _input_gradients(dz, transposed, drop, valid, to, out, begin, end):
         for g in range(dz.shape[0]):
             gradient = _gathered(outputs, dz[g], valid[:0], valid, first, count)
             if drop.shape[0] == 0:
-                add_product(target, gradient, transposed[g], 0, count, 0)
+                add_weighted(target, gradient, transposed[g], 0, count)
                 continue
             clear_rows(product, 0, count)
-            add_product(product, gradient, transposed[g], 0, count, 0)
+            add_weighted(product, gradient, transposed[g], 0, count)
             for i in range(count):
                 factor = drop[g % drop.shape[0], _position(valid, first + i) % drop.shape[1]]
                 add_multiplied_row(target[i], product[i], factor)
@@ -187,7 +193,7 @@ def _row_gradients(index, dz, transposed, valid, positions, out, begin, end):
         clear_rows(target, 0, count)
         for g in range(dz.shape[0]):
             _added_up(gradient, dz[g], order, starts, first, count, 0, dz.shape[2])
-            add_product(target, gradient, transposed[g], 0, count, 0)
+            add_weighted(target, gradient, transposed[g], 0, count)
         _scattered(out, target, chosen, first, count)
         first += count
 

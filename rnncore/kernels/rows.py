@@ -79,8 +79,31 @@ def _product(transposed: bool = False, of_kept: bool = False):
 
 add_product, add_row_product = _product()
 add_transposed_product, _ = _product(transposed=True)
-add_kept_product, _ = _product(of_kept=True)
+_add_kept_product, _ = _product(of_kept=True)
 add_kept_transposed_product, _ = _product(transposed=True, of_kept=True)
+
+
+# Weights W (K, N) come in strips of columns, (S, K, columns of a strip), of which the last may be wider than what is
+# left of W. Where a row of W is kilobytes long, a tile's columns lie in a few places of a cache, in turn. One strip as
+# wide as W is W itself.
+
+
+@device_function
+def add_weighted(C, A, strips, begin, end):
+    """Add to the rows from `begin` to `end` of C, (R, N), their product ``A @ W``."""
+    wide, columns = strips.shape[2], C.shape[1]
+    for s in range(strips.shape[0]):
+        first = s * wide
+        add_product(C, A, strips[s, :, : min(wide, columns - first)], begin, end, first)
+
+
+@device_function
+def add_kept_weighted(C, A, strips, begin, end, kept):
+    """Add to the rows from `begin` to `end` of C, (R, N), their product ``A[:, kept] @ W[kept]``."""
+    wide, columns = strips.shape[2], C.shape[1]
+    for s in range(strips.shape[0]):
+        first = s * wide
+        _add_kept_product(C, A, strips[s, :, : min(wide, columns - first)], begin, end, first, kept)
 
 
 # Loops rather than slices assigned to: numba takes seconds to compile each of those. A row by itself: a loop over the
@@ -240,25 +263,25 @@ def carry_backward(dstates, t, r0, r1):
 
 @inlined
 def recurrent(target, source, weight, scratch, drop, n, r0):
-    """``target += (source * drop[n]) @ weight`` on the rows from r0 on; an empty `drop` drops nothing."""
+    """``target += (source * drop[n]) @ weight``, in strips, on the rows from r0 on; an empty `drop` drops nothing."""
     rows = source.shape[0]
     if drop.shape[0]:
         dropped = scratch[r0 : r0 + rows]
         for i in range(rows):
             multiply_row(dropped[i], source[i], drop[n, r0 + i])
         source = dropped
-    add_product(target, source, weight, 0, rows, 0)
+    add_weighted(target, source, weight, 0, rows)
 
 
 @inlined
 def recurrent_backward(dsource, dtarget, transposed, scratch, drop, n, r0):
-    """``dsource += (dtarget @ transposed) * drop[n]``, `transposed` being the weight's transpose."""
+    """``dsource += (dtarget @ transposed) * drop[n]``, `transposed` being the weight's transpose, in strips."""
     rows = dsource.shape[0]
     added = dsource
     if drop.shape[0]:
         added = scratch[r0 : r0 + rows]
         clear_rows(added, 0, rows)
-    add_product(added, dtarget, transposed, 0, rows, 0)
+    add_weighted(added, dtarget, transposed, 0, rows)
     if drop.shape[0]:
         for i in range(rows):
             add_multiplied_row(dsource[i], added[i], drop[n, r0 + i])

@@ -108,7 +108,7 @@ class Dense(Activated):
             from ..bptt import compiled_products as products
 
             z = np.empty((1, len(self._x), self.units), self.dtype)
-            run(products.project(Inputs(self._x), self.kernel[None], bias[None], None, z))
+            run(products.project(Inputs(self._x), self.kernel[None, None], bias[None], None, z))
         elif self._compiled:  # a kernel is no faster for one column, and its call takes longer than this
             z = np.einsum("nd,dh->nh", self._x, self.kernel) + bias
         else:

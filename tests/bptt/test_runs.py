@@ -29,6 +29,7 @@ SIZES = [
     (4, 33, 2, 17),
     (267, 13, 19, 5),
     (3, ROWS + 9, 4, 3),
+    (5, 26, 70, 67),  # weights in several strips
 ]  # T, B, D, H
 INPUTS = ("dense", "looked up")
 DROPPED = ("nothing", "x", "h", "both")
