@@ -21,6 +21,7 @@ from .texts import Texts
 TOLERANCE = {"outputs": 1e-5, "loss": 1e-5, "step": 1e-3}
 SECONDS = 0.4  # a peer's share of a round; in training the slowest peer's
 CALLS = 200  # at most, in a round of predictions
+REST = 0.2  # seconds between two peers: threads that wait busily (ONNX Runtime's do for 50 ms) are another's delay
 
 
 class Bench:
@@ -174,6 +175,7 @@ class Bench:
         order.rotate(-first)  # so that nobody always runs after the same one
         for name in order:
             self.tell(f"round {turn + 1}, {case}: {name}")
+            time.sleep(REST)
             if seconds := self._time(results, case, name, results[name]["steps"]):
                 results[name].setdefault("seconds", []).append(seconds)
 
