@@ -106,7 +106,7 @@ def test_interventions(drawn):
     patch = rng.standard_normal((B, T, H))
     ours, change = [
         (0.3, lambda t, v: torch.full_like(v, 0.3)),
-        (lambda v: v * abs(v) - v / 2, lambda t, v: v * v.abs() - v / 2),
+        (lambda v: v**3 - v / 2, lambda t, v: v**3 - v / 2),
         ((np.sin, lambda dy, y, v: dy * np.cos(v)), lambda t, v: v.sin()),
         (patch, lambda t, v: torch.tensor(patch[:, t])),
     ][rng.integers(4)]
