@@ -139,8 +139,8 @@ class WorkerPool:
     def __init__(self, count: int):
         from . import workers
 
-        self._code, self._own = workers, np.zeros((1, workers.QUEUE), np.int64)  # the queue of who calls `run_apart`
-        workers.serve(self._own[0], 0)  # compiled here, where an error is told of
+        workers.serve(np.zeros(workers.QUEUE, np.int64), 0)  # compiled here, where an error is told of
+        self._code = workers
         self.queues, self.workers = np.zeros((count, workers.QUEUE), np.int64), []
         for queue in self.queues:
             try:
@@ -185,10 +185,10 @@ class WorkerPool:
         Calls are written down some at a time, those made here too: after each of them, Python would go on with cold
         caches. (Next to a kernel of half a millisecond a call takes 40 µs, among other calls 8.)
         """
-        workers, code, own = self.workers[: len(parts) - 1], self._code, self._own
+        workers, code = self.workers[: len(parts) - 1], self._code
+        own = np.zeros((1, code.QUEUE), np.int64)  # anew: what an interrupt leaves in one is never made
         apart, here = parts[1 : len(workers) + 1], [*chain(parts[0], *parts[len(workers) + 1 :])]
         self.jobs = (*self.jobs, *chain(*parts))
-        code.forget(own[0])  # what an interrupt left
         try:
             for first in range(0, max(len(jobs) for jobs in (here, *apart)), code.SLOTS):
                 some = slice(first, first + code.SLOTS)

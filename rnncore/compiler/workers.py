@@ -218,11 +218,6 @@ def reached(queue, number, turns):
     return turns > 0
 
 
-def forget(queue: np.ndarray) -> None:
-    """Empty a queue of calls that are not to be made any more; no thread may be at it."""
-    queue[DONE], queue[FAILED] = queue[GIVEN], 0
-
-
 def check(queue: np.ndarray) -> None:
     """Raise MemoryError if a call that was made failed, once."""
     if queue[FAILED]:

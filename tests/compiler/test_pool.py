@@ -128,6 +128,21 @@ def test_what_an_interrupt_left_is_not_done_later(monkeypatch):
     assert (calls[0].out[0] == 0).all() and (calls[1].out[0] == 1).all()
 
 
+def test_a_call_in_the_middle_of_another(monkeypatch):
+    """As a signal's handler makes one between the writing down of calls and their being made."""
+    put, outer, inner = pool._put, [marking(), marking()], [marking(), marking()]
+    left = [inner]
+
+    def interrupted(jobs, queue):
+        put(jobs, queue)
+        if jobs[0] is outer[0] and left:
+            pool.run_apart(*([[job]] for job in left.pop()))
+
+    monkeypatch.setattr(pool, "_put", interrupted)
+    pool.run_apart(*([[job]] for job in outer))
+    assert all((job.out[0] == 1).all() for job in (*outer, *inner))
+
+
 def test_a_part_that_fails_is_told_of():
     first = marking()
     with pytest.raises(MemoryError, match="a thread found no memory"):
