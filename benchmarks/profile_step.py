@@ -67,8 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     print(report.table(*by_part(peer, work, gflops, bandwidth)))
     config.set_threads(1)
     peer.time(1)
+    alone = gflops if options.threads == 1 else floor.best(1)["gflops"]
     print("\nWith one thread:\n")
-    print(report.table(*by_function(peer, work, floor.best(1)["gflops"], options.functions)))
+    print(report.table(*by_function(peer, work, alone, options.functions)))
     return 0
 
 

@@ -30,7 +30,8 @@ def dropped(inputs, drop, positions, valid) -> Inputs:
 def split(weight, gates, positions=None) -> Job:
     """The column blocks by gate of (D, G*H), in strips, to multiply so many positions: (G, S, D, columns of a strip).
 
-    What strips are for: see kernels/rows.py. Where positions are few, one is as wide as a block, and the result a view.
+    What strips are for: see `add_weighted` in kernels/rows.py. Where positions are few, one is as wide as a block, and
+    the result a view.
     """
     units = weight.shape[1] // gates
     if positions is not None and positions < SPLIT:

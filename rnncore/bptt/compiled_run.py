@@ -175,7 +175,7 @@ class CompiledRun(Run):
         if homes == [*range(homes[0], homes[0] + len(homes))]:
             out = part.blocks[homes[0] : homes[-1] + 1].reshape(len(homes), -1, self._units)
             return products.project(inputs, kernels, bias, valid, out)
-        out = np.empty((len(homes), (end - first) * rows, self._units), self.dtype)
+        out = aligned_empty((len(homes), (end - first) * rows, self._units), self.dtype)
         run(products.project(inputs, kernels, bias, valid, out))
         part.blocks[homes] = out.reshape(len(homes), -1, rows, self._units)
         return done(out)

@@ -1,8 +1,8 @@
-"""How a Python function becomes machine code: what numba is asked for, and two instructions that it has no name for.
+"""How a Python function becomes machine code: what numba is asked for, and three instructions that it has no name for.
 
 Four kinds of functions are compiled. A *kernel* is called from Python; `workers.parallel_kernel` makes those that
-several threads share. A *device function* is called by kernels only. An *inlined* function, and a *merged* one, is
-compiled into each of its callers, so that a loop around it vectorises.
+several threads share. A *device function* is called by kernels only. An *inlined* function is compiled into each of its
+callers by numba, a *merged* one by LLVM, so that a loop around it vectorises.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ FOURS = (0, 0, 2, 2, 1, 1)  # tiles of four rows, by how many rows tiles of six 
 
 
 def _product(transposed: bool = False, of_kept: bool = False):
-    """Return the compiled product for A (R, K), or transposed: (K, R); and that of the columns of one row.
+    """Return the compiled product for A (R, K), or transposed: (K, R); that of one row; that with weights in strips.
 
     With `of_kept` only the features in the array `kept` count: see `tile`.
     """
@@ -74,36 +74,28 @@ def _product(transposed: bool = False, of_kept: bool = False):
             row_product(C, A, B, i, first, kept)
 
     product.__qualname__ += f".{transposed}.{of_kept}"
-    return device_function(product), row_product
+    product = device_function(product)
+
+    def weighted(C, A, strips, begin, end, kept=0):
+        """Add to the rows from `begin` to `end` of C, (R, N), their product with weights (K, N) in strips.
+
+        These are strips of columns, (S, K, columns of a strip), of which the last may be wider than what is left of the
+        weights. Where a row of weights is kilobytes long, a tile's columns lie in a few places of a cache, in turn. One
+        strip as wide as the weights is the weights themselves.
+        """
+        wide, columns = strips.shape[2], C.shape[1]
+        for s in range(strips.shape[0]):
+            first = s * wide
+            product(C, A, strips[s, :, : min(wide, columns - first)], begin, end, first, kept)
+
+    weighted.__qualname__ += f".{transposed}.{of_kept}"
+    return product, row_product, device_function(weighted)
 
 
-add_product, add_row_product = _product()
-add_transposed_product, _ = _product(transposed=True)
-_add_kept_product, _ = _product(of_kept=True)
-add_kept_transposed_product, _ = _product(transposed=True, of_kept=True)
-
-
-# Weights W (K, N) come in strips of columns, (S, K, columns of a strip), of which the last may be wider than what is
-# left of W. Where a row of W is kilobytes long, a tile's columns lie in a few places of a cache, in turn. One strip as
-# wide as W is W itself.
-
-
-@device_function
-def add_weighted(C, A, strips, begin, end):
-    """Add to the rows from `begin` to `end` of C, (R, N), their product ``A @ W``."""
-    wide, columns = strips.shape[2], C.shape[1]
-    for s in range(strips.shape[0]):
-        first = s * wide
-        add_product(C, A, strips[s, :, : min(wide, columns - first)], begin, end, first)
-
-
-@device_function
-def add_kept_weighted(C, A, strips, begin, end, kept):
-    """Add to the rows from `begin` to `end` of C, (R, N), their product ``A[:, kept] @ W[kept]``."""
-    wide, columns = strips.shape[2], C.shape[1]
-    for s in range(strips.shape[0]):
-        first = s * wide
-        _add_kept_product(C, A, strips[s, :, : min(wide, columns - first)], begin, end, first, kept)
+add_product, add_row_product, add_weighted = _product()
+add_transposed_product, *_ = _product(transposed=True)
+*_, add_kept_weighted = _product(of_kept=True)
+add_kept_transposed_product, *_ = _product(transposed=True, of_kept=True)
 
 
 # Loops rather than slices assigned to: numba takes seconds to compile each of those. A row by itself: a loop over the
